@@ -1,0 +1,116 @@
+"""Kinesis event -> the records in it: base64 undone, KPL aggregates opened, order kept.
+
+aws-kinesis-agg opens the aggregates and is wrapped here, once. Left alone it hands a damaged aggregate on as if it were
+a plain record or, when it breaks half-way, prints the data to stderr and drops the rest; here a damaged aggregate is
+one record that carries its exact bytes and an ``AggregateDamaged``. The library is imported when the first aggregate
+comes: the gateway writes none, replays do.
+"""
+
+from __future__ import annotations
+
+import binascii
+import io
+import sys
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from typing import Any
+
+from ingest.errors import AggregateDamaged, ConfigError, EnvelopeMalformed, RecordError
+
+# Source: https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
+_MAGIC = b"\xf3\x89\x9a\xc2"
+_DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One user record: a Kinesis record of its own or one of those in an aggregate, which share its sequence number.
+
+    ``sub_sequence`` is the position in the aggregate, 0 for a plain record. ``damage`` says why ``data`` cannot be an
+    envelope when that is known already; ``data`` is then what came, byte by byte.
+    """
+
+    shard_id: str
+    sequence_number: str
+    sub_sequence: int
+    data: bytes
+    damage: RecordError | None = None
+
+    @property
+    def position(self) -> str:
+        """Return the place in the stream that no other record has."""
+        return f"{self.shard_id}:{self.sequence_number}.{self.sub_sequence}"
+
+
+def read(event: Mapping[str, Any]) -> list[Record]:
+    """Return every record of the event in the order of the shard.
+
+    Raises: ConfigError if the event is not what an event source mapping of a Kinesis stream sends.
+    """
+    return [record for entry in _entries(event) for record in _open(entry)]
+
+
+def lowest(sequence_numbers: set[str]) -> str:
+    """Return the lowest of some sequence numbers, which compare as integers of up to 129 digits.
+
+    Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html
+    """
+    return min(sequence_numbers, key=int)
+
+
+def _entries(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    entries = event.get("Records") if isinstance(event, Mapping) else None
+    if not isinstance(entries, list):
+        raise ConfigError("The event has no list of Records: the function is for a Kinesis event source mapping only.")
+    return entries
+
+
+def _open(entry: Mapping[str, Any]) -> Iterator[Record]:
+    try:
+        kinesis = entry["kinesis"]
+        sequence_number = str(kinesis["sequenceNumber"])
+        int(sequence_number)
+        text = kinesis["data"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError("An entry of Records is not a Kinesis record.", cause=type(error).__name__) from error
+    shard_id = str(entry.get("eventID", "")).rpartition(":")[0] or "unknown"
+    try:
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except (ValueError, TypeError):
+        as_it_came = str(text).encode("utf-8", "surrogatepass")
+        yield Record(shard_id, sequence_number, 0, as_it_came, EnvelopeMalformed("The data is not base64."))
+        return
+    # Shorter than its own frame: bytes that merely begin like an aggregate.
+    if data.startswith(_MAGIC) and len(data) > len(_MAGIC) + _DIGEST_BYTES:
+        yield from _open_aggregate(shard_id, sequence_number, data)
+    else:
+        yield Record(shard_id, sequence_number, 0, data)
+
+
+def _open_aggregate(shard_id: str, sequence_number: str, data: bytes) -> list[Record]:
+    try:
+        parts = _deaggregate(data)
+    except AggregateDamaged as error:
+        return [Record(shard_id, sequence_number, 0, data, error)]
+    return [Record(shard_id, sequence_number, position, part) for position, part in enumerate(parts)]
+
+
+def _deaggregate(data: bytes) -> list[bytes]:
+    search_path = list(sys.path)
+    from aws_kinesis_agg import deaggregator  # noqa: PLC0415 - 26 ms, needed by replays only
+
+    # It puts itself and its parent first, where its `config_pb2` would hide anybody's.
+    sys.path[:] = search_path
+    whole = {"SequenceNumber": "", "PartitionKey": "", "ApproximateArrivalTimestamp": 0, "Data": data}
+    # What it prints is the data, which belongs in no log; that it prints means that it dropped records.
+    with redirect_stderr(io.StringIO()) as complaint:
+        parts = [part["kinesis"] for part in deaggregator.iter_deaggregate_records([whole], data_format="Boto3")]
+    if complaint.getvalue():
+        raise AggregateDamaged("A record in it points outside its table of keys.", readable_count=len(parts))
+    if not parts:
+        raise AggregateDamaged("It holds no record.")
+    if not all(part.get("aggregated") for part in parts):
+        raise AggregateDamaged("Its checksum or its framing is wrong.", bytes=len(data))
+    return [b64decode(part["data"]) for part in parts]

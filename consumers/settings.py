@@ -1,0 +1,130 @@
+"""What the function reads from its environment, once: every variable, its meaning and its default.
+
+``AWS_ENDPOINT_URL``, ``AWS_REGION`` and the other ``AWS_`` variables belong to botocore and to the Lambda runtime, and
+``AWS_EMF_NAMESPACE``, ``AWS_EMF_DISABLE_METRIC_EXTRACTION`` to aws-embedded-metrics; they read those themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ingest.errors import SettingInvalid
+
+LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The consumer's configuration; ``VARIABLES`` says what each field means."""
+
+    events_table: str
+    tables: Mapping[str, str]
+    payload_bucket: str
+    secrets_prefix: str
+    sources_file: Path
+    secrets_ttl_s: int
+    secret_patience_s: int
+    commit_concurrency: int
+    deadline_margin_ms: int
+    stack: str
+    log_level: int
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Read every variable; an empty value counts as absent.
+
+        Raises: SettingInvalid, which names the variable and what it needs.
+        """
+        return cls(**{variable.field: _read(variable, environ) for variable in VARIABLES})
+
+
+class Variable(NamedTuple):
+    """One environment variable; ``default`` is the text that stands in for an absent value, None if it is required."""
+
+    name: str
+    field: str
+    parse: Callable[[str], Any]
+    default: str | None
+    meaning: str
+
+
+def _read(variable: Variable, environ: Mapping[str, str]) -> Any:
+    text = environ.get(variable.name) or variable.default
+    if text is None:
+        raise SettingInvalid(f"{variable.name} is not set: {variable.meaning}")
+    try:
+        return variable.parse(text)
+    except ValueError as error:
+        raise SettingInvalid(f"{variable.name}: {error}: {variable.meaning}", value=text) from error
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _tables(text: str) -> Mapping[str, str]:
+    try:
+        tables = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"must be JSON ({error.msg} at character {error.pos})") from error
+    if not isinstance(tables, dict) or not all(isinstance(name, str) and name for name in tables.values()):
+        raise ValueError('must be a JSON object of logical name to table name, such as {"balances": "weir-balances"}')
+    return tables
+
+
+def _prefix(text: str) -> str:
+    if not text.startswith("/") or text.endswith("/"):
+        raise ValueError("must begin with a slash and not end with one")
+    return text
+
+
+def _ascii(text: str) -> str:
+    # A metric's dimension: aws-embedded-metrics refuses any other value, and so would every batch.
+    if not (text.isascii() and text.isprintable() and text.strip()):
+        raise ValueError("must be printable ASCII")
+    return text
+
+
+def _log_level(text: str) -> int:
+    if text.upper() not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return LOG_LEVELS[text.upper()]
+
+
+# `sources.json` beside the package's rooms: where the deployment puts the compiled sources.
+_SOURCES_FILE = str(Path(__file__).parent.parent / "sources.json")
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("EVENTS_TABLE", "events_table", str, None, "the table of events and their dedupe marks"),
+    Variable("TABLES", "tables", _tables, "{}", "JSON object: table names of the business code, by logical name"),
+    Variable("PAYLOAD_BUCKET", "payload_bucket", str, "", "bucket for bodies too large for an item; none if empty"),
+    Variable("SECRETS_PREFIX", "secrets_prefix", _prefix, "/weir/secrets", "SSM path above the sources' secrets"),
+    Variable("SOURCES_FILE", "sources_file", Path, _SOURCES_FILE, "the compiled sources"),
+    Variable("SECRETS_TTL_S", "secrets_ttl_s", _whole(0, 86_400), "300", "seconds for which a read secret is used"),
+    Variable(
+        "SECRET_PATIENCE_S",
+        "secret_patience_s",
+        _whole(0, 604_800),
+        "900",
+        "seconds since arrival for which an event waits while its secret cannot be read",
+    ),
+    Variable("COMMIT_CONCURRENCY", "commit_concurrency", _whole(1, 64), "8", "database calls in flight in one batch"),
+    Variable(
+        "DEADLINE_MARGIN_MS",
+        "deadline_margin_ms",
+        _whole(0, 60_000),
+        "2000",
+        "milliseconds before the function's timeout at which a batch stops taking new work",
+    ),
+    Variable("STACK", "stack", _ascii, "weir", "the dimension of every metric: the CloudFormation stack's name"),
+    Variable("LOG_LEVEL", "log_level", _log_level, "INFO", "DEBUG, INFO, WARNING (no line for what went well), ERROR"),
+)
