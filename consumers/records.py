@@ -1,27 +1,18 @@
 """Kinesis event -> the records in it: base64 undone, KPL aggregates opened, order kept.
 
-aws-kinesis-agg opens the aggregates and is wrapped here, once. Left alone it hands a damaged aggregate on as if it were
-a plain record or, when it breaks half-way, prints the data to stderr and drops the rest; here a damaged aggregate is
-one record that carries its exact bytes and an ``AggregateDamaged``. The library is imported when the first aggregate
-comes: the gateway writes none, replays do.
+A damaged aggregate is one record that carries its exact bytes and says what is wrong: nothing in it is applied, nothing
+of it is lost.
 """
 
 from __future__ import annotations
 
 import binascii
-import io
-import sys
-from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
+from consumers.aggregate import disaggregate, looks_aggregated
 from ingest.errors import AggregateDamaged, ConfigError, EnvelopeMalformed, RecordError
-
-# Source: https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
-_MAGIC = b"\xf3\x89\x9a\xc2"
-_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +73,7 @@ def _open(entry: Mapping[str, Any]) -> Iterator[Record]:
         as_it_came = str(text).encode("utf-8", "surrogatepass")
         yield Record(shard_id, sequence_number, 0, as_it_came, EnvelopeMalformed("The data is not base64."))
         return
-    # Shorter than its own frame: bytes that merely begin like an aggregate.
-    if data.startswith(_MAGIC) and len(data) > len(_MAGIC) + _DIGEST_BYTES:
+    if looks_aggregated(data):
         yield from _open_aggregate(shard_id, sequence_number, data)
     else:
         yield Record(shard_id, sequence_number, 0, data)
@@ -91,26 +81,7 @@ def _open(entry: Mapping[str, Any]) -> Iterator[Record]:
 
 def _open_aggregate(shard_id: str, sequence_number: str, data: bytes) -> list[Record]:
     try:
-        parts = _deaggregate(data)
+        parts = disaggregate(data)
     except AggregateDamaged as error:
         return [Record(shard_id, sequence_number, 0, data, error)]
     return [Record(shard_id, sequence_number, position, part) for position, part in enumerate(parts)]
-
-
-def _deaggregate(data: bytes) -> list[bytes]:
-    search_path = list(sys.path)
-    from aws_kinesis_agg import deaggregator  # noqa: PLC0415 - 26 ms, needed by replays only
-
-    # It puts itself and its parent first, where its `config_pb2` would hide anybody's.
-    sys.path[:] = search_path
-    whole = {"SequenceNumber": "", "PartitionKey": "", "ApproximateArrivalTimestamp": 0, "Data": data}
-    # What it prints is the data, which belongs in no log; that it prints means that it dropped records.
-    with redirect_stderr(io.StringIO()) as complaint:
-        parts = [part["kinesis"] for part in deaggregator.iter_deaggregate_records([whole], data_format="Boto3")]
-    if complaint.getvalue():
-        raise AggregateDamaged("A record in it points outside its table of keys.", readable_count=len(parts))
-    if not parts:
-        raise AggregateDamaged("It holds no record.")
-    if not all(part.get("aggregated") for part in parts):
-        raise AggregateDamaged("Its checksum or its framing is wrong.", bytes=len(data))
-    return [b64decode(part["data"]) for part in parts]
