@@ -1,0 +1,371 @@
+"""Deploy the template to AWS or LocalStack and take it down again.
+
+Package, upload, change set, wait, outputs: the way of `aws cloudformation package` and `deploy`, with the API definition
+made for the sources file at hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra import package, template
+from infra.place import Place
+from ingest import routes
+from ingest.errors import StackFailed
+from ingest.sources import Catalogue
+
+Say = Callable[[str], None]
+
+# Kept by the stack's deletion policies; removed only when that is asked for by name.
+_STATEFUL = {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket"}
+_POLL_S = 2.0
+_DONE = ("COMPLETE", "FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """What a stack is made of, with keys that follow the content."""
+
+    definition: bytes
+    function: bytes
+    template: bytes
+
+    @property
+    def definition_key(self) -> str:
+        return f"apis/{_digest(self.definition)}.json"
+
+    @property
+    def function_key(self) -> str:
+        return f"functions/{_digest(self.function)}.zip"
+
+    @property
+    def template_key(self) -> str:
+        return f"templates/{_digest(self.template)}.json"
+
+
+def deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cache: Path, say: Say) -> dict[str, str]:
+    """Create or update the stack and return its outputs.
+
+    ``given`` are template parameters by name. Repeatable: what is there already is left alone.
+
+    Raises: StackFailed with CloudFormation's own reason.
+    """
+    try:
+        return _deploy(place, catalogue, given, cache=cache, say=say)
+    except (ClientError, BotoCoreError) as error:
+        raise StackFailed(f"{place.label}: {error}") from error
+
+
+def destroy(place: Place, *, delete_data: bool, say: Say) -> list[str]:
+    """Delete the stack; return the names of what was kept because it holds data.
+
+    With ``delete_data`` stream, tables and bucket go too, for good.
+
+    Raises: StackFailed with CloudFormation's own reason.
+    """
+    try:
+        return _destroy(place, delete_data=delete_data, say=say)
+    except (ClientError, BotoCoreError) as error:
+        raise StackFailed(f"{place.label}: {error}") from error
+
+
+def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cache: Path, say: Say) -> dict[str, str]:
+    account, region = place.account(), place.region
+    architecture = given.get("Architecture") or _architecture(place)
+    say(f"deploying stack {place.stack} to {place.label} (account {account}, {region})")
+    made = _artifacts(place, catalogue, account, architecture, cache)
+    say(f"  function package {len(made.function):,} bytes, API definition {len(made.definition):,} bytes")
+    bucket = _artifact_bucket(place, account)
+    for key, content in (
+        (made.definition_key, made.definition),
+        (made.function_key, made.function),
+        (made.template_key, made.template),
+    ):
+        _upload(place, bucket, key, content, say)
+    values = {
+        **given,
+        "ArtifactBucket": bucket,
+        "ApiDefinitionKey": made.definition_key,
+        "FunctionKey": made.function_key,
+        "Architecture": architecture,
+    }
+    checked = template.parameters(template.load(), values)
+    _check_record_age(checked)
+    if _apply(place, _template_url(place, bucket, made.template_key), values, say):
+        _mend_emulator(place, json.loads(made.definition))
+    return place.outputs()
+
+
+def _artifacts(place: Place, catalogue: Catalogue, account: str, architecture: str, cache: Path) -> Artifacts:
+    role = f"arn:{place.partition}:iam::{account}:role/{place.stack}-{place.region}-gateway"
+    substitutions = {"partition": place.partition, "region": place.region, "credentials": role}
+    definition = routes.render(routes.api_definition(catalogue, substitutions))
+    ready = template.prepare(template.load(), definition, throttles(catalogue))
+    function = package.build(
+        catalogue.dump(), architecture=architecture, cache=cache, requirements=_extra_requirements(catalogue)
+    )
+    return Artifacts(definition, function, json.dumps(ready, indent=1).encode("utf-8"))
+
+
+def throttles(catalogue: Catalogue) -> dict[str, tuple[float, int]]:
+    """Return (requests per second, burst) of each source that has a throttle."""
+    return {
+        name: (source.throttle.rate_per_s, source.throttle.burst)
+        for name, source in catalogue.items()
+        if source.throttle is not None
+    }
+
+
+def _extra_requirements(catalogue: Catalogue) -> tuple[str, ...]:
+    asymmetric = any(source.needs_cryptography for source in catalogue.values())
+    return ("function-crypto.txt",) if asymmetric else ()
+
+
+def _architecture(place: Place) -> str:
+    """LocalStack runs functions on this machine's processor; AWS' arm64 costs a fifth less."""
+    if not place.emulated:
+        return "arm64"
+    return "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
+
+
+def _check_record_age(values: Mapping[str, str]) -> None:
+    age_s, retention_s = int(values["MaxRecordAgeSeconds"]), int(values["RetentionHours"]) * 3600
+    if age_s >= retention_s:
+        raise StackFailed(
+            "MaxRecordAgeSeconds must be below RetentionHours: a record would expire before it is given up and kept.",
+            max_record_age_s=age_s,
+            retention_s=retention_s,
+        )
+
+
+# ---------------------------------------------------------------------------------------------- uploads
+
+
+def _artifact_bucket(place: Place, account: str) -> str:
+    name = f"weir-artifacts-{account}-{place.region}"
+    s3 = place.client("s3")
+    try:
+        s3.head_bucket(Bucket=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:
+            raise
+        where = {} if place.region == "us-east-1" else {"LocationConstraint": place.region}
+        s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": where} if where else {}))
+        blocked = dict.fromkeys(
+            ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+        )
+        s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=blocked)
+    return name
+
+
+def _upload(place: Place, bucket: str, key: str, content: bytes, say: Say) -> None:
+    s3 = place.client("s3")
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
+            raise
+        s3.put_object(Bucket=bucket, Key=key, Body=content)
+        say(f"  uploaded s3://{bucket}/{key}")
+
+
+def _template_url(place: Place, bucket: str, key: str) -> str:
+    if place.emulated:
+        return f"{place.endpoint}/{bucket}/{key}"
+    suffix = "amazonaws.com.cn" if place.partition == "aws-cn" else "amazonaws.com"
+    return f"https://{bucket}.s3.{place.region}.{suffix}/{key}"
+
+
+# ---------------------------------------------------------------------------------------------- the stack
+
+
+def _apply(place: Place, template_url: str, values: Mapping[str, str], say: Say) -> bool:
+    """Make and execute a change set; return False when there is nothing to change."""
+    cloudformation = place.client("cloudformation")
+    before = _status(place)
+    if before == "ROLLBACK_COMPLETE":  # a first creation that failed can only be deleted
+        _delete_stack(place, say)
+        before = None
+    kind = "CREATE" if before in {None, "REVIEW_IN_PROGRESS"} else "UPDATE"
+    name = f"weir-{int(time.time())}"
+    cloudformation.create_change_set(
+        StackName=place.stack,
+        ChangeSetName=name,
+        ChangeSetType=kind,
+        TemplateURL=template_url,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+    )
+    change_set = _wait_for_change_set(place, name)
+    if change_set is None:
+        cloudformation.delete_change_set(StackName=place.stack, ChangeSetName=name)
+        say("  nothing to change")
+        return False
+    for change in change_set.get("Changes", []):
+        resource = change["ResourceChange"]
+        say(f"  {resource['Action'].lower():8} {resource['ResourceType']:42} {resource['LogicalResourceId']}")
+    cloudformation.execute_change_set(StackName=place.stack, ChangeSetName=name)
+    status = _follow(place, say)
+    if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+        raise StackFailed(f"stack {place.stack} ended in {status}", reasons=_reasons(place))
+    return True
+
+
+def _wait_for_change_set(place: Place, name: str) -> dict[str, Any] | None:
+    cloudformation = place.client("cloudformation")
+    while True:
+        found: dict[str, Any] = cloudformation.describe_change_set(StackName=place.stack, ChangeSetName=name)
+        if found["Status"] == "CREATE_COMPLETE":
+            return found
+        if found["Status"] == "FAILED":
+            reason = found.get("StatusReason", "")
+            if "didn't contain changes" in reason or "No updates" in reason:
+                return None
+            raise StackFailed(f"the change set was refused: {reason}")
+        time.sleep(_POLL_S)
+
+
+def _follow(place: Place, say: Say) -> str:
+    """Print each event once until the stack rests; return its status."""
+    seen: set[str] = set()
+    started = time.time() - 5
+    while True:
+        status = _status(place) or "DELETE_COMPLETE"
+        for event in _new_events(place, seen, started):
+            reason = event.get("ResourceStatusReason", "")
+            say(f"  {event['ResourceStatus']:28} {event['LogicalResourceId']} {reason}".rstrip())
+        if status.endswith(_DONE) and not status.endswith("CLEANUP_IN_PROGRESS"):
+            return status
+        time.sleep(0.5 if place.emulated else _POLL_S)
+
+
+def _new_events(place: Place, seen: set[str], since_s: float) -> Iterator[dict[str, Any]]:
+    try:
+        answer = place.client("cloudformation").describe_stack_events(StackName=place.stack)
+    except ClientError:  # the stack is gone
+        return
+    for event in reversed(answer["StackEvents"]):
+        if event["EventId"] not in seen and event["Timestamp"].timestamp() >= since_s:
+            seen.add(event["EventId"])
+            yield event
+
+
+def _status(place: Place) -> str | None:
+    try:
+        stacks = place.client("cloudformation").describe_stacks(StackName=place.stack)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return str(stacks[0]["StackStatus"]) if stacks else None
+
+
+def _reasons(place: Place) -> list[str]:
+    events = place.client("cloudformation").describe_stack_events(StackName=place.stack)["StackEvents"]
+    return [
+        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
+        for event in reversed(events)
+        if event["ResourceStatus"].endswith("FAILED")
+    ][:5]
+
+
+def _mend_emulator(place: Place, definition: Mapping[str, Any]) -> None:
+    """Put the gateway responses that LocalStack 4.14 leaves out when it imports an OpenAPI document."""
+    if not place.emulated:
+        return
+    gateway, api = place.client("apigateway"), place.outputs()["ApiId"]
+    for kind, response in definition["x-amazon-apigateway-gateway-responses"].items():
+        status = {"statusCode": str(response["statusCode"])} if "statusCode" in response else {}
+        gateway.put_gateway_response(
+            restApiId=api,
+            responseType=kind,
+            responseParameters=response.get("responseParameters", {}),
+            responseTemplates=response["responseTemplates"],
+            **status,
+        )
+    variables = gateway.get_stage(restApiId=api, stageName="live").get("variables", {})
+    gateway.create_deployment(restApiId=api, stageName="live", variables=variables)
+
+
+# ---------------------------------------------------------------------------------------------- destroying
+
+
+def _destroy(place: Place, *, delete_data: bool, say: Say) -> list[str]:
+    if _status(place) is None:
+        raise StackFailed(f"There is no stack {place.stack} in {place.label}.")
+    stateful = _stateful(place)
+    if delete_data:
+        for kind, name in stateful:
+            _unprotect(place, kind, name)
+    _delete_stack(place, say)
+    kept = [(kind, name) for kind, name in stateful if _exists(place, kind, name)]
+    if not delete_data:
+        return [f"{kind} {name}" for kind, name in kept]
+    for kind, name in kept:
+        say(f"  deleting {kind} {name}")
+        _delete_resource(place, kind, name)
+    return []
+
+
+def _delete_stack(place: Place, say: Say) -> None:
+    place.client("cloudformation").delete_stack(StackName=place.stack)
+    status = _follow(place, say)
+    if status != "DELETE_COMPLETE":
+        raise StackFailed(f"stack {place.stack} ended in {status}", reasons=_reasons(place))
+
+
+def _stateful(place: Place) -> list[tuple[str, str]]:
+    pages = place.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=place.stack)
+    return [
+        (resource["ResourceType"], resource["PhysicalResourceId"])
+        for page in pages
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] in _STATEFUL and resource.get("PhysicalResourceId")
+    ]
+
+
+def _unprotect(place: Place, kind: str, name: str) -> None:
+    if kind == "AWS::DynamoDB::Table":
+        place.client("dynamodb").update_table(TableName=name, DeletionProtectionEnabled=False)
+    if kind == "AWS::S3::Bucket":
+        s3 = place.client("s3")
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
+            if keys := [{"Key": item["Key"]} for item in page.get("Contents", [])]:
+                s3.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True})
+
+
+def _exists(place: Place, kind: str, name: str) -> bool:
+    probes: dict[str, Callable[[], object]] = {
+        "AWS::Kinesis::Stream": lambda: place.client("kinesis").describe_stream_summary(StreamName=name),
+        "AWS::DynamoDB::Table": lambda: place.client("dynamodb").describe_table(TableName=name),
+        "AWS::S3::Bucket": lambda: place.client("s3").head_bucket(Bucket=name),
+    }
+    try:
+        probes[kind]()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"ResourceNotFoundException", "404", "NoSuchBucket"}:
+            return False
+        raise
+    return True
+
+
+def _delete_resource(place: Place, kind: str, name: str) -> None:
+    if kind == "AWS::Kinesis::Stream":
+        place.client("kinesis").delete_stream(StreamName=name, EnforceConsumerDeletion=True)
+    elif kind == "AWS::DynamoDB::Table":
+        place.client("dynamodb").delete_table(TableName=name)
+    else:
+        place.client("s3").delete_bucket(Bucket=name)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

@@ -1,0 +1,90 @@
+"""The function's package: our rooms, the resolved sources file and pinned wheels for the Lambda platform.
+
+Small (boto3 is the runtime's own) and reproducible: the same tree and lock give the same bytes, so its name can follow its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ingest.errors import StackFailed
+
+ROOT = Path(__file__).parent.parent
+PYTHON_VERSION = "3.13"  # the template's Runtime
+_ROOMS = ("ingest", "consumers")
+# What the consumer never opens: they belong to the gateway and to `weir send`.
+_LEFT_OUT = ("ingest/samples", "ingest/openapi.yaml", "ingest/presets.yaml", "ingest/put_record.vtl")
+_PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
+# Lambda's python3.13 runs on Amazon Linux 2023, whose glibc is 2.34.
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
+_MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def build(sources_json: str, *, architecture: str, cache: Path, requirements: tuple[str, ...] = ()) -> bytes:
+    """Return the package as the bytes of a zip.
+
+    ``architecture`` is Lambda's word, arm64 or x86_64; ``requirements`` names further lock files beside ``function.txt``.
+
+    Raises: StackFailed when a wheel cannot be downloaded.
+    """
+    entries = {"sources.json": sources_json.encode("utf-8"), **dict(_own_files())}
+    for lock in ("function.txt", *requirements):
+        for wheel in sorted(_wheels(ROOT / "requirements" / lock, architecture, cache).glob("*.whl")):
+            entries |= _wheel_files(wheel)
+    return _zip(entries)
+
+
+def _own_files() -> Iterator[tuple[str, bytes]]:
+    for room in _ROOMS:
+        for path in sorted((ROOT / room).rglob("*")):
+            name = path.relative_to(ROOT).as_posix()
+            if path.is_file() and "__pycache__" not in name and not name.startswith(_LEFT_OUT):
+                yield name, path.read_bytes()
+
+
+def _wheels(lock: Path, architecture: str, cache: Path) -> Path:
+    """Download what a lock file pins, once for each content and platform."""
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
+    folder = cache / f"wheels-{lock.stem}-{architecture}-{digest}"
+    if (folder / "complete").exists():
+        return folder
+    machine = _PLATFORMS[architecture]
+    platforms = [f"--platform={base}_{machine}" for base in _MANYLINUX]
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *("--no-deps", "--only-binary=:all:", "--require-hashes", "--implementation=cp"),
+        *(f"--python-version={PYTHON_VERSION}", *platforms, f"--dest={folder}", f"--requirement={lock}"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise StackFailed(f"The function's wheels could not be downloaded: {said[0]}", lock=lock.name)
+    (folder / "complete").touch()
+    return folder
+
+
+def _wheel_files(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {
+            name: archive.read(name)
+            for name in archive.namelist()
+            if not name.endswith("/") and ".dist-info/" not in name.removesuffix("/METADATA")
+        }
+
+
+def _zip(entries: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(entries):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, entries[name])
+    return buffer.getvalue()

@@ -1,0 +1,136 @@
+"""Where Weir runs: the embedded stack, LocalStack or AWS, and how commands find its parts there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import localstack_client.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ingest.errors import StackFailed
+
+REGION = "us-east-1"  # of the embedded stack and of LocalStack, unless the environment names another
+EMBEDDED_ACCOUNT = "000000000000"
+STATE_FILE = "stack.json"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1", "localhost.localstack.cloud"}
+
+
+class Place:
+    """One running or deployable stack: its clients and its outputs."""
+
+    def __init__(self, kind: str, stack: str, *, endpoint: str | None, outputs: Mapping[str, str] | None = None) -> None:
+        self.kind = kind  # embedded | localstack | aws
+        self.stack = stack
+        self.endpoint = endpoint
+        self._outputs = dict(outputs) if outputs is not None else None
+        self._clients: dict[str, Any] = {}
+
+    @property
+    def emulated(self) -> bool:
+        return self.kind != "aws"
+
+    @property
+    def label(self) -> str:
+        return {"embedded": "the embedded stack", "aws": "AWS"}.get(self.kind, f"LocalStack at {self.endpoint}")
+
+    @cached_property
+    def _session(self) -> Any:
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        if self.kind == "aws":
+            return boto3.Session(region_name=region)
+        host = urlsplit(self.endpoint or "")
+        if self.kind == "localstack":
+            address = f"{host.hostname}:{host.port or 4566}"
+            return localstack_client.session.Session(localstack_host=address, region_name=region or REGION)
+        return boto3.Session("weir", "weir", region_name=region or REGION)
+
+    @property
+    def region(self) -> str:
+        region = self._session.region_name
+        if not region:
+            raise StackFailed("No AWS Region is set. Set AWS_REGION, or `region` in your AWS profile.")
+        return str(region)
+
+    @property
+    def partition(self) -> str:
+        if self.emulated:
+            return "aws"
+        return str(boto3.Session().get_partition_for_region(self.region))
+
+    def client(self, service: str) -> Any:
+        """Return the boto3 client of a service here, made once."""
+        if service not in self._clients:
+            options: dict[str, Any] = {"config": Config(retries={"mode": "standard", "max_attempts": 5})}
+            if self.endpoint and self.kind != "localstack":
+                options["endpoint_url"] = self.endpoint
+            if self.emulated and service == "s3":
+                options["config"] = options["config"].merge(Config(s3={"addressing_style": "path"}))
+            self._clients[service] = self._session.client(service, **options)
+        return self._clients[service]
+
+    def account(self) -> str:
+        """Return the account id."""
+        if self.kind == "embedded":
+            return EMBEDDED_ACCOUNT
+        return str(self.client("sts").get_caller_identity()["Account"])
+
+    def outputs(self) -> dict[str, str]:
+        """Return the stack's outputs by name.
+
+        Raises: StackFailed when there is no such stack.
+        """
+        if self._outputs is not None:
+            return self._outputs
+        try:
+            stacks = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
+        except (ClientError, BotoCoreError) as error:
+            raise StackFailed(f"{self.label}: stack {self.stack}: {error}", hint="weir deploy") from error
+        found = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+        if self.kind == "localstack":
+            found["Endpoint"] = f"{self.endpoint}/_aws/execute-api/{found['ApiId']}/live/v1"
+        return found
+
+
+def embedded(home: Path) -> Place:
+    """Return the embedded stack that runs, or last ran, with its state under ``home``.
+
+    Raises: StackFailed when none runs there.
+    """
+    state = home / STATE_FILE
+    try:
+        facts = json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StackFailed(f"No embedded stack runs with its state in {home}: start one with `make run`.") from error
+    return Place("embedded", facts["stack"], endpoint=facts["engine"], outputs=facts["outputs"])
+
+
+def choose(*, home: Path, stack: str, endpoint: str | None, environment: Mapping[str, str]) -> Place:
+    """Return the place that options and the usual AWS variables point at; the embedded stack if they say nothing."""
+    endpoint = endpoint or environment.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        return at_endpoint(endpoint, stack)
+    # LocalStack's own tools export the dummy key `test`; that alone never means AWS.
+    key = environment.get("AWS_ACCESS_KEY_ID")
+    if environment.get("AWS_PROFILE") or (key and key != "test"):
+        return Place("aws", stack, endpoint=None)
+    return embedded(home)
+
+
+def at_endpoint(endpoint: str, stack: str) -> Place:
+    """Return the stack behind one endpoint address, taken for LocalStack when it is on this machine.
+
+    Raises: StackFailed for an address that cannot be used.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise StackFailed(f"{endpoint} is not an address; it looks like http://127.0.0.1:4566.")
+    kind = "localstack" if parts.hostname in _LOOPBACK or parts.port == 4566 else "aws"
+    return Place(kind, stack, endpoint=endpoint.rstrip("/"))

@@ -1,0 +1,254 @@
+"""The CloudFormation template: read, made ready for one API definition, and evaluated for the embedded stack.
+
+The embedded stack takes streams, tables, function and mapping from here, so that what runs on a laptop is what is deployed.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ingest.errors import TemplateUnsupported
+
+PATH = Path(__file__).parent / "template.yaml"
+
+# The property by which a template may name a resource of this type.
+_NAME_FIELDS = {
+    "AWS::Lambda::Function": "FunctionName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::ApiGateway::Stage": "StageName",
+}
+_NO_VALUE = object()
+_SUB = re.compile(r"\$\{(!?)([^}]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One evaluated resource: CloudFormation's type, its physical name and its properties without intrinsics."""
+
+    logical_id: str
+    type: str
+    name: str
+    properties: dict[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms, each read as its long form."""
+
+
+def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _short_form)
+
+
+def load() -> dict[str, Any]:
+    """Return the template in long form."""
+    template: dict[str, Any] = yaml.load(PATH.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    return template
+
+
+def prepare(
+    template: Mapping[str, Any], definition: bytes, throttles: Mapping[str, tuple[float, int]]
+) -> dict[str, Any]:
+    """Return the template ready to deploy one API definition.
+
+    The deployment's logical id follows the definition, since API Gateway goes on serving the old one otherwise.
+    ``throttles`` maps a source to (requests per second, burst); each gets its own method settings on both its paths.
+    Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-deployments.html
+    """
+    ready = copy.deepcopy(dict(template))
+    resources = ready["Resources"]
+    deployment_id = "Deployment" + hashlib.sha256(definition).hexdigest()[:12]
+    resources[deployment_id] = resources.pop("Deployment")
+    stage = resources["Stage"]["Properties"]
+    stage["DeploymentId"] = {"Ref": deployment_id}
+    stage["MethodSettings"] += _method_settings(throttles)
+    return ready
+
+
+def parameters(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
+    """Return every parameter's value: the given one, or its default.
+
+    Raises: TemplateUnsupported for a parameter that the template does not have or that has no value.
+    """
+    declared = template["Parameters"]
+    if unknown := set(given) - set(declared):
+        raise TemplateUnsupported(
+            "These parameters do not exist:", unknown=sorted(unknown), known=sorted(declared)
+        )
+    values = {name: str(given.get(name, spec.get("Default", ""))) for name, spec in declared.items()}
+    if missing := [name for name, spec in declared.items() if name not in given and "Default" not in spec]:
+        raise TemplateUnsupported("These parameters need a value:", missing=missing)
+    for name, spec in declared.items():
+        _check_parameter(name, values[name], spec)
+    return values
+
+
+def evaluate(
+    template: Mapping[str, Any], given: Mapping[str, str], *, stack: str, region: str, account: str
+) -> tuple[dict[str, Resource], dict[str, str]]:
+    """Evaluate resources and outputs as CloudFormation would, with names of the form ``stack-LogicalId``.
+
+    Raises: TemplateUnsupported for an intrinsic function that the template does not use today.
+    """
+    scope = _Scope(template, parameters(template, given), stack, region, account)
+    resources = {
+        logical_id: Resource(logical_id, spec["Type"], scope.name(logical_id), scope.value(spec.get("Properties", {})))
+        for logical_id, spec in template["Resources"].items()
+        if scope.exists(logical_id)
+    }
+    outputs = {name: str(scope.value(spec["Value"])) for name, spec in template["Outputs"].items()}
+    return resources, outputs
+
+
+class _Scope:
+    """Parameters, conditions and names within which intrinsic functions are evaluated."""
+
+    def __init__(
+        self, template: Mapping[str, Any], values: Mapping[str, str], stack: str, region: str, account: str
+    ) -> None:
+        self._resources = template["Resources"]
+        self._conditions = template.get("Conditions", {})
+        self._values: dict[str, object] = {
+            name: int(value) if template["Parameters"][name]["Type"] == "Number" else value
+            for name, value in values.items()
+        }
+        self._stack, self._region, self._account = stack, region, account
+        self._pseudo: dict[str, object] = {
+            "AWS::StackName": stack,
+            "AWS::Region": region,
+            "AWS::AccountId": account,
+            "AWS::Partition": "aws",
+            "AWS::URLSuffix": "amazonaws.com",
+            "AWS::NoValue": _NO_VALUE,
+        }
+
+    def exists(self, logical_id: str) -> bool:
+        condition = self._resources[logical_id].get("Condition")
+        return condition is None or self._condition(condition)
+
+    def name(self, logical_id: str) -> str:
+        """Physical name: the one the template gives, or one in the letters that every service allows."""
+        properties = self._resources[logical_id].get("Properties", {})
+        field = _NAME_FIELDS.get(self._resources[logical_id]["Type"])
+        if field in properties:
+            return str(self.value(properties[field]))
+        kebab = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", logical_id).lower()
+        return f"{self._stack}-{kebab}"
+
+    def value(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [item for item in map(self.value, node) if item is not _NO_VALUE]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            function, argument = next(iter(node.items()))
+            if function == "Ref" or function.startswith("Fn::"):
+                return self._intrinsic(function, argument)
+        evaluated = {name: self.value(item) for name, item in node.items()}
+        return {name: item for name, item in evaluated.items() if item is not _NO_VALUE}
+
+    def _intrinsic(self, function: str, argument: Any) -> Any:
+        match function:
+            case "Ref":
+                return self._ref(argument)
+            case "Fn::GetAtt":
+                return self._attribute(*argument)
+            case "Fn::If":
+                condition, yes, no = argument
+                return self.value(yes if self._condition(condition) else no)
+            case "Fn::Sub" if isinstance(argument, str):
+                return _SUB.sub(self._substitute, argument)
+            case "Fn::Join":
+                separator, parts = argument
+                return separator.join(str(part) for part in self.value(parts))
+            case "Fn::Equals":
+                left, right = self.value(argument)
+                return left == right
+            case "Fn::Not":
+                return not self.value(argument)[0]
+        raise TemplateUnsupported("The embedded stack does not evaluate this function.", function=function)
+
+    def _condition(self, name: str) -> bool:
+        return bool(self.value(self._conditions[name]))
+
+    def _substitute(self, match: re.Match[str]) -> str:
+        literal, name = match.groups()
+        if literal:
+            return f"${{{name}}}"
+        if "." in name:
+            return str(self._attribute(*name.split(".", 1)))
+        return str(self._ref(name))
+
+    def _ref(self, name: str) -> Any:
+        if name in self._pseudo:
+            return self._pseudo[name]
+        if name in self._values:
+            return self._values[name]
+        if name in self._resources:
+            return self.name(name)
+        raise TemplateUnsupported("Nothing has this name.", ref=name)
+
+    def _attribute(self, logical_id: str, attribute: str) -> str:
+        if attribute != "Arn":
+            raise TemplateUnsupported("The embedded stack knows only Arn.", resource=logical_id, attribute=attribute)
+        name, where = self.name(logical_id), f"{self._region}:{self._account}"
+        arns = {
+            "AWS::Kinesis::Stream": f"arn:aws:kinesis:{where}:stream/{name}",
+            "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{where}:table/{name}",
+            "AWS::S3::Bucket": f"arn:aws:s3:::{name}",
+            "AWS::SQS::Queue": f"arn:aws:sqs:{where}:{name}",
+            "AWS::Lambda::Function": f"arn:aws:lambda:{where}:function:{name}",
+            "AWS::IAM::Role": f"arn:aws:iam::{self._account}:role/{name}",
+            "AWS::Logs::LogGroup": f"arn:aws:logs:{where}:log-group:{name}:*",
+        }
+        kind = self._resources[logical_id]["Type"]
+        if kind not in arns:
+            raise TemplateUnsupported("The embedded stack has no ARN for this type.", type=kind)
+        return arns[kind]
+
+
+def _method_settings(throttles: Mapping[str, tuple[float, int]]) -> Iterable[dict[str, Any]]:
+    for source, (rate_per_s, burst) in sorted(throttles.items()):
+        for suffix in ("", "~1{key}"):
+            yield {
+                "ResourcePath": f"/~1v1~1{source}{suffix}",
+                "HttpMethod": "POST",
+                "MetricsEnabled": True,
+                "LoggingLevel": "OFF",
+                "DataTraceEnabled": False,
+                "ThrottlingRateLimit": rate_per_s,
+                "ThrottlingBurstLimit": burst,
+            }
+
+
+def _check_parameter(name: str, value: str, spec: Mapping[str, Any]) -> None:
+    allowed = [str(item) for item in spec.get("AllowedValues", [])]
+    if allowed and value not in allowed:
+        raise TemplateUnsupported(f"{name}={value}: allowed are {', '.join(allowed)}.")
+    if spec["Type"] != "Number":
+        return
+    if not re.fullmatch(r"\d+", value):
+        raise TemplateUnsupported(f"{name}={value}: must be a whole number.")
+    low, high = float(spec.get("MinValue", "-inf")), float(spec.get("MaxValue", "inf"))
+    if not low <= float(value) <= high:
+        raise TemplateUnsupported(f"{name}={value}: must be from {low:g} to {high:g}.")
