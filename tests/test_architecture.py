@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("ingest", "consumers", "infra", "loadtest")
+MODULES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "weir.py"]
+
+# Whom a room may import, beside itself.
+MAY_IMPORT = {
+    "ingest": set(),
+    "consumers": {"ingest"},
+    "infra": {"ingest"},
+    "loadtest": {"ingest"},
+    "weir.py": {"ingest", "consumers", "infra", "loadtest"},
+}
+# infra/ runs the handler in a process of its own, found by the name that the template gives.
+AWS_LIBRARIES = {"boto3", "botocore", "s3transfer"}
+MAY_CALL_AWS = ("consumers/aws.py", "consumers/store.py", "infra/", "loadtest/", "weir.py")
+MAY_READ_ENVIRONMENT = ("consumers/settings.py", "infra/", "weir.py")
+IDS = [path.relative_to(ROOT).as_posix() for path in MODULES]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}: imports are absolute, so that the rooms show"
+            yield node.module or ""
+
+
+def test_the_walk_finds_the_rooms() -> None:
+    """Every room has modules and every rule names files that are there, or the rules below would prove nothing."""
+    assert len(MODULES) > 15
+    assert {name_of(path).partition("/")[0] for path in MODULES} == set(MAY_IMPORT)
+    for allowed in (*MAY_CALL_AWS, *MAY_READ_ENVIRONMENT):
+        assert (ROOT / allowed).exists(), f"{allowed} is named by a rule and does not exist"
+    assert any(library in AWS_LIBRARIES for path in MODULES for library in top_levels(path))
+
+
+def top_levels(path: Path) -> set[str]:
+    return {module.partition(".")[0] for module in imported(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_imports_run_one_way(path: Path) -> None:
+    """`ingest` imports no other room, `consumers`, `infra` and `loadtest` import `ingest` alone, and nobody `tests`."""
+    room = name_of(path).partition("/")[0]
+    others = top_levels(path) & {*ROOMS, "tests", "weir"} - {room}
+    assert others <= MAY_IMPORT[room], f"{name_of(path)} must not import {sorted(others - MAY_IMPORT[room])}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_aws_is_called_in_few_places(path: Path) -> None:
+    """boto3 and botocore are imported only where a port to a service is."""
+    if not name_of(path).startswith(MAY_CALL_AWS):
+        assert not top_levels(path) & AWS_LIBRARIES, f"{name_of(path)} must not import boto3 or botocore"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_the_environment_is_read_in_few_places(path: Path) -> None:
+    """`os.environ` and `os.getenv` appear in consumers/settings.py and in what starts processes, nowhere else."""
+    if name_of(path).startswith(MAY_READ_ENVIRONMENT):
+        return
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in {"environ", "getenv"}, f"{name_of(path)}:{node.lineno} reads the environment"
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            assert not {alias.name for alias in node.names} & {"environ", "getenv"}, name_of(path)
