@@ -1,0 +1,114 @@
+"""Create on the engine what the evaluated template describes: streams, tables, bucket and queue.
+
+Everything is created once and left alone afterwards, so a second session finds the first one's data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from infra.place import Place
+from infra.template import Resource
+from ingest.errors import StackFailed, TemplateUnsupported
+
+# What the embedded stack serves by itself or has no need of on one machine.
+_ELSEWHERE = {
+    "AWS::ApiGateway::RestApi",  # the gateway
+    "AWS::ApiGateway::Deployment",
+    "AWS::ApiGateway::Stage",
+    "AWS::ApiGateway::Account",
+    "AWS::IAM::Role",  # the engine checks no rights
+    "AWS::Lambda::Function",  # processes of the supervisor
+    "AWS::Lambda::EventSourceMapping",  # the poller
+    "AWS::Logs::LogGroup",  # files
+    "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::ApplicationAutoScaling::ScalableTarget",
+    "AWS::ApplicationAutoScaling::ScalingPolicy",
+}
+_EXISTS = {"ResourceInUseException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueAlreadyExists"}
+_ACTIVE_S = 30.0
+
+
+def provision(place: Place, resources: Mapping[str, Resource]) -> None:
+    """Create every resource that the engine serves, queues before the bucket that notifies them.
+
+    Raises: TemplateUnsupported for a type that the embedded stack does not know; StackFailed when one is not made.
+    """
+    makers: dict[str, Callable[[Place, Resource], None]] = {
+        "AWS::SQS::Queue": _queue,
+        "AWS::Kinesis::Stream": _stream,
+        "AWS::DynamoDB::Table": _table,
+        "AWS::S3::Bucket": _bucket,
+    }
+    known = [*makers, *_ELSEWHERE]
+    for resource in sorted(resources.values(), key=lambda found: _position(known, found)):
+        make = makers.get(resource.type)
+        if make is None:
+            continue
+        try:
+            make(place, resource)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _EXISTS:
+                raise StackFailed(f"{resource.logical_id}: {error}") from error
+
+
+def _position(known: list[str], resource: Resource) -> int:
+    if resource.type not in known:
+        raise TemplateUnsupported("The embedded stack does not know this type of resource.", type=resource.type)
+    return known.index(resource.type)
+
+
+def _stream(place: Place, resource: Resource) -> None:
+    kinesis, wanted = place.client("kinesis"), resource.properties
+    kinesis.create_stream(StreamName=resource.name, ShardCount=int(wanted.get("ShardCount", 1)))
+    deadline = time.monotonic() + _ACTIVE_S
+    while kinesis.describe_stream_summary(StreamName=resource.name)["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE":
+        if time.monotonic() > deadline:
+            raise StackFailed("The stream did not become active.", stream=resource.name)
+        time.sleep(0.1)
+    if int(wanted["RetentionPeriodHours"]) > 24:
+        kinesis.increase_stream_retention_period(
+            StreamName=resource.name, RetentionPeriodHours=int(wanted["RetentionPeriodHours"])
+        )
+
+
+def _table(place: Place, resource: Resource) -> None:
+    wanted = resource.properties
+    copied = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode", "ProvisionedThroughput")
+    dynamodb = place.client("dynamodb")
+    dynamodb.create_table(TableName=resource.name, **{name: wanted[name] for name in copied if name in wanted})
+    dynamodb.get_waiter("table_exists").wait(TableName=resource.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    if "TimeToLiveSpecification" in wanted:
+        dynamodb.update_time_to_live(
+            TableName=resource.name, TimeToLiveSpecification=wanted["TimeToLiveSpecification"]
+        )
+
+
+def _queue(place: Place, resource: Resource) -> None:
+    attributes = {"MessageRetentionPeriod": str(resource.properties["MessageRetentionPeriod"])}
+    place.client("sqs").create_queue(QueueName=resource.name, Attributes=attributes)
+
+
+def _bucket(place: Place, resource: Resource) -> None:
+    s3 = place.client("s3")
+    s3.create_bucket(Bucket=resource.name)
+    notifications: Any = resource.properties.get("NotificationConfiguration", {}).get("QueueConfigurations", [])
+    if notifications:
+        s3.put_bucket_notification_configuration(
+            Bucket=resource.name,
+            NotificationConfiguration={"QueueConfigurations": [_notification(item) for item in notifications]},
+        )
+
+
+def _notification(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate CloudFormation's spelling of a bucket notification into the API's."""
+    return {
+        "QueueArn": item["Queue"],
+        "Events": [item["Event"]],
+        "Filter": {"Key": {"FilterRules": item["Filter"]["S3Key"]["Rules"]}},
+    }
