@@ -78,8 +78,10 @@ class _LeanLoader(Loader):  # type: ignore[misc] # botocore has no types
         return super().load_service_model(service_name, type_name, api_version)
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
-        # Without these, botocore takes a service's address from its endpoint rules alone, as it should (not S3's).
-        return ({"partitions": []}, "") if name == "endpoints" else super().load_data_with_path(name)
+        if name != "endpoints":
+            return super().load_data_with_path(name)
+        # Without these, and as long as they look like its own, botocore goes by its endpoint rules alone (not for S3).
+        return {"partitions": []}, f"{self.BUILTIN_DATA_PATH}/endpoints"
 
 
 @cache

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from consumers import aws
+from consumers.secrets import Secrets
+from ingest.envelope import Envelope
+from ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
+
+pytestmark = pytest.mark.engine
+
+NOW_MS = 1_700_000_000_000
+TTL_S = 300
+PATIENCE_S = 900
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ms = NOW_MS
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+    def pass_s(self, seconds: float) -> None:
+        self.now_ms += int(seconds * 1000)
+
+
+class Answer:
+    """An HTTP answer of the parameter store, in the form that botocore's before-send hook gives in its place."""
+
+    def __init__(self, status: int, code: str) -> None:
+        self.status = status
+        self.body = json.dumps({"__type": code, "message": "said the store"}).encode()
+
+    def stream(self, **_: Any) -> Any:
+        yield self.body
+
+
+class Store:
+    """The engine's parameter store, with every call counted and some of them made to fail."""
+
+    def __init__(self, client: Any, prefix: str) -> None:
+        self.client = client
+        self.prefix = prefix
+        self.calls: list[list[str]] = []
+        self.fails: Callable[[list[str]], Answer | None] = lambda names: None
+        client.meta.events.register("before-send.ssm.GetParameters", self._sent)
+
+    def _sent(self, request: Any, **_: Any) -> AWSResponse | None:
+        names = json.loads(request.body)["Names"]
+        self.calls.append([name.rpartition("/")[2] for name in names])
+        answer = self.fails(self.calls[-1])
+        return AWSResponse(request.url, answer.status, {}, answer) if answer else None
+
+    def put(self, source: str, *values: str) -> None:
+        self.put_text(source, json.dumps({"secrets": [{"value": value, "created_at_ms": 1} for value in values]}))
+
+    def put_text(self, source: str, text: str) -> None:
+        self.client.full.put_parameter(Name=f"{self.prefix}/{source}", Value=text, Type="SecureString", Overwrite=True)
+
+    def delete(self, source: str) -> None:
+        self.client.full.delete_parameter(Name=f"{self.prefix}/{source}")
+
+    def is_down(self) -> None:
+        self.fails = lambda names: Answer(500, "InternalServerError")
+
+    def is_up(self) -> None:
+        self.fails = lambda names: None
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(engine_url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Store:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", engine_url)
+    client = aws.ssm_client()
+    client.full = botocore.session.get_session().create_client("ssm")
+    return Store(client, f"/{abs(hash(request.node.nodeid))}")
+
+
+@pytest.fixture
+def secrets(store: Store, clock: Clock) -> Secrets:
+    read = aws.parameter_reader(lambda: store.client)
+    return Secrets(read, store.prefix, ttl_s=TTL_S, patience_s=PATIENCE_S, clock_ms=clock)
+
+
+def arrived(at_ms: int) -> Envelope:
+    return Envelope("r", at_ms, "github", "", "192.0.2.1", "/", {}, (), b"")
+
+
+def signed_with(value: str) -> Callable[[Sequence[str]], int]:
+    def verdict(live: Sequence[str]) -> int:
+        if value not in live:
+            raise SignatureMismatch
+        return list(live).index(value)
+
+    return verdict
+
+
+def test_all_live_secrets_are_tried_newest_first(store: Store, secrets: Secrets) -> None:
+    """Every secret of the parameter is live, in the order in which it holds them."""
+    store.put("github", "new", "old")
+    secrets.begin_batch(["github"])
+    assert secrets.judge("github", arrived(NOW_MS), signed_with("new")) == 0
+    assert secrets.judge("github", arrived(NOW_MS), signed_with("old")) == 1
+
+
+def test_many_sources_are_read_ten_a_call_and_once(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """A batch of 23 sources costs three calls, and the next batches none until the time to live is over."""
+    sources = [f"source-{number}" for number in range(23)]
+    for source in sources:
+        store.put(source, source)
+    for _ in range(3):
+        secrets.begin_batch(sources)
+        assert [secrets.judge(name, arrived(NOW_MS), signed_with(name)) for name in sources] == [0] * 23
+    assert [len(names) for names in store.calls] == [10, 10, 3]
+    clock.pass_s(TTL_S + 1)
+    secrets.begin_batch(sources[:2])
+    assert store.calls[3:] == [["source-0", "source-1"]]
+
+
+def test_a_secret_rotated_after_the_reading_is_found_at_the_first_mismatch(
+    store: Store, secrets: Secrets, clock: Clock
+) -> None:
+    """An event signed with a secret newer than what is known passes, at one more call for the whole batch."""
+    store.put("github", "old")
+    secrets.begin_batch(["github"])
+    store.put("github", "new", "old")
+    clock.pass_s(60)
+    secrets.begin_batch(["github"])
+    assert [secrets.judge("github", arrived(clock.now_ms), signed_with("new")) for _ in range(5)] == [0] * 5
+    assert len(store.calls) == 2
+
+
+def test_forgeries_cost_one_reading_a_batch(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """However many events of a batch mismatch, the secret is read again once."""
+    store.put("github", "real")
+    secrets.begin_batch(["github"])
+    clock.pass_s(60)
+    secrets.begin_batch(["github"])
+    for _ in range(10):
+        with pytest.raises(SignatureMismatch):
+            secrets.judge("github", arrived(clock.now_ms), signed_with("forged"))
+    assert len(store.calls) == 2
+
+
+def test_an_event_older_than_the_reading_does_not_cause_another(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """A mismatch of an event that came before the secrets were read is final at once."""
+    store.put("github", "real")
+    secrets.begin_batch(["github"])
+    clock.pass_s(60)
+    secrets.begin_batch(["github"])
+    with pytest.raises(SignatureMismatch):
+        secrets.judge("github", arrived(NOW_MS - 3_600_000), signed_with("forged"))
+    assert len(store.calls) == 1
+
+
+def test_a_missing_parameter_is_definitive(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """A source without a parameter has no secret, which is known after one fresh reading."""
+    secrets.begin_batch(["github"])
+    with pytest.raises(SecretAbsent, match="no such parameter"):
+        secrets.judge("github", arrived(clock.now_ms), signed_with("any"))
+    assert len(store.calls) == 1
+
+
+def test_a_parameter_set_later_is_found_by_the_next_event(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """That a secret was missing is believed no longer than until an event comes after it."""
+    secrets.begin_batch(["github"])
+    store.put("github", "late")
+    clock.pass_s(30)
+    secrets.begin_batch(["github"])
+    assert secrets.judge("github", arrived(clock.now_ms), signed_with("late")) == 0
+
+
+def test_a_deleted_parameter_stops_being_live(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """Once the time to live is over, a secret that was taken away proves nothing any more."""
+    store.put("github", "gone")
+    secrets.begin_batch(["github"])
+    store.delete("github")
+    clock.pass_s(TTL_S + 1)
+    secrets.begin_batch(["github"])
+    with pytest.raises(SecretAbsent):
+        secrets.judge("github", arrived(clock.now_ms), signed_with("gone"))
+
+
+def test_an_unknown_secret_is_not_a_bad_signature(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """While nothing is known an event waits, for its patience; then it is quarantined without a verdict."""
+    store.is_down()
+    secrets.begin_batch(["github"])
+    envelope = arrived(clock.now_ms)
+    with pytest.raises(SecretUnavailable, match="InternalServerError"):
+        secrets.judge("github", envelope, signed_with("any"))
+    clock.pass_s(PATIENCE_S + 1)
+    secrets.begin_batch(["github"])
+    with pytest.raises(SecretAbsent, match="did not answer"):
+        secrets.judge("github", envelope, signed_with("any"))
+
+
+def test_a_store_that_fails_does_not_overturn_what_is_known(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """Within the time to live the known secrets prove right and wrong, though they cannot be read again."""
+    store.put("github", "real")
+    secrets.begin_batch(["github"])
+    store.is_down()
+    clock.pass_s(60)
+    secrets.begin_batch(["github"])
+    assert secrets.judge("github", arrived(clock.now_ms), signed_with("real")) == 0
+    with pytest.raises(SignatureMismatch):
+        secrets.judge("github", arrived(clock.now_ms), signed_with("forged"))
+
+
+def test_an_outdated_secret_proves_right_but_not_wrong(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """In an outage longer than the time to live, real events go on and the others wait; in the end all wait."""
+    store.put("github", "real")
+    secrets.begin_batch(["github"])
+    store.is_down()
+    clock.pass_s(TTL_S + 60)
+    secrets.begin_batch(["github"])
+    assert secrets.judge("github", arrived(clock.now_ms), signed_with("real")) == 0
+    with pytest.raises(SecretUnavailable):
+        secrets.judge("github", arrived(clock.now_ms), signed_with("newer"))
+    clock.pass_s(PATIENCE_S)
+    secrets.begin_batch(["github"])
+    with pytest.raises(SecretUnavailable):
+        secrets.judge("github", arrived(clock.now_ms), signed_with("real"))
+    store.is_up()
+    secrets.begin_batch(["github"])
+    assert secrets.judge("github", arrived(clock.now_ms), signed_with("real")) == 0
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "AccessDeniedException"), (400, "InvalidKeyId")])
+def test_one_parameter_that_cannot_be_read_stops_no_other_source(
+    store: Store, secrets: Secrets, clock: Clock, status: int, code: str
+) -> None:
+    """A refusal of ten parameters is traced to the one that caused it; the other nine sources go on."""
+    sources = [f"source-{number}" for number in range(10)]
+    for source in sources:
+        store.put(source, "real")
+    store.fails = lambda names: Answer(status, code) if "source-6" in names else None
+    secrets.begin_batch(sources)
+    for source in sources:
+        if source != "source-6":
+            assert secrets.judge(source, arrived(clock.now_ms), signed_with("real")) == 0
+    with pytest.raises(SecretUnavailable, match=code):
+        secrets.judge("source-6", arrived(clock.now_ms), signed_with("real"))
+    assert len(store.calls) <= 8
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "ThrottlingException"), (503, "ServiceUnavailable")])
+def test_an_overloaded_store_is_not_asked_more(store: Store, secrets: Secrets, status: int, code: str) -> None:
+    """A throttle is tried once more and never turned into ten calls."""
+    store.fails = lambda names: Answer(status, code)
+    secrets.begin_batch([f"source-{number}" for number in range(10)])
+    assert len(store.calls) <= 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "whsec_plain",
+        "[]",
+        "{}",
+        '{"secrets": null}',
+        '{"secrets": []}',
+        '{"secrets": [{}]}',
+        '{"secrets": ["s3cret"]}',
+        '{"secrets": [{"value": 7}]}',
+        '{"secrets": [{"value": ""}]}',
+        '{"secrets": [{"value": "a"}, {"value": null}]}',
+    ],
+)
+def test_a_parameter_of_another_form_is_no_secret_and_is_not_quoted(
+    store: Store, secrets: Secrets, clock: Clock, text: str
+) -> None:
+    """A parameter that somebody wrote by hand quarantines its events with a reason that does not show it."""
+    store.put_text("github", text)
+    secrets.begin_batch(["github"])
+    with pytest.raises(SecretAbsent) as caught:
+        secrets.judge("github", arrived(clock.now_ms), signed_with("any"))
+    assert "s3cret" not in str(caught.value)
+    assert "whsec" not in str(caught.value)
+
+
+def test_the_lean_session_reaches_what_boto3_would() -> None:
+    """The clients of the lean session have the addresses, regions and signatures of ordinary ones."""
+    ordinary = botocore.session.get_session()
+    for region in ("us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1"):
+        for service in ("dynamodb", "ssm"):
+            lean_client = aws.session().create_client(service, region_name=region)
+            client = ordinary.create_client(service, region_name=region)
+            assert lean_client.meta.region_name == client.meta.region_name
+            assert lean_client.meta.config.signature_version == client.meta.config.signature_version
+            assert address(lean_client, service) == address(client, service)
+
+
+def address(client: Any, service: str) -> tuple[str, str]:
+    """Return where a request would go and the scope under which it is signed."""
+    seen: list[Any] = []
+    client.meta.events.register_first(f"before-send.{service}.*", lambda request, **_: seen.append(request) or refuse())
+    call = client.get_parameters if service == "ssm" else client.list_tables
+    with pytest.raises(ConnectionRefusedError):
+        call(**({"Names": ["/a"]} if service == "ssm" else {}))
+    scope = seen[0].headers["Authorization"].decode().partition("Credential=")[2].partition(",")[0]
+    return seen[0].url, scope.partition("/")[2]
+
+
+def refuse() -> None:
+    raise ConnectionRefusedError
+
+
+def test_the_cut_down_model_of_ssm_is_botocores_own() -> None:
+    """Every fact of the cut-down model stands in the model that botocore ships."""
+    whole = botocore.session.get_session().get_component("data_loader").load_service_model("ssm", "service-2")
+
+    def holds(part: Any, of: Any, where: str) -> None:
+        if isinstance(part, dict):
+            for name, value in part.items():
+                assert name in of, f"{where}.{name}"
+                holds(value, of[name], f"{where}.{name}")
+        else:
+            assert part == of, where
+
+    holds(aws.SSM_MODEL, whole, "ssm")
