@@ -1,0 +1,40 @@
+# `make run` and `make test` do all the set-up; Python 3.11 or later and make are enough.
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PORT ?= 8080
+WEIR_HOME ?= .weir
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+
+export PORT WEIR_HOME
+
+.PHONY: help run test check load clean lock
+
+help: ## This list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: .venv/run ## Run Weir on this machine: http://127.0.0.1:8080 (PORT=), state in .weir (WEIR_HOME=)
+	@exec .venv/bin/weir run
+
+test: .venv/test ## Run the tests; those of an absent engine skip and say how to get it
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/test ## Format, lint, types and the templates
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/cfn-lint infra/template.yaml
+
+lock: .venv/test ## Resolve the lock files again
+	@.venv/bin/python requirements/lock.py
+
+clean: ## Remove the environment and what was built; never the data in .weir
+	@rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Weir needs Python 3.11 or later (with venv; on Debian and Ubuntu: apt install python3-venv). Name one with PYTHON=." >&2; exit 1; }
+	@echo "setting up .venv (once) ..."
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/run: requirements/run.txt pyproject.toml | .venv/bin/python
+	@$(PIP) --require-hashes -r requirements/run.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@
+
+.venv/test: requirements/test.txt pyproject.toml | .venv/bin/python
+	@$(PIP) --require-hashes -r requirements/test.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@ .venv/run
