@@ -1,0 +1,123 @@
+"""What the events table holds, read for people and for other programs: list, find, bytes, history.
+
+Reads with clients that the caller made; changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from consumers import items
+from ingest.envelope import Envelope
+from ingest.errors import StackFailed
+
+_SUMMARY = (
+    *("pk", "source", "event_id", "request_id", "outcome", "reason", "detail", "type", "key"),
+    *("received_at", "applied_at", "event_at", "body_sha256", "scheme", "secret", "expires_at", "payload_s3"),
+)
+# Every name goes through a placeholder: several are DynamoDB's reserved words.
+_NAMES = {f"#{name}": name for name in _SUMMARY}
+_KEYS_IN_A_CALL = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The events table and the bucket of large payloads, with boto3 clients for both."""
+
+    dynamodb: Any
+    name: str
+    s3: Any
+    bucket: str
+
+    def scan(self, *, source: str | None = None, outcome: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield a summary of each item, in the table's order, without its bytes."""
+        wanted = {"source": source, "outcome": outcome}
+        tests = [f"#{name} = :{name}" for name, value in wanted.items() if value]
+        options: dict[str, Any] = {}
+        if tests:
+            options["FilterExpression"] = " AND ".join(tests)
+            options["ExpressionAttributeValues"] = {f":{name}": {"S": value} for name, value in wanted.items() if value}
+        pages = self.dynamodb.get_paginator("scan").paginate(
+            TableName=self.name,
+            ConsistentRead=True,
+            ProjectionExpression=",".join(_NAMES),
+            ExpressionAttributeNames=_NAMES,
+            **options,
+        )
+        for page in pages:
+            for item in page["Items"]:
+                yield summary(item)
+
+    def find(self, identifier: str, sources: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the items with this event id, request id or key, the verified one first.
+
+        Direct reads answer for ids of the given sources; only if they find nothing is the whole table read.
+
+        Raises: StackFailed when nothing has the id.
+        """
+        keys = [identifier, *(f"{source}{mark}{identifier}" for source in sources for mark in "#!")]
+        found = [item for item in map(self.item, dict.fromkeys(keys)) if item is not None]
+        if not found:
+            matching = (one for one in self.scan() if identifier in {one["event_id"], one["request_id"]})
+            found = [item for item in (self.item(one["pk"]) for one in matching) if item is not None]
+        if not found:
+            raise StackFailed(f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`.")
+        return sorted(found, key=lambda item: "!" in item["pk"]["S"].partition("#")[0])
+
+    def item(self, key: str) -> dict[str, Any] | None:
+        """Return the whole item with this partition key, as DynamoDB gives it; None if there is none."""
+        if not key or len(key.encode("utf-8")) > 2048:
+            return None
+        answer = self.dynamodb.get_item(TableName=self.name, Key={"pk": {"S": key}}, ConsistentRead=True)
+        return answer.get("Item")  # type: ignore[no-any-return]
+
+    def stored(self, item: Mapping[str, Any]) -> Envelope | bytes:
+        """Return the delivery an item keeps: an envelope, or the raw record where that was none.
+
+        Raises: StackFailed when the bytes are not where the item says.
+        """
+        if "payload_s3" in item:
+            answer = self.s3.get_object(Bucket=self.bucket, Key=item["payload_s3"]["S"])
+            return items.unpack(answer["Body"].read())
+        if "envelope" not in item:
+            raise StackFailed("This item keeps no bytes.", pk=item["pk"]["S"])
+        return items.unpack(item["envelope"]["B"])
+
+    def body(self, item: Mapping[str, Any]) -> bytes:
+        """Return the exact bytes of a delivery's body; of an unreadable record, its data."""
+        stored = self.stored(item)
+        return stored if isinstance(stored, bytes) else stored.body
+
+
+def summary(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item's facts as plain values; what it lacks is None, times are ISO 8601 beside milliseconds."""
+    facts: dict[str, Any] = {name: _plain(item.get(name)) for name in _SUMMARY}
+    for name in ("received_at", "applied_at", "event_at"):
+        facts[f"{name}_ms"] = facts[name]
+        facts[name] = iso(facts[name])
+    return facts
+
+
+def iso(at_ms: int | None) -> str | None:
+    """Write epoch milliseconds as ISO 8601 in UTC."""
+    if at_ms is None:
+        return None
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def sha256(body: bytes) -> str:
+    """Return the hash that an item's ``body_sha256`` is compared with."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def _plain(value: Mapping[str, Any] | None) -> Any:
+    if value is None:
+        return None
+    ((kind, content),) = value.items()
+    if kind == "N":
+        return int(content)
+    return bytes(content).hex() if kind == "B" else content

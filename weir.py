@@ -1,0 +1,320 @@
+"""The command line: one thin command per capability, flags to functions and nothing more."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ingest.errors import ServiceError
+
+if TYPE_CHECKING:
+    from infra.place import Place
+    from ingest.sources import Catalogue
+
+ROOT = Path(__file__).parent
+
+
+class Command(click.Command):
+    """A command whose errors are one sentence with what to do, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ServiceError as error:
+            hint = f"\n  {error.hint}" if error.hint else ""
+            raise click.ClickException(f"{error}{hint}") from error
+        except BrokenPipeError:  # `weir events | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+    group_class = type
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def main() -> None:
+    """Weir: webhooks on AWS, never lost, never applied twice."""
+
+
+def at_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where Weir runs, and hand it the place."""
+
+    @click.option("--endpoint", metavar="URL", help="LocalStack or another AWS endpoint instead of the embedded stack.")
+    @click.option("--stack", default="weir", show_default=True, metavar="NAME", help="CloudFormation stack there.")
+    @functools.wraps(command)
+    def with_place(endpoint: str | None, stack: str, **options: Any) -> None:
+        from infra import place
+
+        command(
+            place=place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ), **options
+        )
+
+    return with_place
+
+
+def home() -> Path:
+    """Return the folder of the embedded stack's state."""
+    return Path(os.environ.get("WEIR_HOME") or ROOT / ".weir").absolute()
+
+
+def catalogue() -> Catalogue:
+    """Return the sources of the sources file."""
+    from ingest import sources
+
+    return sources.load(sources_file())
+
+
+def sources_file() -> Path:
+    """Return the path of the sources file."""
+    return Path(os.environ.get("WEIR_SOURCES") or ROOT / "sources.yaml")
+
+
+def emit(line: str) -> None:
+    """Print one line now, also into a pipe."""
+    click.echo(line)
+    sys.stdout.flush()
+
+
+# ------------------------------------------------------------------------------------------------ running
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), envvar="PORT", default=8080, show_default=True)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of infra/template.yaml.")
+def run(port: int, settings: tuple[str, ...]) -> None:
+    """Run everything on this machine until Ctrl-C."""
+    from infra.local import stack
+
+    code = stack.run(home(), port=port, sources=sources_file(), given=parameters(settings), say=emit)
+    sys.exit(code)
+
+
+@main.command()
+@click.argument("source")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--key", default="", help="Ordering key to put in the URL.")
+@click.option("--times", default=1, show_default=True, type=click.IntRange(1, 1000), help="Send the same delivery again.")
+@click.option("--tamper", is_flag=True, help="Change the body after it was signed.")
+@click.option("--wait", "wait_s", default=10.0, show_default=True, help="Seconds to wait for the outcome; 0: do not.")
+@at_place
+def send(place: Place, source: str, file: Path | None, key: str, times: int, tamper: bool, wait_s: float) -> None:
+    """Post a correctly signed sample, or FILE as its body, the way the provider of SOURCE does."""
+    from infra import sender
+
+    sent = sender.send(
+        place, catalogue(), source, body=file.read_bytes() if file else None, key=key, times=times, tamper=tamper
+    )
+    for answer in sent:
+        emit(f"{answer.status} {answer.body}")
+    for line in sender.outcomes(place, sent, wait_s=wait_s):
+        emit(line)
+    if not all(answer.status == 200 for answer in sent):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("identifier", required=False, metavar="[ID]")
+@click.option("--source", help="Only events of this source.")
+@click.option("--outcome", type=click.Choice(["applied", "ignored", "quarantined"]), help="Only this outcome.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many, the newest.")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object an event.")
+@click.option("--body", is_flag=True, help="With ID: write the exact bytes of the body to standard output.")
+@at_place
+def events(
+    place: Place,
+    identifier: str | None,
+    source: str | None,
+    outcome: str | None,
+    limit: int | None,
+    as_json: bool,
+    body: bool,
+) -> None:
+    """List what is stored; with ID (of the event or the request) show one with its history."""
+    from infra import events as stored
+
+    if identifier is None:
+        if body:
+            raise click.UsageError("--body needs the ID of an event.")
+        for line in stored.listing(place, source=source, outcome=outcome, limit=limit, as_json=as_json):
+            click.echo(line)
+        return
+    found = stored.find(place, catalogue(), identifier, source=source)
+    if body:
+        sys.stdout.buffer.write(stored.body(place, found))
+        return
+    for line in stored.describe(place, found, as_json=as_json):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object an account.")
+@at_place
+def balances(place: Place, as_json: bool) -> None:
+    """Print the example's ledger: the balances by account."""
+    from infra import events as stored
+
+    for line in stored.balances(place, as_json=as_json):
+        click.echo(line)
+
+
+# ------------------------------------------------------------------------------------------------ secrets and sources
+
+
+@main.group(cls=Group)
+def secrets() -> None:
+    """The secrets that deliveries are signed with; no command prints a value."""
+
+
+@secrets.command("set", cls=Command)
+@click.argument("source")
+@at_place
+def secrets_set(place: Place, source: str) -> None:
+    """Read a secret from standard input and make it live beside those that are."""
+    from infra import secrets as store
+
+    count = store.add(place, known(source), read_secret(source))
+    emit(f"{source}: {count} live secret{'s' if count > 1 else ''}")
+
+
+@secrets.command("rotate", cls=Command)
+@click.argument("source")
+@at_place
+def secrets_rotate(place: Place, source: str) -> None:
+    """Like set, and retire the secrets that the provider's retries can no longer be signed with."""
+    from infra import secrets as store
+
+    window_s = catalogue()[known(source)].retry_window_s or 30 * 86400
+    count, retired = store.rotate(place, source, read_secret(source), keep_s=window_s)
+    emit(f"{source}: {count} live secrets, {retired} retired")
+
+
+@secrets.command("remove", cls=Command)
+@click.argument("source")
+@click.argument("position", type=click.IntRange(0))
+@at_place
+def secrets_remove(place: Place, source: str, position: int) -> None:
+    """Retire the secret at POSITION of `weir secrets list`; 0 is the newest."""
+    from infra import secrets as store
+
+    emit(f"{source}: {store.remove(place, known(source), position)} live")
+
+
+@secrets.command("list", cls=Command)
+@at_place
+def secrets_list(place: Place) -> None:
+    """List each source's live secrets by age."""
+    from datetime import UTC, datetime
+
+    from infra import secrets as store
+
+    for source in catalogue():
+        live = store.live(place, source)
+        if not live:
+            emit(f"{source:24} none")
+        for position, secret in enumerate(live):
+            since = datetime.fromtimestamp(secret.created_at_ms / 1000, UTC)
+            emit(f"{source:24} {position} live since {since:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def known(source: str) -> str:
+    """Return the name of a source, or say which there are."""
+    names = list(catalogue())
+    if source not in names:
+        raise click.ClickException(f"There is no source {source!r} in {sources_file()}; there are: {', '.join(names)}.")
+    return source
+
+
+def read_secret(source: str) -> str:
+    """Read one secret from standard input, without its line end; ask without echo at a terminal."""
+    if sys.stdin.isatty():
+        return str(click.prompt(f"secret of {source}", hide_input=True))
+    return sys.stdin.read().rstrip("\r\n")
+
+
+# ------------------------------------------------------------------------------------------------ deployment
+
+
+@main.command()
+@click.option("--to", "target", required=True, type=click.Choice(["localstack", "aws"]))
+@click.option("--endpoint", metavar="URL", help="LocalStack's address; by default http://127.0.0.1:4566.")
+@click.option("--stack", default="weir", show_default=True, metavar="NAME")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of infra/template.yaml.")
+def deploy(target: str, endpoint: str | None, stack: str, settings: tuple[str, ...]) -> None:
+    """Create or update the stack: package, upload, change set, wait, outputs."""
+    from infra import deploy as deployment
+
+    where = destination(target, endpoint, stack)
+    given = parameters(settings)
+    if target == "localstack":  # an emulator's data is for throwing away
+        given = {"DeletionProtection": "false", **given}
+    outputs = deployment.deploy(where, catalogue(), given, cache=ROOT / "build", say=emit)
+    for name, value in sorted(outputs.items()):
+        emit(f"{name:20} {value}")
+
+
+@main.command()
+@click.option("--to", "--from", "target", required=True, type=click.Choice(["localstack", "aws"]))
+@click.option("--endpoint", metavar="URL", help="LocalStack's address; by default http://127.0.0.1:4566.")
+@click.option("--stack", default="weir", show_default=True, metavar="NAME")
+@click.option("--delete-data", is_flag=True, help="Delete stream, tables and bucket too, for good.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def destroy(target: str, endpoint: str | None, stack: str, delete_data: bool, yes: bool) -> None:
+    """Take the stack down; what holds data is kept unless you say otherwise."""
+    from infra import deploy as deployment
+
+    where = destination(target, endpoint, stack)
+    if delete_data and not yes:
+        click.confirm(f"Delete stack {stack} in {where.label} and all its data?", abort=True)
+    for kept in deployment.destroy(where, delete_data=delete_data, say=emit):
+        emit(f"kept {kept}")
+
+
+def destination(target: str, endpoint: str | None, stack: str) -> Place:
+    """Return the place that a deployment goes to."""
+    from infra import place
+
+    if target == "localstack":
+        return place.at_endpoint(endpoint or os.environ.get("AWS_ENDPOINT_URL") or "http://127.0.0.1:4566", stack)
+    return place.Place("aws", stack, endpoint=endpoint)
+
+
+def parameters(settings: tuple[str, ...]) -> dict[str, str]:
+    """Split NAME=VALUE options."""
+    pairs = [setting.partition("=") for setting in settings]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE", param_hint="--set")
+    return {name: value for name, _, value in pairs}
+
+
+@main.group(cls=Group)
+def sources() -> None:
+    """The sources file."""
+
+
+@sources.command("check", cls=Command)
+@click.option("--json", "as_json", is_flag=True)
+def sources_check(as_json: bool) -> None:
+    """Validate the sources file and warn of what may surprise."""
+    found = catalogue()
+    for name, source in found.items():
+        if as_json:
+            emit(json.dumps({"source": name, "preset": source.preset, "warnings": source.warnings}))
+        else:
+            emit(f"{name:24} {source.preset or 'own scheme'}")
+            for warning in source.warnings:
+                emit(f"{'':24} warning: {warning}")
+
+
+if __name__ == "__main__":
+    main()
