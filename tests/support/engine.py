@@ -1,0 +1,18 @@
+"""One engine for all tests of a session: the embedded stack's own, on a free port of loopback, gone with the session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.local.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Start the engine; ``engine.endpoint`` is its address. Tests share it, so they use names of their own."""
+    started = Engine(tmp_path_factory.mktemp("engine"))
+    started.start()
+    yield started
+    started.stop()
