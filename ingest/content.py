@@ -1,0 +1,306 @@
+"""The declarative engine: signatures and hashes over a text that a `ContentScheme` describes.
+
+A scheme is compiled once into a few closures; what is left for each delivery is a search for its headers, one HMAC per
+live secret and a comparison in constant time. Work is bounded by `MAX_SIGNATURES` and `MAX_SECRETS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import unicodedata
+import zlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from ingest import drafts, public_keys
+from ingest.envelope import Envelope
+from ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismatch, SignatureMissing
+from ingest.locations import MAX_HEADER_CHARS, Reader, Unreadable, View, one_header, reader, text_of
+from ingest.prover import (
+    MAX_SIGNATURES,
+    Draft,
+    Fetch,
+    SecretPair,
+    Verdict,
+    bounded,
+    check_age,
+    decode,
+    encode,
+    public_urls,
+)
+from ingest.schemes import NUMBERED, ContentScheme, Key, SignatureAt, TimestampAt, parts
+from ingest.times import parse_ms
+
+# What HubSpot decodes in the URL before it signs.
+# Source: https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests
+_URL_DECODED = re.compile(r"%(?:3A|2F|40|26|3D|2B|24|60|22|2C|3B|3E|3C|3F)", re.IGNORECASE)
+
+_Part = Callable[[View, str, str], bytes]
+
+
+class ContentProver:
+    """A compiled `ContentScheme`."""
+
+    def __init__(self, scheme: ContentScheme) -> None:
+        self._scheme = scheme
+        self._hash = scheme.alg.removeprefix("hmac-")
+        self._is_asymmetric = scheme.needs_cryptography
+        self._size = 0 if self._is_asymmetric else hashlib.new(self._hash).digest_size
+        self._parts = [_compile_part(part, scheme) for part in parts(scheme.content)]
+        self._is_plain_body = scheme.content == "{body}"
+        self._elements = _compile_elements(scheme.signature)
+        self._time = _compile_time(scheme.timestamp, scheme.signature)
+        self._require = [(name.lower(), value) for name, value in scheme.require.items()]
+
+    def verify(self, secrets: Sequence[str], envelope: Envelope, _fetch: Fetch | None = None) -> Verdict:
+        """See `Prover.verify`."""
+        keys = _keys(self._scheme.key, bounded(secrets))
+        try:
+            for name, value in self._require:
+                if one_header(envelope, name) != value:
+                    raise Unreadable(f"header {name} is not {value!r}")
+            view = View(envelope, self._scheme.payload_field)
+            if self._scheme.each is None:
+                return Verdict(self._scheme.label, self._prove(keys, view))
+            return Verdict(self._scheme.label, max(self._prove(keys, one) for one in _split(view, self._scheme.each)))
+        except ValueError as error:
+            raise SignatureMalformed(str(error)) from error
+
+    def sign(self, secret: str, draft: Draft) -> None:
+        """See `Prover.sign`."""
+        scheme = self._scheme
+        draft.headers |= scheme.require
+        stamp = drafts.place_time(draft, scheme)
+        drafts.place_id(draft, scheme)
+        key = decode_key(scheme.key, secret)
+        view = View(draft.envelope(), scheme.payload_field)
+        views = [view] if scheme.each is None else _split(view, scheme.each)
+        base = draft.url or scheme.url
+        signatures = [
+            encode(self._compute(key, self._content(one, stamp, base)), scheme.signature.encoding) for one in views
+        ]
+        drafts.place_signatures(draft, scheme, stamp, signatures)
+
+    def check_secret(self, secret: str) -> None:
+        """See `Prover.check_secret`."""
+        decode_key(self._scheme.key, secret)
+
+    def generate(self, entropy: bytes) -> SecretPair:
+        """See `Prover.generate`."""
+        key = self._scheme.key
+        if not self._is_asymmetric:
+            encoding = key.decode if key.decode in {"hex", "base64", "base64url"} else "hex"
+            secret = key.prefix + (encode(entropy[:32], encoding))
+            return SecretPair(secret, secret)
+        private, public = public_keys.generate(self._scheme.alg, entropy)
+        return SecretPair(key.prefix + encode(private, key.decode), key.prefix + encode(public, key.decode))
+
+    def _prove(self, keys: list[tuple[int, bytes]], view: View) -> int:
+        elements, texts = self._elements(view)
+        signatures = self._decode(texts)
+        stamp = self._time(view, elements) if self._time else ""
+        urls = public_urls(self._scheme.url, view.envelope) if self._scheme.needs_url else ("",)
+        for url in urls:
+            content = view.envelope.body if self._is_plain_body else self._content(view, stamp, url)
+            for index, key in keys:
+                if self._is_match(key, content, signatures):
+                    self._check_age(stamp, view.envelope)
+                    return index
+        raise SignatureMismatch
+
+    def _is_match(self, key: bytes, content: bytes, signatures: list[bytes]) -> bool:
+        if self._is_asymmetric:
+            return any(public_keys.is_valid(self._scheme.alg, key, content, one) for one in signatures)
+        expected = self._compute(key, content)
+        return any(hmac.compare_digest(expected, one) for one in signatures)
+
+    def _compute(self, key: bytes, content: bytes) -> bytes:
+        if self._is_asymmetric:
+            return public_keys.sign(self._scheme.alg, key, content)
+        if self._scheme.alg.startswith("hmac-"):
+            return hmac.digest(key, content, self._hash)
+        return hashlib.new(self._hash, key + content).digest()
+
+    def _decode(self, texts: list[str]) -> list[bytes]:
+        found, encoding, size = [], self._scheme.signature.encoding, self._size
+        for text in texts:
+            try:
+                raw = decode(text, encoding)
+            except ValueError:
+                continue
+            if not size or len(raw) == size:
+                found.append(raw)
+        if not found:
+            raise Unreadable(f"no signature is {encoding}{f' of {size} bytes' if size else ''}")
+        return found
+
+    def _content(self, view: View, stamp: str, url: str) -> bytes:
+        return b"".join([part(view, stamp, url) for part in self._parts])
+
+    def _check_age(self, stamp: str, envelope: Envelope) -> None:
+        scheme = self._scheme
+        if scheme.timestamp is None or (scheme.tolerance_s is None and scheme.tolerance_future_s is None):
+            return
+        sent_at_ms = parse_ms(stamp, scheme.timestamp.unit)
+        check_age(sent_at_ms, envelope, past_s=scheme.tolerance_s, future_s=scheme.tolerance_future_s)
+
+
+@lru_cache(maxsize=1024)
+def decode_key(key: Key, secret: str) -> bytes:
+    """Make the key from the secret's text. Raises: ValueError that never quotes it."""
+    text = secret.removeprefix(key.prefix)
+    is_prefixed = text != secret or not key.prefix
+    if key.unprefixed == "refuse" and not is_prefixed:
+        raise ValueError(f"the secret does not begin with {key.prefix}")
+    if key.decode in {"hex", "base64", "base64url"} and (is_prefixed or key.unprefixed != "utf8"):
+        try:
+            return decode(text.strip(), key.decode)
+        except ValueError:
+            raise ValueError(f"the secret is not {key.decode}") from None
+    if key.decode == "nfkd":
+        return unicodedata.normalize("NFKD", text).encode("utf-8")
+    if key.decode == "sha1":
+        return hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).digest()
+    return text.encode("utf-8")
+
+
+def _keys(key: Key, secrets: Sequence[str]) -> list[tuple[int, bytes]]:
+    found, reason = [], ""
+    for index, secret in enumerate(secrets):
+        try:
+            found.append((index, decode_key(key, secret)))
+        except ValueError as error:
+            reason = str(error)
+    if not found:
+        raise SecretAbsent(f"None of the source's secrets can be used: {reason}.")
+    return found
+
+
+def _split(view: View, each: str) -> list[View]:
+    found = reader(each)(view)
+    if not isinstance(found, list) or not found:
+        raise SignatureMissing(f"{each} holds no element to verify.")
+    return [view.split(element) for element in found]
+
+
+_Elements = Callable[[View], tuple[list[str], list[str]]]
+
+
+def _compile_elements(at: SignatureAt) -> _Elements:
+    """Return a function that gives all elements of the signature's text, and those that are signatures."""
+    raw = _compile_raw(at)
+
+    def elements(view: View) -> tuple[list[str], list[str]]:
+        values = raw(view)
+        if not values:
+            raise SignatureMissing(f"There is nothing at {at.at}.")
+        if at.split:
+            values = [piece.strip() for value in values for piece in value.split(at.split)]
+        texts = values[at.skip :]
+        if at.prefix:
+            texts = [text[len(at.prefix) :] for text in texts if text.startswith(at.prefix)]
+        if at.after:
+            texts = [text.rpartition(at.after)[2] for text in texts]
+        if not texts:
+            raise Unreadable(f"{at.at} holds no {at.prefix or 'signature'!r}")
+        if len(texts) > MAX_SIGNATURES:
+            raise Unreadable(f"there are {len(texts)} signatures, at most {MAX_SIGNATURES} are tried")
+        return values, texts
+
+    return elements
+
+
+def _compile_raw(at: SignatureAt) -> Callable[[View], list[str]]:
+    if at.is_in_header and at.at.endswith(NUMBERED):
+        stem = at.at[7:-1].lower()
+        return lambda view: _numbered(view.envelope, stem)
+    read = reader(at.at)
+
+    def single(view: View) -> list[str]:
+        text = text_of(read(view))
+        if text and len(text) > MAX_HEADER_CHARS:
+            raise Unreadable(f"{at.at} is longer than {MAX_HEADER_CHARS} characters")
+        return [text] if text else []
+
+    return single
+
+
+def _numbered(envelope: Envelope, stem: str) -> list[str]:
+    return [
+        value
+        for name, value in envelope.headers
+        if name.lower().startswith(stem) and name[len(stem) :].isdigit() and len(value) <= MAX_HEADER_CHARS
+    ]
+
+
+def _compile_time(at: TimestampAt | None, signature: SignatureAt) -> Callable[[View, list[str]], str] | None:
+    if at is None:
+        return None
+    if at.at is not None:
+        read, place = reader(at.at), at.at
+
+        def beside(view: View, _elements: list[str]) -> str:
+            text = text_of(read(view))
+            if not text:
+                raise SignatureMissing(f"There is no time at {place}.")
+            return text
+
+        return beside
+
+    def among(_view: View, elements: list[str]) -> str:
+        if at.index is not None:
+            found = elements[at.index : at.index + 1]
+        else:
+            found = [text[len(at.prefix) :] for text in elements if text.startswith(at.prefix)]
+        if len(found) != 1:
+            raise Unreadable(f"{signature.at} holds {len(found)} times")
+        return found[0]
+
+    return among
+
+
+def _compile_part(part: bytes | str, scheme: ContentScheme) -> _Part:
+    if isinstance(part, bytes):
+        return lambda _view, _stamp, _url: part
+    if part == "id" and scheme.id:
+        return _value_part(reader(scheme.id), scheme.id)
+    return _PLAIN[part] if part in _PLAIN else _value_part(reader(part), part)
+
+
+def _value_part(read: Reader, place: str) -> _Part:
+    is_required = place.startswith("header:")
+
+    def value(view: View, _stamp: str, _url: str) -> bytes:
+        text = text_of(read(view))
+        if text is None and is_required:
+            raise Unreadable(f"there is nothing at {place}, which is signed")
+        return to_bytes(text or "", is_header=is_required)
+
+    return value
+
+
+def to_bytes(text: str, *, is_header: bool) -> bytes:
+    """Return the bytes that a text was on the wire: headers are ISO 8859-1 in an envelope. Raises: ValueError."""
+    return text.encode("latin-1") if is_header else text.encode("utf-8", "surrogateescape")
+
+
+def _path_and_query(url: str) -> str:
+    cut = urlsplit(url)
+    return cut.path + (f"?{cut.query}" if cut.query else "")
+
+
+_PLAIN: dict[str, _Part] = {
+    "body": lambda view, _stamp, _url: view.envelope.body,
+    "timestamp": lambda _view, stamp, _url: to_bytes(stamp, is_header=True),
+    "method": lambda _view, _stamp, _url: b"POST",
+    "url": lambda _view, _stamp, url: url.encode("utf-8"),
+    "url-decoded": lambda _view, _stamp, url: _URL_DECODED.sub(lambda hit: chr(int(hit[0][1:], 16)), url).encode(
+        "utf-8"
+    ),
+    "path": lambda _view, _stamp, url: _path_and_query(url).encode("utf-8"),
+    "sha256": lambda view, _stamp, _url: hashlib.sha256(view.envelope.body).hexdigest().encode("ascii"),
+    "crc32": lambda view, _stamp, _url: str(zlib.crc32(view.envelope.body)).encode("ascii"),
+}

@@ -1,0 +1,239 @@
+"""Where a value stands in a delivery, as one short text, and how it is read.
+
+=====================  ==========================================================================================
+``header:X-Request``   a header; one that is there more than once is refused, for nobody can say which one was meant
+``query:name``         a query parameter
+``field:name``         a field of a form body
+``$.data.id``          a member of the JSON body; of the element when the body is split. ``[n]`` takes from an array
+``$$.source``          a member of the whole JSON body, whatever the split
+``sha256``             the SHA-256 of the body or of the split element: the same for each retry of the same bytes
+``request``            the request id: each delivery is an event of its own
+``a | b``              the first of them that is there
+=====================  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+from pydantic import AfterValidator
+
+from ingest.envelope import Envelope
+
+MAX_HEADER_CHARS = 8192
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]")
+_NAMED = re.compile(r"(header|query|field):(\S+)")
+_FORM = "application/x-www-form-urlencoded"
+_MULTIPART = "multipart/form-data"
+_BOUNDARY = re.compile(r'boundary="?([^";,]{1,70})', re.IGNORECASE)
+_PART_NAME = re.compile(rb'(?i)content-disposition:[^\r\n]*[; ]name="([^"\r\n]{1,256})"')
+
+
+class Unreadable(ValueError):
+    """A value is there but cannot be used; the caller says what that means for the delivery."""
+
+
+@dataclass(slots=True)
+class View:
+    """A delivery and what has been read of it so far.
+
+    ``payload_field`` names the form or multipart field that holds the JSON body, where a provider sends such;
+    ``element`` is the part that ``$`` means once a batch is split.
+    """
+
+    envelope: Envelope
+    payload_field: str = ""
+    element: Any = None
+    is_split: bool = False
+    _root: list[Any] = field(default_factory=list)
+    _fields: list[dict[str, str]] = field(default_factory=list)
+
+    def root(self) -> Any:
+        """Return the parsed body: of JSON its value, of a form its fields; None if it is neither."""
+        if not self._root:
+            self._root.append(_parse_body(self.envelope, self.payload_field))
+        return self._root[0]
+
+    def fields(self) -> dict[str, str]:
+        """Return the first value of each field of a form body; empty if the body is no form."""
+        if not self._fields:
+            self._fields.append(dict(reversed(form_pairs(self.envelope))))
+        return self._fields[0]
+
+    def split(self, element: Any) -> View:
+        """Return the view of one element of the batch."""
+        return View(self.envelope, self.payload_field, element, True, self._root, self._fields)
+
+
+Reader = Callable[[View], Any]
+
+
+@lru_cache(maxsize=4096)
+def reader(text: str) -> Reader:
+    """Compile a location into a function that returns the value, or None where there is none.
+
+    The function raises Unreadable. Raises: ValueError that names the remedy when the text is no location.
+    """
+    options = [_single(option.strip()) for option in text.split(" | ")]
+    if len(options) == 1:
+        return options[0]
+
+    def first(view: View) -> Any:
+        return next((value for option in options if (value := option(view)) not in (None, "")), None)
+
+    return first
+
+
+def _checked(text: str) -> str:
+    reader(text)
+    return text
+
+
+Location = Annotated[str, AfterValidator(_checked)]
+
+
+def header_names(text: str) -> list[str]:
+    """Return the lower-case names of the headers that a location reads."""
+    return [name[7:].lower() for option in text.split(" | ") if (name := option.strip()).startswith("header:")]
+
+
+def steps(path: str) -> list[str | int]:
+    """Cut ``$.a.b[0]`` into its steps. Raises: ValueError."""
+    rest = path.removeprefix("$").removeprefix("$")
+    found = list(_STEP.finditer(rest))
+    if "".join(match.group(0) for match in found) != rest:
+        raise ValueError(f"{path!r} is not a path: write $.name.other[0]")
+    return [match.group(1) if match.group(1) is not None else int(match.group(2)) for match in found]
+
+
+def follow(value: Any, path_steps: list[str | int]) -> Any:
+    """Follow steps into a parsed body; None where they lead nowhere."""
+    for step in path_steps:
+        if isinstance(step, str):
+            value = value.get(step) if isinstance(value, dict) else None
+        else:
+            value = value[step] if isinstance(value, list) and step < len(value) else None
+    return value
+
+
+def one_header(envelope: Envelope, lower_name: str) -> str | None:
+    """Return the header's value, or None. Raises: Unreadable if it is there twice or is too long."""
+    length, found = len(lower_name), None
+    for name, value in envelope.headers:
+        if len(name) == length and name.lower() == lower_name:
+            if found is not None:
+                raise Unreadable(f"header {lower_name} is there more than once")
+            found = value
+    if found is not None and len(found) > MAX_HEADER_CHARS:
+        raise Unreadable(f"header {lower_name} is longer than {MAX_HEADER_CHARS} characters")
+    return found
+
+
+def text_of(value: Any) -> str | None:
+    """Return a scalar as text, numbers as they were sent; None for null, objects and arrays."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, Decimal)) else None
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse UTF-8 JSON with exact decimals. Raises: ValueError, also for NaN and for endless nesting."""
+    try:
+        return json.loads(body.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("JSON is nested too deeply") from error
+
+
+def canonical_json(value: Any) -> bytes:
+    """Serialise a parsed value so that equal values give equal bytes."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=True)
+    return text.encode("ascii")
+
+
+def media_type(envelope: Envelope) -> str:
+    """Return the lower-case media type without its parameters, ``""`` if none was sent."""
+    return (envelope.header("content-type") or "").partition(";")[0].strip().lower()
+
+
+def form_pairs(envelope: Envelope) -> list[tuple[str, str]]:
+    """Return the fields of a form body in their order; empty if the body is no form or too large a one."""
+    kind = media_type(envelope)
+    try:
+        if kind == _FORM:
+            text = envelope.body.decode("utf-8")
+            return parse_qsl(text, keep_blank_values=True, max_num_fields=1000, errors="surrogateescape")
+        return _multipart_pairs(envelope) if kind == _MULTIPART else []
+    except ValueError:
+        return []
+
+
+def _single(text: str) -> Reader:
+    if text.startswith("$$"):
+        path = steps(text)
+        return lambda view: follow(view.root(), path)
+    if text.startswith("$"):
+        path = steps(text)
+        return lambda view: follow(view.element if view.is_split else view.root(), path)
+    if text == "sha256":
+        return _digest
+    if text == "request":
+        return lambda view: view.envelope.request_id
+    named = _NAMED.fullmatch(text)
+    if not named:
+        raise ValueError(f"{text!r} is no place in a delivery: write header:Name, query:name, field:name or $.path")
+    return _named(*named.groups())
+
+
+def _named(kind: str, name: str) -> Reader:
+    if kind == "header":
+        lower_name = name.lower()
+        return lambda view: one_header(view.envelope, lower_name)
+    if kind == "query":
+        return lambda view: view.envelope.query.get(name)
+    return lambda view: view.fields().get(name)
+
+
+def _digest(view: View) -> str:
+    content = canonical_json(view.element) if view.is_split else view.envelope.body
+    return hashlib.sha256(content).hexdigest()
+
+
+def _parse_body(envelope: Envelope, payload_field: str) -> Any:
+    if pairs := form_pairs(envelope):
+        fields = dict(reversed(pairs))
+        if payload_field not in fields:
+            return fields
+        body = fields[payload_field].encode("utf-8", "surrogateescape")
+    else:
+        body = envelope.body
+    try:
+        return parse_json(body)
+    except ValueError:
+        return None
+
+
+def _multipart_pairs(envelope: Envelope) -> list[tuple[str, str]]:
+    boundary = _BOUNDARY.search(envelope.header("content-type") or "")
+    if not boundary:
+        return []
+    found = []
+    for part in envelope.body.split(b"--" + boundary.group(1).encode("latin-1", "replace"), 1000)[1:]:
+        head, _, content = part.partition(b"\r\n\r\n")
+        if name := _PART_NAME.search(head):
+            text = content.removesuffix(b"\r\n").decode("utf-8", "surrogateescape")
+            found.append((name.group(1).decode("utf-8", "replace"), text))
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,214 @@
+"""The catalogue of sources: what the function, the gateway and the commands know about each provider.
+
+`load` reads what people edit, merges the presets and says exactly what is wrong; `Catalogue.dump` writes it resolved,
+as the JSON that the function ships with and `parse_compiled` reads without YAML and without presets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, field_validator
+
+from ingest.errors import CatalogueInvalid
+from ingest.locations import Location, steps
+from ingest.schemes import AnyScheme, Scheme, Strict, TimeUnit
+
+__all__ = [
+    "Ack",
+    "Catalogue",
+    "EventSpec",
+    "EventTime",
+    "Handshake",
+    "Match",
+    "Preset",
+    "Reply",
+    "Scheme",
+    "Source",
+    "SourceName",
+    "Throttle",
+    "load",
+    "parse_compiled",
+]
+
+DAY_S = 86_400
+DEFAULT_DEDUPE_DAYS = 30
+
+SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$")]
+
+
+class EventTime(Strict):
+    """Where the time of the event stands; it is for people and never decides anything."""
+
+    at: Location
+    unit: TimeUnit = "s"
+
+
+class EventSpec(Strict):
+    """Where to find what identifies and describes an event. Of a list, ids join with ``:`` and types with ``.``."""
+
+    id: Location | tuple[Location, ...] = Field(
+        default="sha256",
+        description="all of a list must be there; `sha256`: hash of the bytes; `request`: no retry is recognised",
+    )
+    type: Location | tuple[Location, ...] = Field(default=(), description="those of a list that are there")
+    time: EventTime | None = None
+    key: Location | None = Field(default=None, description="the ordering key, where the URL has none; for people only")
+    split: str | None = Field(default=None, pattern=r"^\$", description="the array whose elements are the events")
+    payload_field: str = Field(default="", description="the form field that holds the JSON body")
+
+    @field_validator("split")
+    @classmethod
+    def _is_path(cls, path: str | None) -> str | None:
+        steps(path or "")
+        return path
+
+
+class Match(Strict):
+    """What a provider's question looks like; all that is given must fit. A value of ``*`` means: is there."""
+
+    method: Literal["GET", "HEAD", "POST"]
+    query: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: dict[Location, str] = Field(default_factory=dict)
+
+
+class Reply(Strict):
+    """The answer. ``{location}`` inserts what was sent; ``{hmac-hex:location}`` its HMAC-SHA256 under the secret."""
+
+    status: int = Field(200, ge=200, le=299)
+    content_type: str = "application/json"
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: str = ""
+
+
+class Handshake(Strict):
+    """A question that a provider asks before it sends, and the answer that it wants."""
+
+    match: Match
+    reply: Reply
+    note: str = ""
+
+    @cached_property
+    def needs_code(self) -> bool:
+        """Tell whether a template cannot answer: the question is in a body, or the answer takes the secret."""
+        texts = (self.reply.body, *self.reply.headers.values())
+        return bool(self.match.body) or any("{hmac-" in text or "{$" in text or "{ed25519" in text for text in texts)
+
+
+class Ack(Strict):
+    """The answer to a stored delivery, where a provider wants another one than Weir's own."""
+
+    status: int = Field(200, ge=200, le=299)
+    content_type: str = "application/json"
+    body: str = ""
+
+
+class Throttle(Strict):
+    """What the gateway lets through; more is answered 429, so that the provider tries again."""
+
+    rate_per_s: float = Field(gt=0)
+    burst: int = Field(ge=1)
+
+
+class Definition(Strict):
+    """What a preset and a resolved source both say."""
+
+    scheme: AnyScheme
+    event: EventSpec = EventSpec()
+    retry_window_s: int | None = Field(
+        default=None, ge=0, description="how long the provider repeats a delivery; null: unknown"
+    )
+    content_type: str = "application/json"
+    handshakes: tuple[Handshake, ...] = ()
+    ack: Ack | None = None
+
+
+class Preset(Definition):
+    """A provider as the presets describe it, with the origin of the facts."""
+
+    title: str
+    docs: str = Field(pattern=r"^https://")
+    checked: str = Field(pattern=r"^(sdk|vector|docs|unverified): ")
+    secret: str = Field(description="what to paste into `weir secrets set`")
+    covers_body: bool = Field(default=True, description="false: the proof does not cover what was sent")
+    note: str = ""
+
+
+class Source(Definition):
+    """A source as the pipeline uses it: preset and the operator's own words merged."""
+
+    name: SourceName
+    preset: str | None = None
+    dedupe_days: int = Field(default=DEFAULT_DEDUPE_DAYS, ge=1, le=3650)
+    throttle: Throttle | None = None
+    redact: tuple[HeaderName, ...] = ("Cookie", "Authorization")
+    effects: bool = True
+
+    @cached_property
+    def needs_cryptography(self) -> bool:
+        """Tell whether the function needs the package `cryptography` for this source."""
+        return self.scheme.needs_cryptography
+
+    @cached_property
+    def redacted_headers(self) -> frozenset[str]:
+        """Return the lower-case names of the headers to drop once verified; never one that verifying again needs."""
+        return frozenset(name.lower() for name in self.redact) - self.scheme.header_names
+
+    @cached_property
+    def dedupe_s(self) -> int:
+        """Return how long a mark is kept."""
+        return self.dedupe_days * DAY_S
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is allowed but may surprise, one sentence each."""
+        found = []
+        if self.retry_window_s is not None and self.dedupe_s < self.retry_window_s:
+            days = -(-self.retry_window_s // DAY_S)
+            found.append(f"dedupe_days is {self.dedupe_days}, but the provider repeats deliveries for {days} days.")
+        return tuple(found)
+
+
+class Catalogue(Mapping[str, Source]):
+    """The sources by name, in the order of the file."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = dict(sources)
+
+    def __getitem__(self, name: str) -> Source:
+        return self._sources[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def dump(self) -> str:
+        """Write the resolved catalogue as JSON, the same text for the same sources."""
+        return _COMPILED.dump_json(self._sources, indent=1, exclude_defaults=True).decode("utf-8") + "\n"
+
+
+_COMPILED = TypeAdapter(dict[str, Source])
+
+
+def parse_compiled(text: str | bytes) -> Catalogue:
+    """Read what `Catalogue.dump` wrote. Raises: CatalogueInvalid."""
+    try:
+        return Catalogue(_COMPILED.validate_json(text))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CatalogueInvalid(f"Compiled sources, {where or 'whole'}: {first['msg']}. Deploy again.") from error
+
+
+def load(path: str | Path) -> Catalogue:
+    """Read the sources file that people edit. Raises: CatalogueInvalid with file, line, field and remedy."""
+    from ingest import sources_file  # noqa: PLC0415 - needs YAML, which the function does not ship
+
+    return sources_file.load(Path(path))
