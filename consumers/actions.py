@@ -206,7 +206,7 @@ def _compile_check(change: Check, table: str, key: Item) -> Action:
 
 
 def _compile_update(change: Update, table: str, key: Item) -> Action:
-    if _is_addition(change) and all([_addend(name, amount, key) for name, amount in change.add.items()]):
+    if _is_addition(change) and all(_addend(name, amount, key) for name, amount in change.add.items()):
         size = item_bytes(key) + sum(len(name.encode("utf-8")) + 21 for name in change.add)
         return Action(_item_key(table, key), None, size, shares=ADDS, key=key, adds=change.add)
     expression = _Expression()
