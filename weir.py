@@ -6,7 +6,8 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ import click
 from ingest.errors import ServiceError
 
 if TYPE_CHECKING:
+    from consumers.history import Table
     from infra.place import Place
+    from infra.sender import Sent
     from ingest.sources import Catalogue
 
 ROOT = Path(__file__).parent
@@ -56,9 +59,7 @@ def at_place(command: Callable[..., None]) -> Callable[..., None]:
     def with_place(endpoint: str | None, stack: str, **options: Any) -> None:
         from infra import place
 
-        command(
-            place=place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ), **options
-        )
+        command(place=place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ), **options)
 
     return with_place
 
@@ -104,7 +105,9 @@ def run(port: int, settings: tuple[str, ...]) -> None:
 @click.argument("source")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--key", default="", help="Ordering key to put in the URL.")
-@click.option("--times", default=1, show_default=True, type=click.IntRange(1, 1000), help="Send the same delivery again.")
+@click.option(
+    "--times", default=1, show_default=True, type=click.IntRange(1, 1000), help="Send the same delivery again."
+)
 @click.option("--tamper", is_flag=True, help="Change the body after it was signed.")
 @click.option("--wait", "wait_s", default=10.0, show_default=True, help="Seconds to wait for the outcome; 0: do not.")
 @at_place
@@ -112,15 +115,33 @@ def send(place: Place, source: str, file: Path | None, key: str, times: int, tam
     """Post a correctly signed sample, or FILE as its body, the way the provider of SOURCE does."""
     from infra import sender
 
-    sent = sender.send(
-        place, catalogue(), source, body=file.read_bytes() if file else None, key=key, times=times, tamper=tamper
-    )
-    for answer in sent:
+    body = file.read_bytes() if file else None
+    sent = sender.send(place, catalogue(), source, body=body, key=key, times=times, tamper=tamper)
+    deadline_s = time.monotonic() + wait_s
+    for answer in sent.answers:
         emit(f"{answer.status} {answer.body}")
-    for line in sender.outcomes(place, sent, wait_s=wait_s):
-        emit(line)
-    if not all(answer.status == 200 for answer in sent):
+        if answer.request_id and wait_s:
+            emit(f"    {await_outcome(place, sent, answer.request_id, deadline_s)}")
+    if not all(answer.request_id for answer in sent.answers):
         sys.exit(1)
+
+
+def await_outcome(place: Place, sent: Sent, request_id: str, deadline_s: float) -> str:
+    """Return what became of a delivery, once something has."""
+    stored = events_table(place)
+    while True:
+        said = stored.outcome(sent.source, sent.event_ids, request_id)
+        if said or time.monotonic() > deadline_s:
+            return said or f"stored, no outcome yet; later: weir events {request_id}"
+        time.sleep(0.1)
+
+
+def events_table(place: Place) -> Table:
+    """Return the events table there."""
+    from consumers.history import Table
+
+    outputs = place.outputs()
+    return Table(place.client("dynamodb"), outputs["EventsTable"], place.client("s3"), outputs["Bucket"])
 
 
 @main.command()
@@ -141,20 +162,51 @@ def events(
     body: bool,
 ) -> None:
     """List what is stored; with ID (of the event or the request) show one with its history."""
-    from infra import events as stored
-
+    stored = events_table(place)
     if identifier is None:
         if body:
             raise click.UsageError("--body needs the ID of an event.")
-        for line in stored.listing(place, source=source, outcome=outcome, limit=limit, as_json=as_json):
-            click.echo(line)
+        found = stored.listing(source=source, outcome=outcome, limit=limit, in_order=not as_json)
+        for event in found:
+            click.echo(json.dumps(event) if as_json else show_row(event))
         return
-    found = stored.find(place, catalogue(), identifier, source=source)
+    matching = stored.find(identifier, [source] if source else catalogue())
     if body:
-        sys.stdout.buffer.write(stored.body(place, found))
+        sys.stdout.buffer.write(stored.body(matching[0]))
         return
-    for line in stored.describe(place, found, as_json=as_json):
-        click.echo(line)
+    for item in matching:
+        show_event(place, stored, item, as_json=as_json)
+
+
+def show_row(event: Mapping[str, Any]) -> str:
+    """Return one line of the list."""
+    identity = event["event_id"] or event["request_id"]
+    what = f"{event['outcome']}: {event['reason']}" if event["reason"] else event["outcome"]
+    return f"{event['received_at']}  {event['source'] or '?':14} {event['type'] or '-':28} {identity:40} {what}"
+
+
+def show_event(place: Place, stored: Table, item: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one event: its facts, its history and the shape of its body."""
+    from consumers import history
+
+    facts, deliveries = history.summary(item), place.log_lines(identifiers(item))
+    if as_json:
+        click.echo(json.dumps({**facts, "history": deliveries}))
+        return
+    for name, value in facts.items():
+        if value is not None and not name.endswith("_ms"):
+            click.echo(f"{name:14} {value}")
+    click.echo(f"{'body':14} {len(stored.body(item)):,} bytes; --body writes them")
+    click.echo("history")
+    click.echo(f"  {facts['received_at']} received, request {facts['request_id']}")
+    for line in deliveries:
+        reason = f": {line['reason']}" if line.get("reason") else ""
+        click.echo(f"  {line.get('time', '')} {line['outcome']}{reason}, request {line.get('request_id', '?')}")
+
+
+def identifiers(item: Mapping[str, Any]) -> list[str]:
+    """Return what the consumer's log calls this event."""
+    return [item[name]["S"] for name in ("event_id", "request_id") if name in item]
 
 
 @main.command()
@@ -162,10 +214,14 @@ def events(
 @at_place
 def balances(place: Place, as_json: bool) -> None:
     """Print the example's ledger: the balances by account."""
-    from infra import events as stored
+    from consumers import history
 
-    for line in stored.balances(place, as_json=as_json):
-        click.echo(line)
+    for account in history.balances(place.client("dynamodb"), place.outputs()["BalancesTable"]):
+        if as_json:
+            click.echo(json.dumps(account))
+        else:
+            amounts = ", ".join(f"{amount} {currency}" for currency, amount in account["balances"].items())
+            click.echo(f"{account['account']:40} {amounts or '0'}   {account['events']} events")
 
 
 # ------------------------------------------------------------------------------------------------ secrets and sources

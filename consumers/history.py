@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from consumers import items
+from consumers import codec
 from ingest.envelope import Envelope
 from ingest.errors import StackFailed
 
@@ -52,6 +52,16 @@ class Table:
             for item in page["Items"]:
                 yield summary(item)
 
+    def listing(
+        self, *, source: str | None, outcome: str | None, limit: int | None, in_order: bool
+    ) -> Iterable[dict[str, Any]]:
+        """Return summaries: as they are read, or oldest first, and with a limit the newest only."""
+        found = self.scan(source=source, outcome=outcome)
+        if not in_order and limit is None:
+            return found
+        ordered = sorted(found, key=lambda event: (event["received_at_ms"] or 0, event["pk"]))
+        return ordered[-limit:] if limit else ordered
+
     def find(self, identifier: str, sources: Iterable[str]) -> list[dict[str, Any]]:
         """Return the items with this event id, request id or key, the verified one first.
 
@@ -65,7 +75,9 @@ class Table:
             matching = (one for one in self.scan() if identifier in {one["event_id"], one["request_id"]})
             found = [item for item in (self.item(one["pk"]) for one in matching) if item is not None]
         if not found:
-            raise StackFailed(f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`.")
+            raise StackFailed(
+                f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`."
+            )
         return sorted(found, key=lambda item: "!" in item["pk"]["S"].partition("#")[0])
 
     def item(self, key: str) -> dict[str, Any] | None:
@@ -75,22 +87,57 @@ class Table:
         answer = self.dynamodb.get_item(TableName=self.name, Key={"pk": {"S": key}}, ConsistentRead=True)
         return answer.get("Item")  # type: ignore[no-any-return]
 
+    def outcome(self, source: str, event_ids: Iterable[str], request_id: str) -> str | None:
+        """Say in one line what became of a stored delivery; None while nothing has."""
+        refused = self.item(f"{source}!{request_id}")
+        if refused is not None:
+            return f"quarantined: {refused['reason']['S']}" + (
+                f": {refused['detail']['S']}" if "detail" in refused else ""
+            )
+        marks = [self.item(f"{source}#{event_id}") for event_id in event_ids]
+        if not marks or None in marks:
+            return None
+        said = [
+            item["outcome"]["S"] if item["request_id"]["S"] == request_id else f"duplicate of {item['request_id']['S']}"
+            for item in marks
+            if item is not None
+        ]
+        return ", ".join(said)
+
     def stored(self, item: Mapping[str, Any]) -> Envelope | bytes:
         """Return the delivery an item keeps: an envelope, or the raw record where that was none.
 
         Raises: StackFailed when the bytes are not where the item says.
         """
         if "payload_s3" in item:
-            answer = self.s3.get_object(Bucket=self.bucket, Key=item["payload_s3"]["S"])
-            return items.unpack(answer["Body"].read())
-        if "envelope" not in item:
+            blob = self.s3.get_object(Bucket=self.bucket, Key=item["payload_s3"]["S"])["Body"].read()
+        elif "envelope" in item:
+            blob = bytes(item["envelope"]["B"])
+        else:
             raise StackFailed("This item keeps no bytes.", pk=item["pk"]["S"])
-        return items.unpack(item["envelope"]["B"])
+        if not codec.is_envelope(blob):
+            return codec.unpack_raw(blob)
+        return codec.unpack(
+            blob,
+            request_id=item["request_id"]["S"],
+            arrived_at_ms=int(item["received_at"]["N"]),
+            source=item["source"]["S"],
+            key=item["key"]["S"] if "key" in item else "",
+        )
 
     def body(self, item: Mapping[str, Any]) -> bytes:
         """Return the exact bytes of a delivery's body; of an unreadable record, its data."""
         stored = self.stored(item)
         return stored if isinstance(stored, bytes) else stored.body
+
+
+def balances(dynamodb: Any, table: str) -> Iterator[dict[str, Any]]:
+    """Yield each account of the example's ledger, by name: its balances in minor units by currency, its events."""
+    pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    rows = ({name: _plain(value) for name, value in item.items()} for page in pages for item in page["Items"])
+    for row in sorted(rows, key=lambda row: str(row["account"])):
+        amounts = {name: value for name, value in sorted(row.items()) if name not in {"account", "events"}}
+        yield {"account": row["account"], "balances": amounts, "events": row.get("events", 0)}
 
 
 def summary(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Deploy the template to AWS or LocalStack and take it down again.
 
-Package, upload, change set, wait, outputs: the way of `aws cloudformation package` and `deploy`, with the API definition
-made for the sources file at hand.
+Package, upload, change set, wait, outputs: the way of `aws cloudformation package` and `deploy`, with the API
+definition made for the sources file at hand.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The function's package: our rooms, the resolved sources file and pinned wheels for the Lambda platform.
 
-Small (boto3 is the runtime's own) and reproducible: the same tree and lock give the same bytes, so its name can follow its content.
+Small (boto3 is the runtime's own) and reproducible: the same tree and lock give the same bytes, so that its name can
+follow its content.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def build(sources_json: str, *, architecture: str, cache: Path, requirements: tuple[str, ...] = ()) -> bytes:
     """Return the package as the bytes of a zip.
 
-    ``architecture`` is Lambda's word, arm64 or x86_64; ``requirements`` names further lock files beside ``function.txt``.
+    ``architecture`` is Lambda's word, arm64 or x86_64; ``requirements`` names lock files beside ``function.txt``.
 
     Raises: StackFailed when a wheel cannot be downloaded.
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1", "localhost.localstack.cloud"}
 class Place:
     """One running or deployable stack: its clients and its outputs."""
 
-    def __init__(self, kind: str, stack: str, *, endpoint: str | None, outputs: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, kind: str, stack: str, *, endpoint: str | None, outputs: Mapping[str, str] | None = None
+    ) -> None:
         self.kind = kind  # embedded | localstack | aws
         self.stack = stack
         self.endpoint = endpoint
@@ -97,6 +100,46 @@ class Place:
         if self.kind == "localstack":
             found["Endpoint"] = f"{self.endpoint}/_aws/execute-api/{found['ApiId']}/live/v1"
         return found
+
+    def log_lines(self, identifiers: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the consumer's log lines about an event or request, oldest first, each with its ``time`` if known.
+
+        Raises: StackFailed when the log group cannot be read.
+        """
+        if self.kind == "embedded":
+            texts = ((None, line) for line in _matching_lines(Path(self.outputs()["ConsumerLog"]), identifiers))
+        else:
+            texts = self._cloudwatch_lines(identifiers)
+        return [found for at_ms, text in texts if (found := _log_line(text, at_ms, identifiers)) is not None]
+
+    def _cloudwatch_lines(self, identifiers: Sequence[str]) -> Iterator[tuple[int | None, str]]:
+        quoted = " ".join(f'?"{identifier}"' for identifier in identifiers if '"' not in identifier)
+        pages = self.client("logs").get_paginator("filter_log_events")
+        try:
+            for page in pages.paginate(logGroupName=self.outputs()["ConsumerLogGroup"], filterPattern=quoted):
+                for event in page["events"]:
+                    yield event["timestamp"], event["message"]
+        except (ClientError, BotoCoreError) as error:
+            raise StackFailed(f"{self.label}: the consumer's log: {error}") from error
+
+
+def _matching_lines(log: Path, identifiers: Sequence[str]) -> Iterator[str]:
+    if log.exists():
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            yield from (line for line in lines if any(identifier in line for identifier in identifiers))
+
+
+def _log_line(text: str, at_ms: int | None, identifiers: Sequence[str]) -> dict[str, Any] | None:
+    """Read one line about a record; None for any other, and for one that only mentions the id."""
+    try:
+        line = json.loads(text[text.index("{") :])
+    except ValueError:
+        return None
+    if not isinstance(line, dict) or "outcome" not in line:
+        return None
+    if not {line.get("event_id"), line.get("request_id")} & set(identifiers):
+        return None
+    return {"time": datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(), **line} if at_ms else line
 
 
 def embedded(home: Path) -> Place:

@@ -1,6 +1,7 @@
 """Secrets of sources in SSM Parameter Store, as the operator sets them: several live at once, never printed.
 
-One SecureString a source, `{prefix}/{source}`, holding `{"secrets": [{"value": ..., "created_at_ms": ...}]}`, newest first.
+One SecureString a source, `{prefix}/{source}`, newest first:
+`{"secrets": [{"value": ..., "created_at_ms": ...}]}`.
 """
 
 from __future__ import annotations

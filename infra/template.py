@@ -1,6 +1,6 @@
 """The CloudFormation template: read, made ready for one API definition, and evaluated for the embedded stack.
 
-The embedded stack takes streams, tables, function and mapping from here, so that what runs on a laptop is what is deployed.
+The embedded stack takes streams, tables, function and mapping from here: what runs on a laptop is what is deployed.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ def parameters(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[st
     """
     declared = template["Parameters"]
     if unknown := set(given) - set(declared):
-        raise TemplateUnsupported(
-            "These parameters do not exist:", unknown=sorted(unknown), known=sorted(declared)
-        )
+        raise TemplateUnsupported("These parameters do not exist:", unknown=sorted(unknown), known=sorted(declared))
     values = {name: str(given.get(name, spec.get("Default", ""))) for name, spec in declared.items()}
     if missing := [name for name, spec in declared.items() if name not in given and "Default" not in spec]:
         raise TemplateUnsupported("These parameters need a value:", missing=missing)
@@ -167,7 +165,7 @@ class _Scope:
         evaluated = {name: self.value(item) for name, item in node.items()}
         return {name: item for name, item in evaluated.items() if item is not _NO_VALUE}
 
-    def _intrinsic(self, function: str, argument: Any) -> Any:
+    def _intrinsic(self, function: str, argument: Any) -> Any:  # noqa: PLR0911 - one return a function
         match function:
             case "Ref":
                 return self._ref(argument)

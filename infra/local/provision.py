@@ -67,7 +67,10 @@ def _stream(place: Place, resource: Resource) -> None:
     kinesis, wanted = place.client("kinesis"), resource.properties
     kinesis.create_stream(StreamName=resource.name, ShardCount=int(wanted.get("ShardCount", 1)))
     deadline = time.monotonic() + _ACTIVE_S
-    while kinesis.describe_stream_summary(StreamName=resource.name)["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE":
+    while (
+        kinesis.describe_stream_summary(StreamName=resource.name)["StreamDescriptionSummary"]["StreamStatus"]
+        != "ACTIVE"
+    ):
         if time.monotonic() > deadline:
             raise StackFailed("The stream did not become active.", stream=resource.name)
         time.sleep(0.1)
@@ -84,9 +87,7 @@ def _table(place: Place, resource: Resource) -> None:
     dynamodb.create_table(TableName=resource.name, **{name: wanted[name] for name in copied if name in wanted})
     dynamodb.get_waiter("table_exists").wait(TableName=resource.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     if "TimeToLiveSpecification" in wanted:
-        dynamodb.update_time_to_live(
-            TableName=resource.name, TimeToLiveSpecification=wanted["TimeToLiveSpecification"]
-        )
+        dynamodb.update_time_to_live(TableName=resource.name, TimeToLiveSpecification=wanted["TimeToLiveSpecification"])
 
 
 def _queue(place: Place, resource: Resource) -> None:

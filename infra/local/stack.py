@@ -1,0 +1,299 @@
+"""The embedded stack: engine, gateway, function and poller on one machine, each as the template says.
+
+    engine    MiniStack, a child process with the data            infra.local.engine
+    gateway   the API definition, a child process                 infra.local.gateway
+    function  the consumer, one process an environment            infra.local.function
+    poller    the event source mapping, in this process           infra.local.poller
+
+Started in this order and stopped in the reverse one, so that nothing is accepted that is not stored, and nothing is
+fetched that is not checkpointed. A part that ends by itself takes the rest down, cleanly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import secrets as entropy
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra import secrets, sender, template
+from infra.deploy import throttles
+from infra.local import provision
+from infra.local.engine import Engine
+from infra.local.function import Function
+from infra.local.mapping import EventSourceMapping
+from infra.local.narrator import Narrator
+from infra.local.poller import Poller
+from infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
+from ingest import routes, signatures, sources
+from ingest.errors import StackFailed
+from ingest.sources import Catalogue
+
+Say = Callable[[str], None]
+
+STACK = "weir"
+ROOT = Path(__file__).parents[2]
+SIGNING_FILE = "signing.json"
+_WATCH_S = 0.2
+_GATEWAY_START_S = 30.0
+_GATEWAY_STOP_S = 15.0
+# One machine has one processor family and no artifacts to fetch; a provisioned stream shows its shards.
+_GIVEN = {"ArtifactBucket": "none", "ApiDefinitionKey": "none", "FunctionKey": "none", "StreamMode": "PROVISIONED"}
+
+
+def run(home: Path, *, port: int, sources_file: Path, given: Mapping[str, str], say: Say) -> int:
+    """Run the stack until SIGINT or SIGTERM; return the exit code: 0, or 1 when a part ended by itself.
+
+    Raises: ServiceError when the stack cannot be started; whatever was started is stopped again.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with _lock(home):
+        _check_port(port)
+        return asyncio.run(_Stack(home, port, sources_file, given, say).run())
+
+
+class _Stack:
+    def __init__(self, home: Path, port: int, sources_file: Path, given: Mapping[str, str], say: Say) -> None:
+        self._home, self._port, self._say = home, port, say
+        self._catalogue = sources.load(sources_file)
+        self._template = template.load()
+        self._resources, self._outputs = template.evaluate(
+            self._template, {**_GIVEN, **given}, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
+        )
+        self._engine = Engine(home / "engine")
+        self._gateway: subprocess.Popen[bytes] | None = None
+        self._function: Function | None = None
+        self._poller: Poller | None = None
+        self._narrator = Narrator(home / "consumer.log", say)
+
+    async def run(self) -> int:
+        """Start, watch, stop."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            polling = await self._start()
+            self._introduce()
+            ended = await self._watch(stop, polling)
+        finally:
+            await self._stop()
+        if ended:
+            self._say(f"stopped because {ended}")
+            return 1
+        self._say("stopped; the data is kept, `make run` brings it back")
+        return 0
+
+    async def _start(self) -> asyncio.Task[None]:
+        self._tell_about_data()
+        await asyncio.to_thread(self._engine.start)
+        place = self._place()
+        await asyncio.to_thread(provision.provision, place, self._resources)
+        (self._home / "sources.json").write_text(self._catalogue.dump(), encoding="utf-8")
+        _write_private(
+            self._home / STATE_FILE, {"stack": STACK, "engine": self._engine.endpoint, "outputs": place.outputs()}
+        )
+        await asyncio.to_thread(_provide_secrets, place, self._catalogue, self._home / SIGNING_FILE)
+        self._gateway = await asyncio.to_thread(self._start_gateway)
+        self._function = self._make_function()
+        if reason := await self._function.warm():
+            raise StackFailed(f"The consumer does not start: {reason}", log=str(self._home / "consumer.log"))
+        self._poller = self._make_poller(self._function)
+        return asyncio.create_task(self._poller.run())
+
+    def _place(self) -> Place:
+        outputs = {
+            **self._outputs,
+            "Endpoint": f"http://127.0.0.1:{self._port}/v1",
+            "ConsumerLog": str(self._home / "consumer.log"),
+            "AccessLog": str(self._home / "access.log"),
+            "SigningFile": str(self._home / SIGNING_FILE),
+            "FailureQueueUrl": f"{self._engine.endpoint}/{EMBEDDED_ACCOUNT}/{self._outputs['FailureQueueUrl']}",
+        }
+        return Place("embedded", STACK, endpoint=self._engine.endpoint, outputs=outputs)
+
+    def _tell_about_data(self) -> None:
+        if self._engine.ended_uncleanly:
+            self._say("the last session did not end cleanly; replaying its journal ...")
+        elif self._engine.has_state:
+            self._say(f"bringing back the data of the last session from {self._home}")
+        else:
+            self._say(f"starting empty; the data will be kept in {self._home}")
+
+    # ------------------------------------------------------------------------------------------ parts
+
+    def _start_gateway(self) -> subprocess.Popen[bytes]:
+        substitutions = {"partition": "aws", "region": REGION, "credentials": "embedded"}
+        definition = routes.api_definition(self._catalogue, substitutions)
+        stage = template.prepare(self._template, b"", throttles(self._catalogue))["Resources"]["Stage"]["Properties"]
+        config = {
+            "definition": definition,
+            "stage_variables": self._resources["Stage"].properties["Variables"],
+            "method_settings": stage["MethodSettings"],
+            "access_log_format": self._resources["Stage"].properties["AccessLogSetting"]["Format"],
+            "access_log": str(self._home / "access.log"),
+            "engine": self._engine.endpoint,
+            "port": self._port,
+        }
+        path = self._home / "gateway.json"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        log = self._home / "gateway.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own arguments
+                [sys.executable, "-m", "infra.local.gateway_process", str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        _wait_for_port(process, self._port, log)
+        return process
+
+    def _make_function(self) -> Function:
+        properties = self._resources["Consumer"].properties
+        variables = properties["Environment"]["Variables"] | {
+            "AWS_ENDPOINT_URL": self._engine.endpoint,
+            "SOURCES_FILE": str(self._home / "sources.json"),
+        }
+        return Function(
+            properties["Handler"],
+            {name: str(value) for name, value in variables.items()},
+            root=ROOT,
+            log_path=self._home / "consumer.log",
+            name=properties["FunctionName"],
+            timeout_s=float(properties["Timeout"]),
+            memory_mb=int(properties["MemorySize"]),
+            reserved_concurrency=properties.get("ReservedConcurrentExecutions"),
+            region=REGION,
+        )
+
+    def _make_poller(self, function: Function) -> Poller:
+        mapping = EventSourceMapping.from_properties(self._resources["ConsumerMapping"].properties)
+        return Poller(
+            mapping,
+            function.invoke,
+            endpoint=self._engine.endpoint,
+            state=self._home / "checkpoints",
+            on_batch=self._narrator.on_batch,
+        )
+
+    # ------------------------------------------------------------------------------------------ life
+
+    async def _watch(self, stop: asyncio.Event, polling: asyncio.Task[None]) -> str | None:
+        """Return why the stack must stop; None when it was asked to."""
+        while not stop.is_set():
+            if (code := self._engine.poll()) is not None:
+                return f"the engine ended (exit code {code}); see {self._engine.log}"
+            if self._gateway is not None and (code := self._gateway.poll()) is not None:
+                return f"the gateway ended (exit code {code}); see {self._home / 'gateway.log'}"
+            if polling.done():
+                return f"the poller ended: {polling.exception()!r}"
+            try:
+                await asyncio.wait_for(stop.wait(), _WATCH_S)
+            except TimeoutError:
+                continue
+        return None
+
+    async def _stop(self) -> None:
+        if self._gateway is not None:
+            await asyncio.to_thread(_end, self._gateway)
+        if self._poller is not None:
+            await self._poller.stop()
+        if self._function is not None:
+            await self._function.close()
+        await asyncio.to_thread(self._engine.stop)
+
+    def _introduce(self) -> None:
+        base = f"http://127.0.0.1:{self._port}/v1"
+        mapping = self._resources["ConsumerMapping"].properties
+        self._say(f"  gateway   {base}/{{source}}   sources: {', '.join(self._catalogue)}")
+        self._say(
+            f"  engine    {self._engine.endpoint}   MiniStack: Kinesis, DynamoDB, S3, SQS, SSM (pid {self._engine.pid})"
+        )
+        self._say(
+            f"  consumer  batches of {mapping['BatchSize']}, {mapping['ParallelizationFactor']} at once a shard, "
+            f"log {self._home / 'consumer.log'}"
+        )
+        self._say("  try       .venv/bin/weir send github     .venv/bin/weir events     or paste:")
+        if example := sender.curl(self._place(), self._catalogue):
+            self._say(f"  {example}")
+        self._say(f"ready: POST to {base}/{{source}}; Ctrl-C stops everything")
+
+
+# ---------------------------------------------------------------------------------------------- set-up
+
+
+@contextmanager
+def _lock(home: Path) -> Iterator[None]:
+    with (home / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StackFailed(
+                f"Weir already runs with its state in {home}; give this one another WEIR_HOME=."
+            ) from error
+        yield
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StackFailed(
+                f"Port {port} is in use; choose another with PORT=, as in `make run PORT=8081`."
+            ) from error
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _GATEWAY_START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    _end(process)
+    said = log.read_text(errors="replace").splitlines()[-3:]
+    raise StackFailed("The gateway did not start.", log=str(log), said=said)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(_GATEWAY_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _provide_secrets(place: Place, catalogue: Catalogue, path: Path) -> None:
+    """Give each source that has no secret one to try things out with; keep a pair's signing half for `weir send`."""
+    signing: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name, source in catalogue.items():
+        if secrets.live(place, name):
+            continue
+        pair = signatures.generate_secret(source.scheme, entropy.token_bytes(32))
+        secrets.add(place, name, pair.verify_with)
+        if pair.sign_with != pair.verify_with:
+            signing[name] = pair.sign_with
+    _write_private(path, signing)
+
+
+def _write_private(path: Path, content: Mapping[str, Any]) -> None:
+    draft = path.with_suffix(".new")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    draft.replace(path)
