@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from consumers import codec
+from consumers import codec, items
 from ingest.envelope import Envelope
 from ingest.errors import StackFailed
 
@@ -49,8 +49,8 @@ class Table:
             **options,
         )
         for page in pages:
-            for item in page["Items"]:
-                yield summary(item)
+            # A fenced mark only guards an event id whose delivery is quarantined under its request id; it is no event.
+            yield from (summary(item) for item in page["Items"] if item["outcome"]["S"] != items.FENCED)
 
     def listing(
         self, *, source: str | None, outcome: str | None, limit: int | None, in_order: bool

@@ -60,10 +60,13 @@ class Journal:
     def calls(self) -> Iterator[tuple[Scope, bytes]]:
         if not self._path.exists():
             return
-        with self._path.open("rb") as lines:
-            for line in lines:
+        with self._path.open("r+b") as journal:
+            whole_bytes = 0
+            for line in journal:
                 if line.endswith(b"\n"):
+                    whole_bytes += len(line)
                     yield _scope_of(json.loads(line))
+            journal.truncate(whole_bytes)  # or the next call would be appended to a cut line
 
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -116,7 +119,7 @@ def _is_read(scope: Scope) -> bool:
     headers = dict(scope["headers"])
     operation = headers.get(b"x-amz-target", b"").rpartition(b".")[2].decode("latin-1")
     if operation:
-        return operation.startswith(_READS)
+        return bool(operation.startswith(_READS))
     return scope["method"] in {"GET", "HEAD"} or scope["path"].startswith("/_ministack")
 
 

@@ -1,0 +1,120 @@
+"""The engine keeps what it answered: over a clean stop, over a kill, and never listens beyond loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from infra.local.engine import Engine
+
+
+def client(engine: Engine, service: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=engine.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="weir",
+        aws_secret_access_key="weir",
+    )
+
+
+def fill(engine: Engine) -> None:
+    kinesis, dynamodb, s3 = (client(engine, service) for service in ("kinesis", "dynamodb", "s3"))
+    kinesis.create_stream(StreamName="stream", ShardCount=1)
+    dynamodb.create_table(
+        TableName="table",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="a/b c'", Body=bytes(range(256)))
+    client(engine, "ssm").put_parameter(Name="/weir/x", Value="secret", Type="SecureString")
+    for number in range(50):
+        kinesis.put_record(StreamName="stream", PartitionKey=str(number), Data=bytes([number]))
+    put = {"Put": {"TableName": "table", "Item": {"pk": {"S": "1"}, "b": {"B": b"\x00\xff"}}}}
+    dynamodb.transact_write_items(TransactItems=[put])
+
+
+def held(engine: Engine) -> tuple[list[bytes], Any, bytes, str]:
+    kinesis = client(engine, "kinesis")
+    iterator = kinesis.get_shard_iterator(
+        StreamName="stream", ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    records = [record["Data"] for record in kinesis.get_records(ShardIterator=iterator)["Records"]]
+    item = client(engine, "dynamodb").get_item(TableName="table", Key={"pk": {"S": "1"}})["Item"]
+    body = client(engine, "s3").get_object(Bucket="bucket", Key="a/b c'")["Body"].read()
+    secret = client(engine, "ssm").get_parameter(Name="/weir/x", WithDecryption=True)["Parameter"]["Value"]
+    return records, item, body, secret
+
+
+EXPECTED = (
+    [bytes([number]) for number in range(50)],
+    {"pk": {"S": "1"}, "b": {"B": b"\x00\xff"}},
+    bytes(range(256)),
+    "secret",
+)
+
+
+def test_killed_engine_loses_nothing_it_answered(tmp_path: Path) -> None:
+    """Killed twice and then stopped cleanly, it still holds every record, item, object and parameter."""
+    first = Engine(tmp_path)
+    first.start()
+    fill(first)
+    for _ in range(2):
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGKILL)
+        first.stop()
+        assert first.ended_uncleanly
+        first = Engine(tmp_path)
+        first.start()
+        assert held(first) == EXPECTED
+    first.stop()
+    assert not first.ended_uncleanly
+    last = Engine(tmp_path)
+    last.start()
+    try:
+        assert held(last) == EXPECTED
+    finally:
+        last.stop()
+
+
+def test_cut_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
+    """A line that a kill cut short was never answered; the lines before it and the calls after it count."""
+    engine = Engine(tmp_path)
+    engine.start()
+    fill(engine)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    engine.stop()
+    with (tmp_path / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"method": "POST", "pa')
+    engine = Engine(tmp_path)
+    engine.start()
+    client(engine, "kinesis").put_record(StreamName="stream", PartitionKey="last", Data=b"last")
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    engine.stop()
+    engine = Engine(tmp_path)
+    engine.start()
+    try:
+        assert held(engine) == ([*EXPECTED[0], b"last"], *EXPECTED[1:])
+    finally:
+        engine.stop()
+
+
+def test_engine_listens_on_loopback_only(engine: Engine) -> None:
+    """No socket of the engine's process is bound to another address than 127.0.0.1."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{engine.pid}/fd").iterdir():
+        target = os.readlink(descriptor)
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = [row[1] for row in rows if row[3] == "0A" and row[9] in inodes]
+    assert listening
+    assert {address.partition(":")[0] for address in listening} == {"0100007F"}
