@@ -111,7 +111,7 @@ def test_engine_listens_on_loopback_only(engine: Engine) -> None:
     """No socket of the engine's process is bound to another address than 127.0.0.1."""
     inodes = set()
     for descriptor in Path(f"/proc/{engine.pid}/fd").iterdir():
-        target = os.readlink(descriptor)
+        target = str(descriptor.readlink())
         if target.startswith("socket:["):
             inodes.add(target[8:-1])
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

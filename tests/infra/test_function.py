@@ -34,7 +34,8 @@ def handler(event, context):
         first = context.get_remaining_time_in_millis()
         time.sleep(0.05)
         names = ("aws_request_id", "function_name", "memory_limit_in_mb", "invoked_function_arn", "log_stream_name")
-        return {"first": first, "later": context.get_remaining_time_in_millis()} | {n: getattr(context, n) for n in names}
+        later = context.get_remaining_time_in_millis()
+        return {"first": first, "later": later} | {name: getattr(context, name) for name in names}
     if do == "raise":
         raise ValueError("no such account")
     if do == "exit":
@@ -277,7 +278,8 @@ import asyncio
 from pathlib import Path
 from infra.local.function import Function
 async def main():
-    made = Function("business.handler", {{}}, root=Path({str(tmp_path)!r}), log_path=Path({str(tmp_path / "log")!r}), timeout_s=60)
+    code = Path({str(tmp_path)!r})
+    made = Function("business.handler", {{}}, root=code, log_path=code / "log", timeout_s=60)
     print((await made.invoke({{"do": "echo"}})).payload["pid"], flush=True)
     await made.invoke({{"do": "sleep", "s": 60}})
 asyncio.run(main())

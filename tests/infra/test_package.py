@@ -25,7 +25,7 @@ def test_same_content_gives_the_same_bytes(built: tuple[bytes, bytes]) -> None:
 
 
 def test_package_is_small_and_has_what_it_needs(built: tuple[bytes, bytes]) -> None:
-    """Under 6 MB; our rooms, the sources and the pinned libraries are in, boto3, aiohttp, samples and caches are not."""
+    """Under 6 MB; our rooms, the sources and the pinned libraries are in; boto3, aiohttp and samples are not."""
     names = zipfile.ZipFile(io.BytesIO(built[0])).namelist()
     tops = {name.partition("/")[0] for name in names}
     assert len(built[0]) < 6_000_000
