@@ -77,7 +77,7 @@ class _LeanLoader(Loader):  # type: ignore[misc] # botocore has no types
             return SSM_MODEL
         return super().load_service_model(service_name, type_name, api_version)
 
-    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+    def load_data_with_path(self, name: str) -> Any:
         if name != "endpoints":
             return super().load_data_with_path(name)
         # Without these, and as long as they look like its own, botocore goes by its endpoint rules alone (not for S3).

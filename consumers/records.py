@@ -7,7 +7,7 @@ of it is lost.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,15 @@ from ingest.errors import AggregateDamaged, ConfigError, EnvelopeMalformed, Reco
 class Record:
     """One user record: a Kinesis record of its own or one of those in an aggregate, which share its sequence number.
 
-    ``sub_sequence`` is the position in the aggregate, 0 for a plain record. ``damage`` says why ``data`` cannot be an
-    envelope when that is known already; ``data`` is then what came, byte by byte.
+    ``sub_sequence`` is the position in the aggregate, 0 for a plain record. ``arrived_at_ms`` is when the stream took
+    it. ``damage`` says why ``data`` cannot be an envelope when that is known already; ``data`` is then what came, byte
+    by byte.
     """
 
     shard_id: str
     sequence_number: str
     sub_sequence: int
+    arrived_at_ms: int
     data: bytes
     damage: RecordError | None = None
 
@@ -58,30 +60,28 @@ def _entries(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return entries
 
 
-def _open(entry: Mapping[str, Any]) -> Iterator[Record]:
+def _open(entry: Mapping[str, Any]) -> list[Record]:
     try:
         kinesis = entry["kinesis"]
         sequence_number = str(kinesis["sequenceNumber"])
         int(sequence_number)
         text = kinesis["data"]
-    except (KeyError, TypeError, ValueError) as error:
+        arrived_at_ms = round(kinesis.get("approximateArrivalTimestamp", 0) * 1000)
+        shard_id = entry.get("eventID", "").rpartition(":")[0] or "unknown"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError("An entry of Records is not a Kinesis record.", cause=type(error).__name__) from error
-    shard_id = str(entry.get("eventID", "")).rpartition(":")[0] or "unknown"
+
+    def record(data: bytes, damage: RecordError | None = None, sub_sequence: int = 0) -> Record:
+        return Record(shard_id, sequence_number, sub_sequence, arrived_at_ms, data, damage)
+
     try:
         data = binascii.a2b_base64(text, strict_mode=True)
     except (ValueError, TypeError):
-        as_it_came = str(text).encode("utf-8", "surrogatepass")
-        yield Record(shard_id, sequence_number, 0, as_it_came, EnvelopeMalformed("The data is not base64."))
-        return
-    if looks_aggregated(data):
-        yield from _open_aggregate(shard_id, sequence_number, data)
-    else:
-        yield Record(shard_id, sequence_number, 0, data)
-
-
-def _open_aggregate(shard_id: str, sequence_number: str, data: bytes) -> list[Record]:
+        return [record(str(text).encode("utf-8", "surrogatepass"), EnvelopeMalformed("The data is not base64."))]
+    if not looks_aggregated(data):
+        return [record(data)]
     try:
         parts = disaggregate(data)
     except AggregateDamaged as error:
-        return [Record(shard_id, sequence_number, 0, data, error)]
-    return [Record(shard_id, sequence_number, position, part) for position, part in enumerate(parts)]
+        return [record(data, error)]
+    return [record(part, None, sub_sequence) for sub_sequence, part in enumerate(parts)]
