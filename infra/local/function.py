@@ -116,7 +116,7 @@ class Function:
         started_s = time.monotonic()
         init_ms = None
         try:
-            environment = self._take_idle()
+            environment = await self._take_idle()
             if environment is None:
                 environment = await self._start()
                 init_ms = _since_ms(started_s)
@@ -139,12 +139,12 @@ class Function:
         self._idle.append(environment)
         return reply
 
-    def _take_idle(self) -> Environment | None:
+    async def _take_idle(self) -> Environment | None:
         while self._idle:
             environment = self._idle.pop()
             if environment.alive:
                 return environment
-            self._all.discard(environment)  # killed while it was idle: Lambda, too, replaces it in silence
+            await self._discard(environment)  # killed while it was idle: Lambda, too, replaces it in silence
         return None
 
     async def _start(self) -> Environment:
