@@ -185,6 +185,7 @@ class _Stack:
             endpoint=self._engine.endpoint,
             state=self._home / "checkpoints",
             on_batch=self._narrator.on_batch,
+            on_notice=self._narrator.on_notice,
         )
 
     # ------------------------------------------------------------------------------------------ life
