@@ -6,6 +6,7 @@ signature: the header is well formed and constant. What AWS itself must accept g
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -105,7 +106,8 @@ class AwsClient:
         headers["Authorization"] = self._authorization(service)
         try:
             url = f"{self.endpoint}{path}"
-            async with self._connected().request(method, url, data=body, headers=headers) as response:
+            # As a file: aiohttp warns of large bytes, and sends a file in pieces between which the loop can turn.
+            async with self._connected().request(method, url, data=io.BytesIO(body), headers=headers) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__

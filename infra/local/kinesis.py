@@ -48,13 +48,14 @@ class Stream:
         identity = StreamIdentity(self._arn, float(summary["StreamCreationTimestamp"]))
         return identity, int(summary["RetentionPeriodHours"])
 
-    async def shards(self) -> list[Shard]:
+    async def shards(self, *, page_shards: int = 1000) -> list[Shard]:
         """Return every shard, closed ones too."""
         found: list[Shard] = []
         after: dict[str, str] = {}
         while True:
             # By the last id instead of NextToken, which engines want with the stream's name and AWS without it.
-            answer = await self._client.call(f"{_TARGET}.ListShards", {"StreamName": self._name, **after})
+            parameters = {"StreamName": self._name, "MaxResults": page_shards, **after}
+            answer = await self._client.call(f"{_TARGET}.ListShards", parameters)
             found.extend(_shard(given) for given in answer["Shards"])
             if not answer.get("NextToken"):
                 return found

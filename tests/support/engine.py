@@ -1,4 +1,4 @@
-"""One engine for all tests of a session: the embedded stack's own, on a free port of loopback, gone with the session."""
+"""One engine for all tests of a session: the embedded stack's own, on a free port, gone with the session."""
 
 from __future__ import annotations
 
