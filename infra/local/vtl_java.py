@@ -51,6 +51,8 @@ def equal(left: Any, right: Any) -> bool:
         return left is right
     if _is_number(left) and _is_number(right):
         return bool(left == right)
+    if type(left) is tuple or type(right) is tuple:
+        return left is right
     if type(left) is type(right):
         return bool(left == right)
     return text(left) == text(right)

@@ -22,6 +22,12 @@ OPEN = re.compile(_GAP + r"\(")
 CLOSE = re.compile(r"\)" + _REST_OF_LINE)
 END_OF_LINE = re.compile(_REST_OF_LINE)
 LINE_COMMENT = re.compile(r"##[^\r\n]*(?:\r\n|\n|\r)?")
+# Inside comments and unparsed blocks Velocity still takes these as one, so that `#*#` does not end a comment.
+_STILL = r"#\*\*[^#]|#\*|#\[\["
+BLOCK_COMMENT = re.compile(rf"#\*(?:{_STILL}|(?!\*#).)*\*#", re.DOTALL)
+UNPARSED = re.compile(rf"#\[\[((?:{_STILL}|(?!\]\]#).)*)\]\]#", re.DOTALL)
+# At the very end of a comment without a line end, these leave Velocity's lexer waiting for more.
+UNFINISHED = re.compile(rf"##.*(?:\$(?:\\*!)?|#|{_STILL})\Z")
 BACKSLASHES = re.compile(r"\\*")
 DOLLAR = re.compile(r"\$+(!?)(\{?)(?=[A-Za-z_])")
 IDENTIFIER = re.compile(_NAME)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 from infra.local.vtl_java import KEYS, RenderError, get_member, text
-from infra.local.vtl_regex import java_pattern, java_replacement, split
+from infra.local.vtl_regex import java_pattern, replace_all, split
 
 Method = Callable[..., Any]
 
@@ -68,17 +69,24 @@ def _substring(receiver: str, begin: Any, end: Any = None) -> str | None:
     return _joined(units[begin:stop])
 
 
-def _index_of(receiver: str, wanted: str) -> int:
-    return _units(receiver).find(_units(wanted))
+def _index_of(receiver: str, wanted: Any) -> int | None:
+    return _position(receiver, wanted, str.find)
 
 
-def _last_index_of(receiver: str, wanted: str) -> int:
-    return _units(receiver).rfind(_units(wanted))
+def _last_index_of(receiver: str, wanted: Any) -> int | None:
+    return _position(receiver, wanted, str.rfind)
+
+
+def _position(receiver: str, wanted: Any, find: Callable[[str, str], int]) -> int | None:
+    if wanted is None:
+        raise RenderError("null was given to a method of a string")
+    if type(wanted) is int:  # Java's int is a code point
+        return find(_units(receiver), _units(chr(wanted))) if 0 <= wanted <= 0x10FFFF else -1
+    return find(_units(receiver), _units(wanted)) if type(wanted) is str else None
 
 
 def _replace_all(receiver: str, pattern: str, replacement: str) -> str:
-    compiled = java_pattern(pattern)
-    return compiled.sub(java_replacement(replacement, compiled.groups), receiver)
+    return replace_all(receiver, java_pattern(pattern), replacement)
 
 
 def _matches(receiver: str, pattern: str) -> bool:
@@ -97,8 +105,8 @@ def _is_empty(receiver: Any) -> bool:
     return len(receiver) == 0
 
 
-def _contains(receiver: Any, element: Any) -> bool:
-    return element in receiver
+def _positions(receiver: Any, element: Any) -> list[int]:
+    return [at for at, each in enumerate(receiver) if _equals(each, element)]
 
 
 def _contains_key(receiver: dict[str, Any], key: Any) -> bool:
@@ -107,16 +115,23 @@ def _contains_key(receiver: dict[str, Any], key: Any) -> bool:
 
 _ANY: dict[tuple[str, int], Method] = {("toString", 0): text, ("equals", 1): _equals}
 _SIZED: dict[tuple[str, int], Method] = {("size", 0): len, ("isEmpty", 0): _is_empty}
-_SEQUENCE: dict[tuple[str, int], Method] = {**_ANY, **_SIZED, ("get", 1): get_member, ("contains", 1): _contains}
+_SEQUENCE: dict[tuple[str, int], Method] = {
+    **_ANY,
+    **_SIZED,
+    ("get", 1): get_member,
+    ("contains", 1): lambda receiver, element: bool(_positions(receiver, element)),
+    ("indexOf", 1): lambda receiver, element: min(_positions(receiver, element), default=-1),
+    ("lastIndexOf", 1): lambda receiver, element: max(_positions(receiver, element), default=-1),
+}
 _METHODS: dict[type, dict[tuple[str, int], Method]] = {
     str: {
         **_ANY,
         ("concat", 1): _of_strings(str.__add__),
         ("contains", 1): _of_strings(str.__contains__),
         ("endsWith", 1): _of_strings(str.endswith),
-        ("indexOf", 1): _of_strings(_index_of),
+        ("indexOf", 1): _index_of,
         ("isEmpty", 0): _is_empty,
-        ("lastIndexOf", 1): _of_strings(_last_index_of),
+        ("lastIndexOf", 1): _last_index_of,
         ("length", 0): lambda receiver: len(_units(receiver)),
         ("matches", 1): _of_strings(_matches),
         ("replace", 2): _of_strings(str.replace),
@@ -137,7 +152,7 @@ _METHODS: dict[type, dict[tuple[str, int], Method]] = {
         ("keySet", 0): dict.keys,
     },
     list: _SEQUENCE,
-    tuple: {name: method for name, method in _SEQUENCE.items() if name not in _ANY},
+    tuple: {**_SEQUENCE, ("equals", 1): operator.is_},
     KEYS: {**_ANY, **_SIZED, ("contains", 1): _contains_key},
     int: _ANY,
     float: _ANY,

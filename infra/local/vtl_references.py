@@ -133,6 +133,8 @@ class ReferenceCode:
         halved = "\\" * (node.backslashes // 2)
         if node.backslashes % 2:
             shown, unset = halved + node.literal, halved + "\\" + node.literal
+            if code.certain:
+                return [constant(shown)]
             return [Code(f"({shown!r} if {code.text} is not None else {unset!r})", "str", certain=True)]
         return [constant(halved), self.as_text(code)]
 

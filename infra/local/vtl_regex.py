@@ -1,12 +1,14 @@
 """Java's regular expressions and replacement strings, as far as they mean the same in Python once rewritten.
 
+One difference is left: where a pattern matches the empty string, Java may cut a character beyond U+FFFF in half.
+
 Source: https://docs.oracle.com/en/java/javase/17/docs/api/java.base/java/util/regex/Pattern.html
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import lru_cache
 
 from infra.local.vtl_java import RenderError
@@ -48,47 +50,71 @@ def java_pattern(pattern: str) -> re.Pattern[str]:
         raise RegexError(f"the regular expression {pattern!r}: {error}") from error
 
 
-@lru_cache(maxsize=256)
-def java_replacement(replacement: str, group_count: int) -> str | Callable[[re.Match[str]], str]:
-    """Turn a Java replacement string into what ``re.sub`` takes.
+def replace_all(text: str, pattern: re.Pattern[str], replacement: str) -> str:
+    """Replace as ``String.replaceAll`` does.
 
-    Raises: RegexError where Java would throw: a lone ``$``, a backslash at the end, a group that is not there.
+    Raises: RegexError where Java throws: for a wrong replacement, but only when there is something to replace.
     """
-    parts: list[str | int] = []
-    at = 0
-    while at < len(replacement):
-        character = replacement[at]
-        at += 1
-        if character == "\\":
-            if at == len(replacement):
-                raise RegexError(f"the replacement {replacement!r} ends in a backslash")
-            parts.append(replacement[at])
-            at += 1
-        elif character == "$":
-            group, at = _group(replacement, at, group_count)
-            parts.append(group)
-        else:
-            parts.append(character)
-    if any(isinstance(part, int) for part in parts):
-        return lambda match: "".join((match[part] or "") if isinstance(part, int) else part for part in parts)
-    return "".join(str(part) for part in parts).replace("\\", "\\\\")
+    pieces: list[str] = []
+    start = 0
+    for match in _matches(text, pattern):
+        parts = java_replacement(replacement, pattern.groups)
+        pieces.append(text[start : match.start()])
+        pieces += [(match[part] or "") if isinstance(part, int) else part for part in parts]
+        start = match.end()
+    return "".join(pieces) + text[start:] if pieces else text
 
 
 def split(text: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
     """Split as ``String.split(regex)`` does: no empty strings at the end, none before an empty match at the start."""
     pieces: list[str] = []
     start = 0
-    for match in pattern.finditer(text):
-        if match.end() == 0 or (match.start() == match.end() == len(text)):
+    for match in _matches(text, pattern):
+        if match.end() == 0:
             continue
         pieces.append(text[start : match.start()])
         start = match.end()
-    if not pieces:
+    if start == 0:
         return (text,)
     pieces.append(text[start:])
     while pieces and not pieces[-1]:
         pieces.pop()
     return tuple(pieces)
+
+
+@lru_cache(maxsize=256)
+def java_replacement(replacement: str, group_count: int) -> tuple[str | int, ...]:
+    """Take a Java replacement string apart into texts and group numbers.
+
+    Raises: RegexError for a lone ``$``, a backslash at the end, a group that is not there.
+    """
+    parts: list[str | int] = []
+    at = 0
+    while at < len(replacement):
+        character = replacement[at]
+        at += 1
+        if character == "$":
+            group, at = _group(replacement, at, group_count)
+            parts.append(group)
+            continue
+        if character == "\\":
+            if at == len(replacement):
+                raise RegexError(f"the replacement {replacement!r} ends in a backslash")
+            character = replacement[at]
+            at += 1
+        parts.append(character)
+    return tuple(parts)
+
+
+def _matches(text: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """Find as ``Matcher.find`` does: after an empty match it goes on one character later, unlike Python."""
+    at = 0
+    while at <= len(text):
+        match = pattern.search(text, at)
+        if match is None:
+            return
+        yield match
+        at = match.end() + (match.end() == match.start())
 
 
 def _rewritten(pattern: str) -> list[str]:

@@ -9,6 +9,8 @@ Source: Velocity's grammar, https://github.com/apache/velocity-engine/blob/1.7/s
 
 from __future__ import annotations
 
+import re
+
 from infra.local import vtl_lexer as lex
 from infra.local.vtl_expressions import ExpressionParser
 from infra.local.vtl_tree import Foreach, If, Node, Place, Set, Text
@@ -42,6 +44,7 @@ class _Parser(ExpressionParser):
     def block(self, closers: tuple[str, ...]) -> tuple[tuple[Node, ...], str]:
         """Read nodes up to one of ``#closers`` (which is consumed) or, without closers, the end of the text."""
         nodes: list[Node] = []
+        start = self.at
         while self.at < len(self.source):
             if lex.SET.match(self.source, self.at):
                 nodes.append(self.set_directive())
@@ -58,7 +61,7 @@ class _Parser(ExpressionParser):
             else:
                 nodes.append(Text(self.take(lex.TEXT)))
         if closers:
-            raise self.unsupported("#end is missing", self.at)
+            raise self.unsupported("#end is missing for the block that begins here", start)
         return tuple(nodes), ""
 
     def after_reference(self, nodes: list[Node]) -> None:
@@ -88,11 +91,11 @@ class _Parser(ExpressionParser):
         if not self.source.startswith("$", self.at):
             self.plain_backslashes(nodes, start)
             return
-        self.leave_reference()
         opening = lex.DOLLAR.match(self.source, self.at)
         if opening is None:
             self.plain_dollar(nodes, start)
             return
+        self.leave_reference()
         extra = opening[0].count("$") - 1
         if extra and backslashes:
             raise self.unsupported("backslashes before more than one $", start)
@@ -113,10 +116,12 @@ class _Parser(ExpressionParser):
         dollar = self.at
         following = self.source[dollar + 1 : dollar + 2]
         if following in ("[", ".") and dollar == start and not self.residue:
+            # Velocity has a token of its own for these two.
             self.at = dollar + 2
-        elif following in ("!", "{", "}", "[", ".") or self.residue or lex.SET_NEXT.match(self.source, dollar + 1):
-            raise self.unsupported("a $ that Velocity mangles", dollar)
         else:
+            self.leave_reference()
+            if following in ("!", "{", "}", "[", ".") or self.residue or lex.SET_NEXT.match(self.source, dollar + 1):
+                raise self.unsupported("a $ that Velocity mangles", dollar)
             self.at = dollar + 1
         nodes.append(Text(self.source[start : self.at]))
 
@@ -131,10 +136,10 @@ class _Parser(ExpressionParser):
         """Read what a # begins; return the closer's name when it closes the block."""
         start = self.at
         if self.source.startswith("#[[", start):
-            nodes.append(Text(self.delimited("]]#")[3:-3]))
+            nodes.append(Text(self.delimited(lex.UNPARSED, "]]#")[3:-3]))
             return ""
         if self.source.startswith("#*", start):
-            self.delimited("*#")
+            self.delimited(lex.BLOCK_COMMENT, "*#")
             return ""
         if self.residue[-1:] == (lex.MODIFIER,) and self.source.startswith("##", start):
             raise self.unsupported("Velocity reads no comment directly after a property", start)
@@ -142,7 +147,8 @@ class _Parser(ExpressionParser):
         if self.residue:
             raise self.unsupported("Velocity mangles a # after these references; write them as ${...}", start)
         if self.source.startswith("##", start):
-            self.take(lex.LINE_COMMENT)
+            if lex.UNFINISHED.match(self.take(lex.LINE_COMMENT)):
+                raise self.unsupported("a comment that ends in $ or # at the end of the text", start)
             return ""
         directive = lex.DIRECTIVE.match(self.source, start)
         if directive is None:
@@ -174,12 +180,9 @@ class _Parser(ExpressionParser):
         nodes.append(Text("#"))
         self.at = after
 
-    def delimited(self, closing: str) -> str:
+    def delimited(self, whole: re.Pattern[str], closing: str) -> str:
         start = self.at
-        end = self.source.find(closing, start + 2)
-        if end < 0:
-            raise self.unsupported(f"{closing} is missing", start)
-        self.at = end + len(closing)
+        self.expect(whole, f"{closing} is missing")
         return self.source[start : self.at]
 
     def set_directive(self) -> Set:
