@@ -1,0 +1,197 @@
+"""The same template on LocalStack: deployed, fed, asked, taken down; and what a sender gets when Kinesis fails."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from infra import place
+from ingest import routes
+from tests.support.running import github
+
+ENDPOINT = os.environ.get("LOCALSTACK_ENDPOINT")
+WEIR = Path(sys.executable).with_name("weir")
+STACK = f"test-{uuid.uuid4().hex[:8]}"
+SECRET = "It's a Secret to Everybody"
+
+pytestmark = [
+    pytest.mark.localstack,
+    pytest.mark.skipif(
+        not ENDPOINT, reason="set LOCALSTACK_ENDPOINT=http://127.0.0.1:4566 after `docker compose up -d`"
+    ),
+]
+
+
+def weir(*arguments: str, text: str = "", check: bool = True) -> subprocess.CompletedProcess[bytes]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEIR_"))}
+    done = subprocess.run(
+        [WEIR, *arguments], input=text.encode(), env=kept, capture_output=True, check=False, timeout=300
+    )
+    assert done.returncode == 0 or not check, done.stderr.decode() + done.stdout.decode()
+    return done
+
+
+def there(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return weir(*arguments, "--endpoint", str(ENDPOINT), "--stack", STACK, **options)
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[place.Place]:
+    prefix = f"/weir/{STACK}"
+    out = weir(
+        *("deploy", "--to", "localstack", "--endpoint", str(ENDPOINT), "--stack", STACK),
+        *("--set", f"SecretsPrefix={prefix}", "--set", "StreamMode=PROVISIONED", "--set", "ShardCount=1"),
+    ).stdout.decode()
+    assert "CREATE_COMPLETE" in out
+    there("secrets", "set", "github", text=SECRET)
+    there("secrets", "set", "partner", text="partner secret")
+    yield place.at_endpoint(str(ENDPOINT), STACK)
+    gone = weir(
+        *("destroy", "--to", "localstack", "--endpoint", str(ENDPOINT), "--stack", STACK, "--delete-data", "--yes")
+    )
+    assert b"kept" not in gone.stdout
+
+
+def post(where: place.Place, path: str, body: bytes, headers: dict[str, str], method: str = "POST") -> tuple[int, Any]:
+    import http.client
+
+    address = urlsplit(where.outputs()["Endpoint"])
+    connection = http.client.HTTPConnection(address.netloc, timeout=60)
+    try:
+        connection.request(method, address.path.removesuffix("/v1") + path, body=body, headers=headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read() or b"null")
+    finally:
+        connection.close()
+
+
+def stored() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in there("events", "--json").stdout.splitlines()]
+
+
+def outcome_of(request_id: str, within_s: float = 60) -> dict[str, Any]:
+    deadline = time.monotonic() + within_s
+    while True:
+        found = [event for event in stored() if event["request_id"] == request_id]
+        if found:
+            return found[0]
+        assert time.monotonic() < deadline, stored()
+        time.sleep(0.5)
+
+
+def test_main_job_runs_there(deployed: place.Place) -> None:
+    """Signed, forged and repeated deliveries end on LocalStack as they do on the embedded stack."""
+    body = b'{"zen": "10.00 \xf0\x9f\x8c\x8a"}'
+    real = github(SECRET, body, "delivery-1")
+    status, answer = post(deployed, "/v1/github", body, real)
+    assert status == 200
+    event = outcome_of(answer["id"])
+    assert (event["event_id"], event["outcome"]) == ("delivery-1", "ignored")
+    assert event["body_sha256"] == hashlib.sha256(body).hexdigest()
+    assert there("events", "delivery-1", "--body").stdout == body
+    _, forged = post(deployed, "/v1/github", body, github("wrong", body, "delivery-1"))
+    _, again = post(deployed, "/v1/github", body, real)
+    assert outcome_of(forged["id"])["reason"] == "signature_mismatch"
+    time.sleep(3)
+    assert again["id"] not in {event["request_id"] for event in stored()}
+
+
+def test_samples_are_sent_there(deployed: place.Place) -> None:
+    """`weir send` posts a signed sample to LocalStack and tells its outcome."""
+    said = there("send", "partner", "--wait", "60").stdout.decode().splitlines()
+    assert re.match(r'200 \{"id":"[^"]+"\}', said[0]), said
+    assert said[1].strip() in {"applied", "ignored"}, said
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "application/json",
+        "application/json; charset=utf-8",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=xyz",
+        "text/plain; charset=UTF-8",
+        "application/octet-stream",
+        "application/cloudevents+json",
+    ],
+)
+def test_bytes_come_through_under_each_content_type(deployed: place.Place, content_type: str | None) -> None:
+    """Bytes 0 to 255 are stored unchanged, whatever the Content-Type says."""
+    body = bytes(range(256))
+    status, answer = post(deployed, "/v1/github", body, {"Content-Type": content_type} if content_type else {})
+    assert status == 200, answer
+    assert outcome_of(answer["id"])["body_sha256"] == hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body", "headers", "status"),
+    [
+        ("/v1/github", "POST", b"x" * 2_000_000, {}, 413),
+        ("/v1/nobody", "POST", b"{}", {}, 404),
+        ("/v1/github", "GET", b"", {}, 405),
+        ("/v1/github", "POST", b"x", {"Content-Type": "application/x-unheard-of"}, 415),
+    ],
+)
+def test_refusals(
+    deployed: place.Place, path: str, method: str, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    """What is not stored is refused with the same status as elsewhere; LocalStack does not shape gateway responses."""
+    assert post(deployed, path, body, headers, method)[0] == status
+
+
+# Every error that PutRecord may answer, and what the sender gets.
+# Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html#API_PutRecord_Errors
+KINESIS_ERRORS = [
+    "AccessDeniedException",
+    "InternalFailure",
+    "InvalidArgumentException",
+    "KMSAccessDeniedException",
+    "KMSDisabledException",
+    "KMSInvalidStateException",
+    "KMSNotFoundException",
+    "KMSOptInRequired",
+    "KMSThrottlingException",
+    "ProvisionedThroughputExceededException",
+    "ResourceNotFoundException",
+]
+
+
+@pytest.fixture(scope="module")
+def failing_api() -> Iterator[tuple[Any, str]]:
+    gateway = place.at_endpoint(str(ENDPOINT), STACK).client("apigateway")
+    role = "arn:aws:iam::000000000000:role/any"
+    definition = routes.api_definition(["github"], {"partition": "aws", "region": "us-east-1", "credentials": role})
+    api = gateway.import_rest_api(body=routes.render(definition))["id"]
+    yield gateway, api
+    gateway.delete_rest_api(restApiId=api)
+
+
+@pytest.mark.parametrize("code", KINESIS_ERRORS)
+def test_failing_kinesis_is_503(failing_api: tuple[Any, str], code: str) -> None:
+    """Whatever Kinesis answers but success and size, the sender is told to try again."""
+    gateway, api = failing_api
+    stage = f"s{KINESIS_ERRORS.index(code)}"
+    variables = {"stream": f"answers-{code}", "maxRecordKiB": "1024", "maxBodyKiB": "560"}
+    gateway.create_deployment(restApiId=api, stageName=stage, variables=variables)
+    import http.client
+
+    connection = http.client.HTTPConnection(urlsplit(str(ENDPOINT)).netloc, timeout=60)
+    connection.request("POST", f"/_aws/execute-api/{api}/{stage}/v1/github", body=b"{}")
+    response = connection.getresponse()
+    document = json.loads(response.read())
+    connection.close()
+    assert (response.status, document["error"]) == (503, "unavailable"), document
+    assert response.headers["Retry-After"] == "5"
