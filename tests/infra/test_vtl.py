@@ -4,7 +4,7 @@ import timeit
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from infra.local import vtl
@@ -179,6 +179,7 @@ def test_methods_are_javas(
 ) -> None:
     """Chains of methods over every type return what Java returns, null where Java has no such method, or fail too."""
     chain = "".join(f".{name}({', '.join(arguments)})" for name, arguments in calls)
+    assume("split" not in receiver + chain or "toString" not in chain)  # the address of an array, refused here
     template = "#set($one = 1)#set($yes = true)#set($map = $input.params().header)#set($t = $map.T)#set($u = $map.U)"
     template += f"#set($r = {receiver}{chain})"
     # An array prints its address in Java; it is measured instead.
