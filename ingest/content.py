@@ -57,7 +57,7 @@ class ContentProver:
 
     def verify(self, secrets: Sequence[str], envelope: Envelope, _fetch: Fetch | None = None) -> Verdict:
         """See `Prover.verify`."""
-        keys = _keys(self._scheme.key, bounded(secrets))
+        keys = _keys(self._scheme, bounded(secrets))
         try:
             for name, value in self._require:
                 if one_header(envelope, name) != value:
@@ -86,7 +86,7 @@ class ContentProver:
 
     def check_secret(self, secret: str) -> None:
         """See `Prover.check_secret`."""
-        decode_key(self._scheme.key, secret)
+        usable_key(self._scheme, secret)
 
     def generate(self, entropy: bytes) -> SecretPair:
         """See `Prover.generate`."""
@@ -167,11 +167,19 @@ def decode_key(key: Key, secret: str) -> bytes:
     return text.encode("utf-8")
 
 
-def _keys(key: Key, secrets: Sequence[str]) -> list[tuple[int, bytes]]:
+def usable_key(scheme: ContentScheme, secret: str) -> bytes:
+    """Make the key and see that the algorithm can use it. Raises: ValueError that never quotes it."""
+    key = decode_key(scheme.key, secret)
+    if scheme.needs_cryptography:
+        public_keys.check(scheme.alg, key)
+    return key
+
+
+def _keys(scheme: ContentScheme, secrets: Sequence[str]) -> list[tuple[int, bytes]]:
     found, reason = [], ""
     for index, secret in enumerate(secrets):
         try:
-            found.append((index, decode_key(key, secret)))
+            found.append((index, usable_key(scheme, secret)))
         except ValueError as error:
             reason = str(error)
     if not found:

@@ -97,3 +97,8 @@ def _put(document: Any, path: list[str | int], value: Any) -> None:
     # A number stays a number: Linear's webhookTimestamp, for one, is not text.
     is_number = isinstance(document, dict) and isinstance(document.get(last), int)
     document[last] = int(value) if is_number and str(value).isdigit() else value
+
+
+def rewrite_json(draft: Draft, **members: str) -> None:
+    """Set members of a JSON body."""
+    _rewrite(draft, {**_document(draft, ""), **members}, "")

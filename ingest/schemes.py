@@ -179,9 +179,10 @@ class BasicScheme(Scheme):
 
 
 class TwilioScheme(Scheme):
-    """HMAC-SHA1 over the URL and the sorted form fields, or over a URL that names the body's hash."""
+    """An HMAC over the URL and the sorted form fields, or over a URL that names the body's hash."""
 
     alg: Literal["twilio"]
+    hash: Literal["sha1", "sha256"] = Field(default="sha1", description="sha256: signed with a SharedKey")
     url: str = ""
     reads_url: ClassVar[bool] = True
 
