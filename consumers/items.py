@@ -206,8 +206,12 @@ def quarantine_key(prepared: Prepared) -> str:
     """Return the key under which a delivery, or one event of several in it, is quarantined."""
     if prepared.place:
         return f"{UNREADABLE}{prepared.place}"
-    suffix = f".{prepared.index}" if prepared.count > 1 else ""
-    return f"{prepared.source}!{prepared.request_id}{suffix}"
+    return f"{prepared.source}!{refusal_key(prepared)}"
+
+
+def refusal_key(prepared: Prepared) -> str:
+    """Return the name of the delivery, or of one event of several in it, that a fence remembers."""
+    return f"{prepared.request_id}.{prepared.index}" if prepared.count > 1 else prepared.request_id
 
 
 def payload_key(prepared: Prepared) -> str:

@@ -1,0 +1,348 @@
+"""One event on its way through a commit, and the transaction that several of them make.
+
+An event is written in one of two forms. *Applied*: its mark (a Put that demands that the id be free) and its changes.
+*Refused*, after its changes turned out to be impossible: its quarantined item and a fence on its id. The fence makes
+the refusal final for this delivery: when the batch is read again, or is being read by another consumer at this moment,
+the event cannot be applied late and out of order. Another delivery of the same event passes the fence, judged anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from consumers.actions import ADDS, Action, ItemKey, Request, merged
+from consumers.attributes import Item
+from consumers.items import (
+    BLOB_BYTES_MAX,
+    FENCED,
+    Kind,
+    Mark,
+    Outcome,
+    Prepared,
+    detail,
+    event_item,
+    inline,
+    is_large,
+    mark_key,
+    pack,
+    payload_key,
+    quarantine_key,
+    quarantined_item,
+    refusal_key,
+)
+from consumers.plan import ACTIONS_MAX, Touch, Unit
+from ingest.errors import CommitConflict, RecordError, ServiceError, TransientError
+
+# Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
+_EXPANSION_MAX = 6
+_SURELY_SMALL_BYTES = 60 * 1024
+
+# What an item of the events table holds beside the blob, roughly; only for the 4 MB of a transaction.
+_FACTS_BYTES = 1024
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One event: what is to be written, what the table said of it so far, and in the end its outcome.
+
+    ``head`` is the first event of the batch with the same id, ``followers`` those after it. ``over_fence`` is set when
+    the id is known to be fenced by other deliveries only. ``doubtful`` means that its mark must be read,
+    ``was_present`` that it was there before, ``is_planned`` that some step has it.
+    """
+
+    index: int
+    prepared: Prepared
+    key: str
+    actions: list[Action] = field(default_factory=list)
+    refusal: ServiceError | None = None
+    over_fence: bool = False
+    doubtful: bool = False
+    was_present: bool = False
+    is_planned: bool = False
+    outcome: Outcome | None = None
+    head: Work | None = None
+    followers: list[Work] = field(default_factory=list)
+    content: Item | None = None
+    blob: bytes | None = None
+
+    @property
+    def is_cheap(self) -> bool:
+        """Return whether one conditional insert keeps all promises: nothing else has to happen with it."""
+        return not (self.actions or self.refusal or self.over_fence) and not any(
+            other.actions for other in self.followers
+        )
+
+    @property
+    def is_phantom(self) -> bool:
+        """Return whether the event waits for an earlier one with the same id."""
+        return self.head is not None and self.head.outcome is None and self.head.refusal is None
+
+    def settle(self, kind: Kind, reason: str = "", words: str = "", error: TransientError | None = None) -> None:
+        """Set the outcome, once, and let go of what was to be written."""
+        if self.outcome is None:
+            self.outcome = Outcome(kind, reason, words, error)
+            self.content = self.blob = None
+
+    def settle_written(self) -> None:
+        """Set the outcome of what has just been written."""
+        if self.refusal is None:
+            self.settle("ignored" if self.prepared.fate == "ignore" else "applied")
+        else:
+            self.settle("quarantined", self.refusal.code, detail(self.refusal))
+
+    def refuse(self, error: RecordError) -> None:
+        """Quarantine the event instead of applying it; what cannot even be quarantined is left for the next batch."""
+        if self.refusal is not None or self.prepared.fate == "quarantine":
+            self.settle("retry", error=TransientError("Its quarantine was refused.", cause=str(error)))
+        self.refusal = error
+        self.actions = []
+
+    def hold_back_behind(self, waiting: Mapping[tuple[str, str], str], contents: Contents) -> None:
+        """Leave the event to the next batch if it must not overtake one that waits, or if there is no place for it."""
+        if any(resource in waiting for resource in self.resources()):
+            self.settle("retry", error=CommitConflict("It waits behind an earlier event of its key or its items."))
+        elif error := contents.look(self):
+            self.settle("retry", error=error)
+
+    def resources(self) -> list[tuple[str, str]]:
+        """Return what the event has in common with those that it must not overtake; nothing if it has no effect."""
+        if self.prepared.fate != "wait" and not (self.actions or self.refusal):
+            return []
+        return [("", self.prepared.partition_key), *[action.item for action in self.actions if action.shares != ADDS]]
+
+    def spread(self) -> Work | None:
+        """Let the later events with the same id follow this one; return the one to try if this was refused."""
+        followers, promoted = self.followers, None
+        if self.outcome is None or not followers:
+            return None
+        if self.outcome.kind == "retry" or self.prepared.fate == "quarantine":
+            for follower in followers:
+                follower.settle(self.outcome.kind, self.outcome.reason, self.outcome.detail, self.outcome.error)
+        elif self.outcome.kind == "quarantined":
+            promoted = followers[0]
+            promoted.promote()
+        else:
+            for follower in followers:
+                follower.settle("duplicate")
+        self.followers = []
+        return promoted
+
+    def promote(self) -> None:
+        """Become the first of the batch with its id: the one before was refused, and this delivery is judged anew."""
+        if self.head is not None:
+            self.followers = self.head.followers[1:]
+            for follower in self.followers:
+                follower.head = self
+        self.head = None
+        self.over_fence = True
+
+    def meet(self, mark: Mark) -> None:
+        """Take note of the mark that holds the event's id: this delivery's own, another's, or a fence."""
+        self.doubtful = False
+        self.was_present = mark.outcome != FENCED
+        if mark.outcome == FENCED and refusal_key(self.prepared) in mark.refused:
+            self.settle("quarantined", mark.reason)
+        elif mark.outcome == FENCED:
+            self.over_fence = True
+        elif mark.request_id != self.prepared.request_id:
+            self.settle("duplicate")
+        else:
+            # Our own write whose answer was lost, or this very record read again: one record, one outcome.
+            self.settle("ignored" if mark.outcome == "ignored" else "applied")
+
+    def unit(self) -> Unit:
+        """Return what the plan needs to know."""
+        touches = tuple(Touch(action.item, action.shares, action.size_bytes) for action in self.actions)
+        shared = self.key if self.head is not None or self.followers else ""
+        size = content_bytes(self.prepared) + _FACTS_BYTES
+        return Unit(
+            self.prepared.partition_key, size, touches, mark=shared, phantom=self.head is not None, slow=bool(self.blob)
+        )
+
+
+def content_bytes(prepared: Prepared) -> int:
+    """Return the size of what is to be stored before any packing."""
+    envelope = prepared.envelope
+    if envelope is None:
+        return len(prepared.record_data)
+    head = sum([len(name) + len(value) for name, value in envelope.headers])
+    return len(envelope.body) + len(envelope.path) + head
+
+
+@dataclass(slots=True)
+class Contents:
+    """Where each event's blob goes: into its item or, if that is too small for it, into the bucket before.
+
+    The events of one delivery share one object. ``kept`` are the keys of the objects that are in the bucket.
+    """
+
+    has_bucket: bool
+    kept: set[str] = field(default_factory=set)
+    _packed: dict[str, bytes] = field(default_factory=dict)
+
+    def look(self, work: Work) -> TransientError | None:
+        """Find out whether the event needs the bucket; return what is in the way, if anything is."""
+        prepared = work.prepared
+        if prepared.count == 1 and content_bytes(prepared) < _SURELY_SMALL_BYTES:
+            return None
+        blob = self._pack(prepared)
+        if not is_large(prepared, len(blob)):
+            work.content = inline(blob)
+        elif self.has_bucket:
+            work.blob = blob
+            work.content = {"payload_s3": {"S": payload_key(prepared)}}
+        elif len(blob) > BLOB_BYTES_MAX:
+            return TransientError(
+                "The delivery is too large for an item and PAYLOAD_BUCKET is not set.", bytes=len(blob)
+            )
+        else:
+            work.content = inline(blob)
+        return None
+
+    def _pack(self, prepared: Prepared) -> bytes:
+        if prepared.count == 1:
+            return pack(prepared)
+        key = payload_key(prepared)
+        if key not in self._packed:
+            self._packed[key] = pack(prepared)
+        return self._packed[key]
+
+    def missing(self, works: Iterable[Work]) -> tuple[str, bytes] | None:
+        """Return the first object that must be in the bucket before these are written."""
+        for work in works:
+            if work.blob is not None and (key := payload_key(work.prepared)) not in self.kept:
+                return key, work.blob
+        return None
+
+
+def content_of(work: Work) -> Item:
+    """Return the attribute that holds, or points to, the event's blob; packed when it is first needed."""
+    if work.content is None:
+        work.content = inline(pack(work.prepared))
+    return work.content
+
+
+@dataclass(slots=True)
+class Role:
+    """What one action of a transaction is there for, and for which events."""
+
+    kind: Literal["mark", "change", "quarantine", "fence"]
+    works: list[Work]
+    action: Action | None = None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Some events in one call: roles and requests, position by position."""
+
+    works: list[Work]
+    roles: list[Role]
+    requests: list[Request]
+
+
+def fill(works: Sequence[Work]) -> list[Work]:
+    """Return as many of the events, from the first on, as one transaction takes."""
+    taken: list[Work] = []
+    shares: dict[ItemKey, str] = {}
+    actions = 0
+    for work in works:
+        if not work.is_phantom:
+            fresh = [action for action in work.actions if action.item not in shares]
+            clash = any(shares.get(action.item, action.shares or "+") != action.shares for action in work.actions)
+            behind_refused = work.head is not None and work.head.outcome is None
+            actions += 2 if work.refusal else 1 + len(fresh)
+            if taken and (clash or behind_refused or actions > ACTIONS_MAX):
+                break
+            shares.update((action.item, action.shares) for action in work.actions)
+        taken.append(work)
+    return taken
+
+
+def build(works: list[Work], table: str, now_ms: int) -> Transaction:
+    """Write the requests of a transaction; events that wait for one in it take part without an action."""
+    transaction = Transaction(works, [], [])
+    shared: dict[ItemKey, Role] = {}
+    joined: dict[ItemKey, list[Action]] = {}
+    for work in works:
+        if work.is_phantom:
+            continue
+        for role, request in _own_requests(work, table, now_ms):
+            transaction.roles.append(role)
+            transaction.requests.append(request)
+        for action in work.actions:
+            if action.item in shared:
+                shared[action.item].works.append(work)
+                joined[action.item].append(action)
+            else:
+                shared[action.item] = Role("change", [work], action)
+                joined[action.item] = [action]
+    for item, role in shared.items():
+        transaction.roles.append(role)
+        transaction.requests.append(merged(joined[item]))
+    return transaction
+
+
+def insertable(work: Work, now_ms: int) -> Item:
+    """Return the item of an event that is written by an insert alone."""
+    error = work.prepared.error
+    if work.prepared.fate == "quarantine" and error is not None:
+        return quarantined_item(work.prepared, error, now_ms, content_of(work))
+    outcome = "ignored" if work.prepared.fate == "ignore" else "applied"
+    return event_item(work.prepared, outcome, now_ms, content_of(work))
+
+
+def _own_requests(work: Work, table: str, now_ms: int) -> list[tuple[Role, Request]]:
+    if work.refusal is not None:
+        return [
+            (Role("quarantine", [work]), _quarantine(work, work.refusal, table, now_ms)),
+            (Role("fence", [work]), _fence(work, work.refusal, table, now_ms)),
+        ]
+    return [(Role("mark", [work]), _mark(work, table, now_ms))]
+
+
+def _mark(work: Work, table: str, now_ms: int) -> Request:
+    put: Request = {
+        "TableName": table,
+        "Item": insertable(work, now_ms),
+        "ConditionExpression": "attribute_not_exists(pk)",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    if work.over_fence:
+        put["ConditionExpression"] += " OR (#outcome = :fenced AND NOT contains(refused, :delivery))"
+        put["ExpressionAttributeNames"] = {"#outcome": "outcome"}
+        put["ExpressionAttributeValues"] = {":fenced": {"S": FENCED}, ":delivery": {"S": refusal_key(work.prepared)}}
+    return {"Put": put}
+
+
+def _quarantine(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
+    item = quarantined_item(work.prepared, error, now_ms, content_of(work))
+    return {"Put": {"TableName": table, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}
+
+
+def _fence(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
+    expires_at = now_ms // 1000 + work.prepared.retention_s
+    return {
+        "Update": {
+            "TableName": table,
+            "Key": {"pk": {"S": work.key}},
+            "UpdateExpression": "SET #outcome = :fenced, reason = :reason, expires_at = :expires ADD refused :delivery",
+            "ConditionExpression": "attribute_not_exists(pk) OR #outcome = :fenced",
+            "ExpressionAttributeNames": {"#outcome": "outcome"},
+            "ExpressionAttributeValues": {
+                ":fenced": {"S": FENCED},
+                ":reason": {"S": error.code},
+                ":expires": {"N": str(expires_at)},
+                ":delivery": {"SS": [refusal_key(work.prepared)]},
+            },
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
+
+
+def key_of(prepared: Prepared) -> str:
+    """Return the key of the item that the event is to become."""
+    if prepared.fate == "quarantine":
+        return quarantine_key(prepared)
+    return mark_key(prepared.source, prepared.event_id)
