@@ -99,6 +99,13 @@ def ssm_client() -> Any:
     return session().create_client("ssm", config=lean)
 
 
+def s3_client() -> Any:
+    """Return an ordinary client: few batches hold a body that is too large for an item."""
+    import boto3  # noqa: PLC0415 - 10 ms that most processes never need
+
+    return boto3.client("s3", config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}))
+
+
 def parameter_reader(client: Callable[[], Any]) -> ReadParameters:
     """Return a function that reads SecureStrings, ten a call; the client is asked for when it is first needed."""
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Settings:
     secrets_ttl_s: int
     secret_patience_s: int
     commit_concurrency: int
+    quarantine_days: int
     deadline_margin_ms: int
     stack: str
     log_level: int
@@ -40,6 +42,11 @@ class Settings:
         Raises: SettingInvalid, which names the variable and what it needs.
         """
         return cls(**{variable.field: _read(variable, environ) for variable in VARIABLES})
+
+
+def from_process() -> Settings:
+    """Read this process's environment. Raises: SettingInvalid."""
+    return Settings.from_environment(os.environ)
 
 
 class Variable(NamedTuple):
@@ -118,6 +125,7 @@ VARIABLES: tuple[Variable, ...] = (
         "seconds since arrival for which an event waits while its secret cannot be read",
     ),
     Variable("COMMIT_CONCURRENCY", "commit_concurrency", _whole(1, 64), "8", "database calls in flight in one batch"),
+    Variable("QUARANTINE_DAYS", "quarantine_days", _whole(1, 3650), "90", "days for which a quarantined event is kept"),
     Variable(
         "DEADLINE_MARGIN_MS",
         "deadline_margin_ms",

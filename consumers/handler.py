@@ -1,0 +1,50 @@
+"""The function's entry: `handler(event, context)` for the stream's event source mapping.
+
+Importing this module makes no call and imports next to nothing; everything is made at the first invocation and kept for
+those that follow.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from consumers.consumer import Consumer
+
+
+class Context(Protocol):
+    """What Lambda tells of an invocation, as far as it is used here."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until the function is killed."""
+
+
+def handler(event: Mapping[str, Any], context: Context) -> dict[str, list[dict[str, str]]]:
+    """Consume one batch; return the lowest sequence number not done as `batchItemFailures`, or nothing.
+
+    Raises: ConfigError when the set-up is wrong and no record could succeed.
+    """
+    return _consumer().consume(
+        event,
+        invocation=context.aws_request_id,
+        left_s=lambda: context.get_remaining_time_in_millis() / 1000,
+    )
+
+
+@cache
+def _consumer() -> Consumer:
+    # Imports make a hundred thousand objects that stay: looking for garbage among them is a tenth of the cold start.
+    gc.disable()
+    try:
+        from consumers import wiring  # noqa: PLC0415 - a cold start imports what its first batch needs, and nothing else
+
+        return wiring.consumer(sys.stdout)
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -1,0 +1,67 @@
+"""Puts the consumer together from its settings: who gets which client, catalogue and secrets."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TextIO
+
+from consumers import aws, settings
+from consumers.calls import Place
+from consumers.consumer import Consumer, now_ms
+from consumers.judge import Judge
+from consumers.secrets import Secrets
+from consumers.settings import Settings
+from consumers.store import DynamoStore, client_config
+from ingest.errors import CatalogueInvalid
+from ingest.sources import Catalogue, parse_compiled
+
+
+def consumer(stream: TextIO) -> Consumer:
+    """Return a consumer for this process's environment that logs to ``stream``. Raises: ConfigError."""
+    configured = settings.from_process()
+    return Consumer(configured, judge(configured), store(configured), stream=stream)
+
+
+def judge(configured: Settings) -> Judge:
+    """Return a judge with the compiled sources and their secrets. Raises: CatalogueInvalid."""
+    return Judge(_catalogue(configured), secrets(configured), quarantine_s=configured.quarantine_days * 86_400)
+
+
+def secrets(configured: Settings) -> Secrets:
+    """Return the secrets of all sources; nothing is read yet."""
+    return Secrets(
+        aws.parameter_reader(_ssm),
+        configured.secrets_prefix,
+        ttl_s=configured.secrets_ttl_s,
+        patience_s=configured.secret_patience_s,
+        clock_ms=now_ms,
+    )
+
+
+def store(configured: Settings) -> DynamoStore:
+    """Return the store that the settings name, with a client of its own."""
+    bucket = configured.payload_bucket
+    return DynamoStore(
+        aws.session().create_client("dynamodb", config=client_config(configured.commit_concurrency)),
+        Place(configured.events_table, configured.tables, has_bucket=bool(bucket)),
+        bucket=bucket,
+        s3=_s3,
+    )
+
+
+@cache
+def _ssm() -> Any:
+    return aws.ssm_client()
+
+
+@cache
+def _s3() -> Any:
+    return aws.s3_client()
+
+
+def _catalogue(configured: Settings) -> Catalogue:
+    path = configured.sources_file
+    try:
+        return parse_compiled(path.read_bytes())
+    except OSError as error:
+        raise CatalogueInvalid("SOURCES_FILE cannot be read; deploy again.", file=str(path)) from error
