@@ -193,9 +193,9 @@ class Committing(Step):
         if not isinstance(answer, int | float):
             return _unexpected(answer)
         self._setting.write_units += answer
-        for work in sent.works:
-            if not work.is_phantom:
-                work.settle_written()
+        for role in sent.roles:
+            if role.kind in ("mark", "quarantine"):
+                role.works[0].settle_written()
         return None
 
     def _take_reasons(self, sent: Transaction, cancelled: Cancelled) -> TransientError | None:

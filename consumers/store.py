@@ -84,7 +84,7 @@ class DynamoStore:
             "ProjectionExpression": "pk, request_id, #outcome, reason, refused",
             "ExpressionAttributeNames": {"#outcome": "outcome"},
         }
-        answer = self._call(self._dynamodb.batch_get_item, {"RequestItems": {table: wanted}})
+        answer = self._call(self._dynamodb.batch_get_item, {"RequestItems": {table: wanted}}, RequestItems={})
         if answer.get("UnprocessedKeys"):
             raise StoreThrottled("Marks were left unread.", count=len(keys))
         return {item["pk"]["S"]: read_mark(item) for item in answer["Responses"].get(table, ())}
@@ -92,7 +92,7 @@ class DynamoStore:
     def transact(self, requests: Sequence[Request], token: str) -> float:
         """Do all of the actions or none."""
         body = {"TransactItems": requests, "ClientRequestToken": token, "ReturnConsumedCapacity": "TOTAL"}
-        return _consumed(self._call(self._dynamodb.transact_write_items, body))
+        return _consumed(self._call(self._dynamodb.transact_write_items, body, TransactItems=[]))
 
     def insert(self, items: Sequence[Item]) -> Inserted:
         """Write each item whose key is free: a PartiQL INSERT, which is a conditional Put that can be batched."""
@@ -101,7 +101,7 @@ class DynamoStore:
             {"Statement": _insert_statement(table, tuple(item)), "Parameters": list(item.values())} for item in items
         ]
         body = {"Statements": statements, "ReturnConsumedCapacity": "TOTAL"}
-        answer = self._call(self._dynamodb.batch_execute_statement, body)
+        answer = self._call(self._dynamodb.batch_execute_statement, body, Statements=[])
         reasons = [_statement_reason(one.get("Error")) for one in answer["Responses"]]
         if len(reasons) != len(items):
             raise StoreUnavailable("An insert was answered in part.", asked=len(items), answered=len(reasons))
@@ -117,9 +117,10 @@ class DynamoStore:
             # Only large deliveries wait for the bucket, so nothing that it says may stop the others.
             raise StoreUnavailable("The payload bucket did not take a blob.", cause=_code(error)) from error
 
-    def _call(self, operation: Callable[..., Any], body: Mapping[str, Any]) -> Any:
+    def _call(self, operation: Callable[..., Any], body: Mapping[str, Any], **required: object) -> Any:
+        """Make a call; ``required`` is an empty form of what botocore's endpoint rules look into."""
         try:
-            return operation(**{_BODY: json.dumps(body, separators=(",", ":")).encode("ascii")})
+            return operation(**{_BODY: json.dumps(body, separators=(",", ":")).encode("ascii")}, **required)
         except (ClientError, BotoCoreError) as error:
             raise translated(error) from error
 
@@ -135,7 +136,7 @@ def _take_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> 
     if _BODY not in params:
         return None
     context[_BODY] = params[_BODY]
-    return {}
+    return {name: value for name, value in params.items() if name != _BODY}
 
 
 def _give_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
