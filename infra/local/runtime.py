@@ -26,6 +26,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 HEADER = struct.Struct(">I")
@@ -207,8 +208,13 @@ def _failure(document: dict[str, Any], request_id: str | None) -> bytes:
 
 
 def _max_memory_mb() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)  # bytes there, kilobytes elsewhere
+    try:
+        # Not ru_maxrss, which on Linux starts at the memory of the process that forked this one.
+        with Path("/proc/self/status").open(encoding="ascii") as status:
+            return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)  # bytes there, kilobytes elsewhere
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ async def test_every_record_is_delivered_in_order(engine: Engine, tmp_path: Path
 
 
 async def test_order_per_key_holds_under_parallel_batches_and_random_failures(engine: Engine, tmp_path: Path) -> None:
-    """With 4 lanes a shard and errors, partial responses and throttles at random, each key is done in order; none lost."""
+    """With 4 lanes a shard and errors, partial responses and throttles at random, every key is done in order."""
     dice = random.Random(11)
     done: dict[str, list[str]] = defaultdict(list)
     running: set[str] = set()

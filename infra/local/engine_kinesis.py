@@ -1,0 +1,203 @@
+"""Mends to MiniStack's Kinesis, put in place inside the engine's process before it serves.
+
+As it comes (1.5.33) it loses records and time:
+
+- SplitShard, MergeShards and UpdateShardCount delete the old shards with every record in them. Here they stay, closed:
+  they are read to their end, which a missing NextShardIterator tells, and go when their last record expires.
+- An iterator is a place in a list, and expiry shortens the list at its head: records behind it are skipped. Here the
+  iterators move with it.
+- Every call looks at every record of the stream and at every iterator of the last five minutes: measured on 2 cores,
+  PutRecord falls from 2,400/s to 460/s with 2,400 iterators, and to 120/s with 50,000 records beside. Here expiry looks
+  at the oldest record, and at the iterators now and then.
+- GetRecords is not bounded to 10 MB.
+
+Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
+Source: https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-after-resharding.html
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+Answer = tuple[int, dict[str, str], Any]
+Call = Callable[[dict[str, Any]], Answer]
+
+GET_RECORDS_BYTES = 10 * 1024 * 1024
+_ITERATOR_EXPIRY_EVERY_S = 10.0
+_CLOSED = "closed_at"
+_MENDED = (
+    "_expire_records",
+    "_expire_iterators",
+    "_route_to_shard",
+    "_shard_out",
+    "_split_shard",
+    "_merge_shards",
+    "_update_shard_count",
+    "_get_records",
+    "_describe_stream_summary",
+)
+
+
+def install() -> None:
+    """Put the mends in place, once. Raises: AttributeError when MiniStack no longer has what they replace."""
+    kinesis: Any = importlib.import_module("ministack.services.kinesis")
+    if isinstance(getattr(kinesis._get_records, "__self__", None), _Mends):
+        return
+    mends = _Mends(kinesis)
+    for name in _MENDED:
+        setattr(kinesis, name, getattr(mends, name.removeprefix("_")))
+
+
+class _Mends:
+    """What replaces functions of the module, under the same names without the underscore."""
+
+    def __init__(self, kinesis: Any) -> None:
+        self._kinesis = kinesis
+        self._original = {name: getattr(kinesis, name) for name in _MENDED}
+        self._iterators_expired_at_s = 0.0
+
+    # ------------------------------------------------------------------------------------------ expiry
+
+    def expire_records(self, stream: dict[str, Any]) -> None:
+        oldest_s = time.time() - stream["RetentionPeriodHours"] * 3600
+        for shard_id, shard in list(stream["shards"].items()):
+            records = shard["records"]
+            # Records stand in the order of their arrival.
+            ages = (index for index, record in enumerate(records) if record["ApproximateArrivalTimestamp"] >= oldest_s)
+            expired_count = next(ages, len(records))
+            if expired_count:
+                del records[:expired_count]
+                self._move_iterators(stream["StreamARN"], shard_id, expired_count)
+            if not records and shard.get(_CLOSED, oldest_s) < oldest_s:
+                del stream["shards"][shard_id]
+
+    def expire_iterators(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._iterators_expired_at_s > _ITERATOR_EXPIRY_EVERY_S:
+            self._iterators_expired_at_s = now_s
+            self._original["_expire_iterators"]()
+
+    def _move_iterators(self, stream_arn: str, shard_id: str, count: int) -> None:
+        for iterator in self._kinesis._shard_iterators.values():
+            if iterator["stream_arn"] == stream_arn and iterator["shard_id"] == shard_id:
+                iterator["position"] = max(0, iterator["position"] - count)
+
+    # ------------------------------------------------------------------------------------------ shards
+
+    def route_to_shard(self, hash_key: int, stream: dict[str, Any]) -> str:
+        for shard_id, shard in stream["shards"].items():
+            first, last = int(shard["starting_hash_key"]), int(shard["ending_hash_key"])
+            if first <= hash_key <= last and _CLOSED not in shard:
+                return str(shard_id)
+        raise LookupError(hash_key)
+
+    def shard_out(self, shard_id: str, shard: dict[str, Any]) -> dict[str, Any]:
+        described: dict[str, Any] = self._original["_shard_out"](shard_id, shard)
+        if _CLOSED in shard:
+            described["SequenceNumberRange"]["EndingSequenceNumber"] = shard["ending_sequence_number"]
+        return described
+
+    def describe_stream_summary(self, parameters: dict[str, Any]) -> Answer:
+        status, headers, body = self._original["_describe_stream_summary"](parameters)
+        _, stream = self._kinesis._resolve_stream(parameters)
+        if status != 200:
+            return status, headers, body
+        summary = json.loads(body)
+        summary["StreamDescriptionSummary"]["OpenShardCount"] = len(_open(stream))
+        return status, headers, json.dumps(summary).encode()
+
+    def split_shard(self, parameters: dict[str, Any]) -> Answer:
+        return self._reshard("_split_shard", parameters, [parameters.get("ShardToSplit")])
+
+    def merge_shards(self, parameters: dict[str, Any]) -> Answer:
+        parents = [parameters.get("ShardToMerge"), parameters.get("AdjacentShardToMerge")]
+        return self._reshard("_merge_shards", parameters, parents)
+
+    def update_shard_count(self, parameters: dict[str, Any]) -> Answer:
+        _, stream = self._kinesis._resolve_stream(parameters)
+        if stream is None:
+            return self._call("_update_shard_count", parameters)
+        old = _open(stream)
+        first_index = self._kinesis._max_shard_index(stream) + 1
+        made = self._kinesis._build_shards(int(parameters["TargetShardCount"]), start_index=first_index)
+        for shard in made.values():
+            parents = [shard_id for shard_id, parent in old.items() if _overlap(shard, parent)]
+            if len(parents) > 2:
+                text = "The engine gives a shard at most two parents; use SplitShard and MergeShards."
+                return self._refuse("InvalidArgumentException", text)
+            shard["parent_shard_id"], shard["adjacent_parent_shard_id"] = [*parents, None][:2]
+        self._close(old)
+        stream["shards"].update(made)
+        answer = {"StreamName": stream["StreamName"], "StreamARN": stream["StreamARN"]}
+        return _json({**answer, "CurrentShardCount": len(old), "TargetShardCount": len(made)})
+
+    def _reshard(self, name: str, parameters: dict[str, Any], parent_ids: list[Any]) -> Answer:
+        _, stream = self._kinesis._resolve_stream(parameters)
+        shards = stream["shards"] if stream else {}
+        parents = {str(shard_id): shards[shard_id] for shard_id in parent_ids if shard_id in shards}
+        if any(_CLOSED in shard for shard in parents.values()):
+            return self._refuse("InvalidArgumentException", f"Shard {', '.join(parents)} is closed already.")
+        answer = self._call(name, parameters)
+        if answer[0] == 200:
+            self._close(parents)
+            shards.update(parents)
+        return answer
+
+    def _close(self, shards: dict[str, Any]) -> None:
+        for shard in shards.values():
+            shard[_CLOSED] = time.time()
+            shard["ending_sequence_number"] = self._kinesis._next_sequence_number()
+
+    def _refuse(self, kind: str, message: str) -> Answer:
+        answer: Answer = self._kinesis.error_response_json(kind, message, 400)
+        return answer
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def get_records(self, parameters: dict[str, Any]) -> Answer:
+        iterator = self._kinesis._shard_iterators.get(parameters.get("ShardIterator"))
+        stream = self._kinesis._streams.get(iterator["stream"]) if iterator else None
+        shard = stream["shards"].get(iterator["shard_id"]) if stream else None
+        if shard is None or stream is None:
+            return self._call("_get_records", parameters)
+        self.expire_records(stream)
+        limit = _fitting(shard["records"], iterator["position"], int(parameters.get("Limit", 10_000)))
+        answer = self._call("_get_records", {**parameters, "Limit": limit})
+        if answer[0] == 200 and _CLOSED in shard and iterator["position"] + limit >= len(shard["records"]):
+            page = json.loads(answer[2])
+            del page["NextShardIterator"]
+            return _json(page)
+        return answer
+
+    def _call(self, name: str, parameters: dict[str, Any]) -> Answer:
+        answer: Answer = self._original[name](parameters)
+        return answer
+
+
+def _open(stream: dict[str, Any]) -> dict[str, Any]:
+    return {shard_id: shard for shard_id, shard in stream["shards"].items() if _CLOSED not in shard}
+
+
+def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return int(one["starting_hash_key"]) <= int(other["ending_hash_key"]) and int(other["starting_hash_key"]) <= int(
+        one["ending_hash_key"]
+    )
+
+
+def _fitting(records: list[dict[str, Any]], position: int, limit: int) -> int:
+    """Return how many records from a position on fit one answer; one always does."""
+    size_bytes = 0
+    for count in range(min(limit, len(records) - position)):
+        data = records[position + count]["Data"]
+        size_bytes += len(data) * 3 // 4 - data[-2:].count("=")
+        if size_bytes > GET_RECORDS_BYTES:
+            return max(1, count)
+    return limit
+
+
+def _json(answer: dict[str, Any]) -> Answer:
+    return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()
