@@ -129,8 +129,10 @@ def test_samples_are_sent_there(deployed: place.Place) -> None:
     ],
 )
 def test_bytes_come_through_under_each_content_type(deployed: place.Place, content_type: str | None) -> None:
-    """Bytes 0 to 255 are stored unchanged, whatever the Content-Type says."""
+    """Bytes 0 to 255 are stored unchanged, whatever the Content-Type says; LocalStack refuses a broken multipart."""
     body = bytes(range(256))
+    if content_type and "boundary" in content_type:
+        body = b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + body + b"\r\n--xyz--\r\n"
     status, answer = post(deployed, "/v1/github", body, {"Content-Type": content_type} if content_type else {})
     assert status == 200, answer
     assert outcome_of(answer["id"])["body_sha256"] == hashlib.sha256(body).hexdigest()
