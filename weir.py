@@ -97,7 +97,7 @@ def run(port: int, settings: tuple[str, ...]) -> None:
     """Run everything on this machine until Ctrl-C."""
     from infra.local import stack
 
-    code = stack.run(home(), port=port, sources=sources_file(), given=parameters(settings), say=emit)
+    code = stack.run(home(), port=port, sources_file=sources_file(), given=parameters(settings), say=emit)
     sys.exit(code)
 
 

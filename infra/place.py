@@ -106,6 +106,7 @@ class Place:
 
         Raises: StackFailed when the log group cannot be read.
         """
+        texts: Iterator[tuple[int | None, str]]
         if self.kind == "embedded":
             texts = ((None, line) for line in _matching_lines(Path(self.outputs()["ConsumerLog"]), identifiers))
         else:

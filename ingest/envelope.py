@@ -151,5 +151,5 @@ def _body(encoded: str, headers: tuple[tuple[str, str], ...]) -> tuple[bytes, by
         return (b"" if given["content-length"] == "0" else body), None
     if "transfer-encoding" in given:
         return body, None
-    # API Gateway may drop Content-Length. Whoever sends `{}` says of what type it is; who sends nothing mostly does not.
+    # API Gateway may drop Content-Length. Whoever sends `{}` says of what type it is; who sends nothing rarely does.
     return (body, b"") if "content-type" in given else (b"", body)
