@@ -1,0 +1,127 @@
+"""The gateway as a process of its own: ``python -m infra.local.gateway_process CONFIGURATION.json``.
+
+The configuration holds ``definition``, ``stage_variables``, ``method_settings``, ``access_log``, ``access_log_format``,
+``engine`` (its address) and ``port``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from infra.local.gateway import Gateway
+from infra.local.gateway_request import SPELLED_HEADERS
+from ingest.errors import ServiceError, StackFailed
+
+_PR_SET_PDEATHSIG = 1
+# AWS closes idle connections after a while too; a sender's next request opens another.
+_KEEP_ALIVE_S = 60
+_STOP_S = 10
+_BACKLOG = 2048
+
+
+class SpelledHeadersProtocol(HttpToolsProtocol):
+    """Keeps header names as the caller spelled them, since API Gateway passes them on so."""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep one header beside its lower-case form."""
+        super().on_header(name, value)
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope.setdefault(SPELLED_HEADERS, []).append((name, value))
+
+
+class _Server(uvicorn.Server):
+    """A server whose application opens and closes inside its event loop; SIGTERM alone stops it."""
+
+    def __init__(self, gateway: Gateway, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._gateway.startup()
+        try:
+            await super().serve(sockets)
+        finally:
+            await self._gateway.aclose()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Ctrl-C reaches the whole terminal, but when the gateway stops is its supervisor's to decide.
+        before = signal.signal(signal.SIGTERM, self.handle_exit)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def serve(gateway: Gateway, host: str, port: int) -> None:
+    """Serve until SIGTERM; requests under way are answered first.
+
+    Raises: StackFailed when the port is in use.
+    """
+    listener = bind(host, port)
+    config = uvicorn.Config(
+        gateway,
+        http=SpelledHeadersProtocol,
+        ws="none",
+        loop="uvloop",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_STOP_S,
+    )
+    _Server(gateway, config).run([listener])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Listen on a port.
+
+    Raises: StackFailed when it is in use.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StackFailed(f"Port {port} is in use; choose another with PORT=, as in `make run PORT=8081`.") from error
+    return listener
+
+
+def main() -> None:
+    """Serve what the configuration says; end when the parent dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    configuration = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        gateway = Gateway(
+            configuration["definition"],
+            stage_variables=configuration["stage_variables"],
+            engine_endpoint=configuration["engine"],
+            access_log=Path(configuration["access_log"]),
+            access_log_format=configuration["access_log_format"],
+            method_settings=configuration["method_settings"],
+        )
+        serve(gateway, "127.0.0.1", configuration["port"])
+    except ServiceError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Reading requests: API Gateway's limits, headers and query as templates see them, Content-Encoding undone."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+# Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+MAX_BODY_BYTES = 10 * 1024 * 1024
+MAX_HEADER_BYTES = 10_240
+MAX_URL_CHARACTERS = 10_240
+# Header names in the caller's own spelling, which ASGI itself does not keep.
+SPELLED_HEADERS = "weir.headers"
+# They belong to one connection, or API Gateway makes them anew; templates never see them.
+# Source: LocalStack's header_utils, checked against AWS.
+_DROPPED = frozenset(
+    {
+        *(b"connection", b"content-length", b"content-md5", b"expect", b"max-forwards", b"proxy-authenticate"),
+        *(b"server", b"te", b"transfer-encoding", b"trailer", b"upgrade", b"www-authenticate"),
+    }
+)
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+
+
+class TooLargeError(Exception):
+    """The body is larger than API Gateway takes."""
+
+
+class EncodingError(Exception):
+    """The Content-Encoding is not one that API Gateway undoes, or the body is not encoded so."""
+
+
+class DisconnectedError(Exception):
+    """The caller went away before its request was whole."""
+
+
+def header_bytes(scope: Scope) -> int:
+    """Return the size of the headers as they came: names, values, colons, spaces and line ends."""
+    return sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+
+
+def headers(scope: Scope) -> dict[str, str]:
+    """Return the headers as a template sees them: text whose code points are the bytes that came.
+
+    One value a name, the last one: API Gateway does not say which of several it takes, but does for query strings.
+    """
+    spelled: list[tuple[bytes, bytes]] = scope.get(SPELLED_HEADERS) or scope["headers"]
+    by_name = {name.lower(): (name, value) for name, value in spelled}
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for lower, (name, value) in by_name.items()
+        if lower not in _DROPPED
+    }
+
+
+def query(query_string: str) -> dict[str, str]:
+    """Decode a query string; of a name that comes more than once, the last value. A ``;`` separates too.
+
+    Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+    """
+    parameters = {}
+    for pair in query_string.replace(";", "&").split("&"):
+        if pair:
+            name, _, value = pair.partition("=")
+            parameters[unquote_plus(name, errors="replace")] = unquote_plus(value, errors="replace")
+    return parameters
+
+
+async def body(receive: Receive, lower: Mapping[bytes, bytes]) -> bytes:
+    """Read the whole body, decompressed.
+
+    Raises: TooLargeError, EncodingError, DisconnectedError.
+    """
+    declared = lower.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+        raise TooLargeError
+    message = await receive()
+    content: bytes = message.get("body", b"")
+    if message.get("more_body") or message["type"] != "http.request":
+        content = await _rest(receive, message)
+    encoding = lower.get(b"content-encoding")
+    return content if encoding is None else _decompressed(content, encoding.strip().lower())
+
+
+async def _rest(receive: Receive, message: MutableMapping[str, Any]) -> bytes:
+    parts = bytearray()
+    while True:
+        if message["type"] != "http.request":
+            raise DisconnectedError
+        parts += message.get("body", b"")
+        if len(parts) > MAX_BODY_BYTES:
+            raise TooLargeError
+        if not message.get("more_body"):
+            return bytes(parts)
+        message = await receive()
+
+
+def _decompressed(content: bytes, encoding: bytes) -> bytes:
+    """Undo a Content-Encoding.
+
+    Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-make-request-with-compressed-payload.html
+    """
+    if encoding in (b"identity", b""):
+        return content
+    if encoding not in (b"gzip", b"deflate"):
+        raise EncodingError
+    try:
+        return _inflated(content, _GZIP_OR_ZLIB)
+    except zlib.error as error:
+        if encoding == b"gzip":
+            raise EncodingError from error
+    try:
+        return _inflated(content, -zlib.MAX_WBITS)  # what many send as "deflate"
+    except zlib.error as error:
+        raise EncodingError from error
+
+
+def _inflated(content: bytes, window_bits: int) -> bytes:
+    parts = bytearray()
+    while content:
+        stream = zlib.decompressobj(window_bits)
+        parts += stream.decompress(content, MAX_BODY_BYTES + 1 - len(parts))
+        if len(parts) > MAX_BODY_BYTES:
+            raise TooLargeError
+        if not stream.eof:
+            raise EncodingError
+        content = stream.unused_data  # another gzip member
+    return bytes(parts)
