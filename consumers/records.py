@@ -71,13 +71,21 @@ def _open(entry: Mapping[str, Any]) -> list[Record]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError("An entry of Records is not a Kinesis record.", cause=type(error).__name__) from error
 
-    def record(data: bytes, damage: RecordError | None = None, sub_sequence: int = 0) -> Record:
-        return Record(shard_id, sequence_number, sub_sequence, arrived_at_ms, data, damage)
-
     try:
         data = binascii.a2b_base64(text, strict_mode=True)
     except (ValueError, TypeError):
-        return [record(str(text).encode("utf-8", "surrogatepass"), EnvelopeMalformed("The data is not base64."))]
+        as_it_came = str(text).encode("utf-8", "surrogatepass")
+        damage = EnvelopeMalformed("The data is not base64.")
+        return [Record(shard_id, sequence_number, 0, arrived_at_ms, as_it_came, damage)]
+    return open_record(shard_id, sequence_number, arrived_at_ms, data)
+
+
+def open_record(shard_id: str, sequence_number: str, arrived_at_ms: int, data: bytes) -> list[Record]:
+    """Return the user records in the data of one Kinesis record, in order."""
+
+    def record(content: bytes, damage: RecordError | None = None, sub_sequence: int = 0) -> Record:
+        return Record(shard_id, sequence_number, sub_sequence, arrived_at_ms, content, damage)
+
     if not looks_aggregated(data):
         return [record(data)]
     try:

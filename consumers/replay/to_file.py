@@ -1,0 +1,52 @@
+"""A file as the target: a line a delivery, as `from_file` reads them; the same whether or not it was interrupted."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from consumers.replay.delivery import Delivery
+from consumers.replay.from_file import line_of
+from consumers.replay.report import Result
+from ingest.errors import SettingInvalid
+
+_LEVEL = 6
+
+
+class ToFile:
+    """Writes one file, which must not be there yet. A compressed one has a gzip member a batch, so it can be cut."""
+
+    batch_count = 5000
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.label = str(path)
+        self._length = 0
+        self._is_restored = False
+
+    def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
+        """Append a line for each."""
+        text = b"".join(map(line_of, deliveries))
+        content = gzip.compress(text, _LEVEL) if self.path.suffix == ".gz" else text
+        if not self._length and not self._is_restored and self.path.exists():
+            raise SettingInvalid(f"{self.path} is there already; give another name.")
+        with self.path.open("r+b" if self._length else "wb") as file:
+            file.truncate(self._length)
+            file.seek(self._length)
+            file.write(content)
+        self._length += len(content)
+        return [Result("written")] * len(deliveries)
+
+    def state(self) -> dict[str, Any]:
+        """Return how long the file is."""
+        return {"length": self._length}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Cut off what was written behind the last checkpoint."""
+        self._length = int(state.get("length", 0))
+        self._is_restored = True
+
+    def close(self) -> None:
+        """Do nothing: the file is closed after each batch."""
