@@ -47,8 +47,7 @@ class JwtProver:
         """See `Prover.sign`."""
         issued_s = draft.at_ms // 1000
         claims: dict[str, Any] = {"iat": issued_s, "nbf": issued_s, "exp": issued_s + _LIFETIME_S}
-        if self._scheme.issuer:
-            claims["iss"] = self._scheme.issuer
+        claims["iss"] = self._scheme.issuer or "weir"
         if self._scheme.body_claim:
             claims[self._scheme.body_claim] = encode(hashlib.sha256(draft.body).digest(), self._scheme.body_encoding)
         header = {"alg": self._alg, "typ": "JWT"}

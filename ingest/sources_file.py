@@ -85,7 +85,7 @@ def load(path: Path) -> Catalogue:
         raise CatalogueInvalid(_explain(error, str(path), lines)) from error
     if not entries:
         raise CatalogueInvalid(f"{path}: no source yet. Write two lines, e.g. `github:` and `  preset: github`.")
-    return Catalogue({name: _resolve(name, entry, str(path), lines) for name, entry in entries.items()})
+    return Catalogue({name: _resolve(name, entry, str(path), lines[(name,)]) for name, entry in entries.items()})
 
 
 def parse_yaml(text: str, file: str) -> tuple[Any, dict[_Path, int]]:
@@ -151,22 +151,27 @@ def _is_tag(part: str | int) -> bool:
     return isinstance(part, str) and (part.endswith("-scheme") or "[" in part or "(" in part)
 
 
-def _resolve(name: str, entry: SourceEntry, file: str, lines: dict[_Path, int]) -> Source:
+def resolve(name: str, entry: SourceEntry) -> Source:
+    """Merge an entry with its preset. Raises: CatalogueInvalid, ValueError."""
     given = entry.model_dump(exclude_unset=True, exclude_none=True)
+    known = presets.preset(entry.preset).model_dump(exclude_unset=True) if entry.preset else {}
+    merged = {field: known[field] for field in known if field in Definition.model_fields}
+    merged |= {field: given[field] for field in given if field in Source.model_fields}
+    if "key" in given:
+        merged["event"] = {**merged.get("event", {}), "key": given["key"]}
+    scheme = Source.model_validate({**merged, "name": name}).scheme
+    for field in _INTO_SCHEME:
+        if field in given:
+            scheme = _adjusted(scheme, field, given[field])
+    return Source.model_validate({**merged, "name": name, "scheme": _with_url(scheme)})
+
+
+def _resolve(name: str, entry: SourceEntry, file: str, line: int) -> Source:
     try:
-        known = presets.preset(entry.preset).model_dump(exclude_unset=True) if entry.preset else {}
-        merged = {field: known[field] for field in known if field in Definition.model_fields}
-        merged |= {field: given[field] for field in given if field in Source.model_fields}
-        if "key" in given:
-            merged["event"] = {**merged.get("event", {}), "key": given["key"]}
-        scheme = Source.model_validate({**merged, "name": name}).scheme
-        for field in _INTO_SCHEME:
-            if field in given:
-                scheme = _adjusted(scheme, field, given[field])
-        return Source.model_validate({**merged, "name": name, "scheme": _with_url(scheme)})
+        return resolve(name, entry)
     except (CatalogueInvalid, ValueError) as error:
         detail = error.detail if isinstance(error, CatalogueInvalid) else _first_message(error)
-        raise CatalogueInvalid(f"{file}, line {lines[(name,)]}, {name}: {detail}") from error
+        raise CatalogueInvalid(f"{file}, line {line}, {name}: {detail}") from error
 
 
 def _first_message(error: Exception) -> str:

@@ -1,0 +1,304 @@
+"""Verifiers and signers that the providers wrote themselves: `requirements/oracles.txt` installs them.
+
+``accepts`` answers whether the provider's own code takes a delivery for genuine, at the present time; ``signs`` lets it
+make the signature. The SDKs are imported when called, for they are large and not needed by the other tests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ingest.envelope import Envelope
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What an SDK is given: the delivery, the URL it came to and the secret."""
+
+    envelope: Envelope
+    url: str
+    secret: str
+
+    @property
+    def text(self) -> str:
+        return self.envelope.body.decode("utf-8")
+
+    @property
+    def full_url(self) -> str:
+        query = "&".join(f"{name}={value}" for name, value in self.envelope.query.items())
+        return f"{self.url}?{query}" if query else self.url
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return dict(self.envelope.headers)
+
+    def header(self, name: str) -> str:
+        return self.envelope.header(name) or ""
+
+
+@dataclass(frozen=True)
+class Sdk:
+    """One provider's package: ``accepts`` may also raise to refuse."""
+
+    preset: str
+    package: str
+    accepts: Callable[[Delivery], object]
+    signs: Callable[[Delivery, int, str], dict[str, str]] | None = None
+
+    @property
+    def version(self) -> str:
+        return metadata.version(self.package)
+
+    def verdict(self, delivery: Delivery) -> bool:
+        """Return whether the SDK takes the delivery for genuine; every exception is a refusal."""
+        try:
+            return self.accepts(delivery) not in (False, None)
+        except Exception:  # noqa: BLE001 - each SDK has its own
+            return False
+
+
+def _stripe(d: Delivery) -> bool:
+    import stripe
+
+    return bool(stripe.WebhookSignature.verify_header(d.text, d.header("Stripe-Signature"), d.secret, tolerance=300))
+
+
+def _stripe_signs(d: Delivery, at_s: int, _message_id: str) -> dict[str, str]:
+    import stripe
+
+    return {"Stripe-Signature": stripe.WebhookSignature.generate_signature_header(d.text, d.secret, timestamp=at_s)}
+
+
+def _standard_webhooks(d: Delivery) -> bool:
+    from standardwebhooks.webhooks import Webhook
+
+    Webhook(d.secret).verify(d.envelope.body, d.headers)
+    return True
+
+
+def _standard_webhooks_signs(d: Delivery, at_s: int, message_id: str) -> dict[str, str]:
+    from standardwebhooks.webhooks import Webhook
+
+    signature = Webhook(d.secret).sign(message_id, datetime.fromtimestamp(at_s, UTC), d.text)
+    return {"webhook-id": message_id, "webhook-timestamp": str(at_s), "webhook-signature": signature}
+
+
+def _svix(d: Delivery) -> bool:
+    from svix.webhooks import Webhook
+
+    Webhook(d.secret).verify(d.envelope.body, d.headers)
+    return True
+
+
+def _svix_signs(d: Delivery, at_s: int, message_id: str) -> dict[str, str]:
+    from svix.webhooks import Webhook
+
+    signature = Webhook(d.secret).sign(message_id, datetime.fromtimestamp(at_s, UTC), d.text)
+    return {"svix-id": message_id, "svix-timestamp": str(at_s), "svix-signature": signature}
+
+
+def _slack(d: Delivery) -> bool:
+    from slack_sdk.signature import SignatureVerifier
+
+    return SignatureVerifier(d.secret).is_valid_request(d.text, d.headers)
+
+
+def _slack_signs(d: Delivery, at_s: int, _message_id: str) -> dict[str, str]:
+    from slack_sdk.signature import SignatureVerifier
+
+    signature = SignatureVerifier(d.secret).generate_signature(timestamp=str(at_s), body=d.text)
+    return {"X-Slack-Signature": signature or "", "X-Slack-Request-Timestamp": str(at_s)}
+
+
+def _twilio_params(d: Delivery) -> Any:
+    is_form = d.header("content-type").startswith("application/x-www-form-urlencoded")
+    return dict(parse_qsl(d.text, keep_blank_values=True)) if is_form else d.text
+
+
+def _twilio(d: Delivery) -> bool:
+    from twilio.request_validator import RequestValidator
+
+    return RequestValidator(d.secret).validate(d.full_url, _twilio_params(d), d.header("X-Twilio-Signature"))
+
+
+def _twilio_signs(d: Delivery, _at_s: int, _message_id: str) -> dict[str, str]:
+    from twilio.request_validator import RequestValidator
+
+    return {"X-Twilio-Signature": RequestValidator(d.secret).compute_signature(d.full_url, _twilio_params(d))}
+
+
+def _sendgrid(d: Delivery) -> bool:
+    from sendgrid.helpers.eventwebhook import EventWebhook
+
+    prefix = "X-Twilio-Email-Event-Webhook-"
+    webhook = EventWebhook(d.secret)
+    return webhook.verify_signature(d.text, d.header(f"{prefix}Signature"), d.header(f"{prefix}Timestamp"))
+
+
+def _square(d: Delivery) -> bool:
+    from square.utils.webhooks_helper import verify_signature
+
+    return verify_signature(
+        request_body=d.text,
+        signature_header=d.header("x-square-hmacsha256-signature"),
+        signature_key=d.secret,
+        notification_url=d.full_url,
+    )
+
+
+def _paddle(d: Delivery) -> bool:
+    from paddle_billing.Notifications import Secret, Verifier
+
+    return Verifier().verify(SimpleNamespace(body=d.envelope.body, headers=d.headers), Secret(d.secret))
+
+
+def _hubspot(d: Delivery) -> bool:
+    from hubspot.utils.signature import Signature
+
+    return Signature.is_valid(
+        signature=d.header("X-HubSpot-Signature-v3"),
+        client_secret=d.secret,
+        request_body=d.text,
+        signature_version="v3",
+        http_uri=d.full_url,
+        http_method="POST",
+        timestamp=d.header("X-HubSpot-Request-Timestamp"),
+    )
+
+
+def _hubspot_signs(d: Delivery, at_s: int, _message_id: str) -> dict[str, str]:
+    from hubspot.utils.signature import Signature
+
+    at = str(at_s * 1000)
+    signature = Signature.get_signature(d.secret, d.text, "v3", d.full_url, "POST", at)
+    return {"X-HubSpot-Signature-v3": signature, "X-HubSpot-Request-Timestamp": at}
+
+
+def _hubspot_v1(d: Delivery) -> bool:
+    from hubspot.utils.signature import Signature
+
+    return Signature.is_valid(d.header("X-HubSpot-Signature"), d.secret, d.text, signature_version="v1")
+
+
+def _openai(d: Delivery) -> bool:
+    import openai
+
+    openai.OpenAI(api_key="none").webhooks.verify_signature(d.envelope.body, d.headers, secret=d.secret)
+    return True
+
+
+def _resend(d: Delivery) -> bool:
+    import resend
+
+    headers = {name: d.header(f"svix-{name}") for name in ("id", "timestamp", "signature")}
+    resend.Webhooks.verify({"payload": d.text, "headers": headers, "webhook_secret": d.secret})
+    return True
+
+
+def _workos(d: Delivery) -> bool:
+    from workos.webhooks._verification import verify_header
+
+    verify_header(event_body=d.envelope.body, event_signature=d.header("WorkOS-Signature"), secret=d.secret)
+    return True
+
+
+def _telnyx(d: Delivery) -> bool:
+    from telnyx.lib.webhook_verification import verify_webhook_signature
+
+    verify_webhook_signature(d.text, d.headers, d.secret)
+    return True
+
+
+def _discord(d: Delivery) -> bool:
+    from discord_interactions import verify_key
+
+    signature, at = d.header("X-Signature-Ed25519"), d.header("X-Signature-Timestamp")
+    return verify_key(d.envelope.body, signature, at, d.secret)
+
+
+def _gocardless(d: Delivery) -> bool:
+    from gocardless_pro import webhooks
+
+    webhooks.parse(d.envelope.body, d.secret, d.header("Webhook-Signature"))
+    return True
+
+
+def _razorpay(d: Delivery) -> bool:
+    import razorpay
+
+    razorpay.Utility().verify_webhook_signature(d.text, d.header("X-Razorpay-Signature"), d.secret)
+    return True
+
+
+def _easypost(d: Delivery) -> bool:
+    from easypost.util import validate_webhook
+
+    validate_webhook(d.envelope.body, d.headers, d.secret)
+    return True
+
+
+def _plivo(d: Delivery) -> bool:
+    from plivo.utils import validate_v3_signature
+
+    prefix = "X-Plivo-Signature-V3"
+    fields = dict(parse_qsl(d.text, keep_blank_values=True))
+    nonce = d.header(f"{prefix}-Nonce")
+    return validate_v3_signature("POST", d.full_url, nonce, d.secret, d.header(prefix), fields)
+
+
+def _adyen(d: Delivery) -> bool:
+    from Adyen.util import is_valid_hmac_notification
+
+    return bool(is_valid_hmac_notification(json.loads(d.text), d.secret))
+
+
+def _adyen_platform(d: Delivery) -> bool:
+    from Adyen.util import is_valid_hmac_payload
+
+    return is_valid_hmac_payload(d.header("HmacSignature"), d.secret, d.envelope.body)
+
+
+def _adyen_platform_signs(d: Delivery, _at_s: int, _message_id: str) -> dict[str, str]:
+    from Adyen.util import generate_payload_sig
+
+    return {"HmacSignature": generate_payload_sig(d.envelope.body, d.secret).decode("ascii")}
+
+
+def _line(d: Delivery) -> bool:
+    from linebot.v3.webhook import SignatureValidator
+
+    return SignatureValidator(d.secret).validate(d.text, d.header("x-line-signature"))
+
+
+SDKS = (
+    Sdk("stripe", "stripe", _stripe, _stripe_signs),
+    Sdk("standard-webhooks", "standardwebhooks", _standard_webhooks, _standard_webhooks_signs),
+    Sdk("slack", "slack_sdk", _slack, _slack_signs),
+    Sdk("svix", "svix", _svix, _svix_signs),
+    Sdk("twilio", "twilio", _twilio, _twilio_signs),
+    Sdk("twilio-events", "twilio", _twilio),
+    Sdk("sendgrid", "sendgrid", _sendgrid),
+    Sdk("square", "squareup", _square),
+    Sdk("paddle", "paddle-python-sdk", _paddle),
+    Sdk("hubspot", "hubspot-api-client", _hubspot, _hubspot_signs),
+    Sdk("hubspot-v1", "hubspot-api-client", _hubspot_v1),
+    Sdk("openai", "openai", _openai),
+    Sdk("resend", "resend", _resend),
+    Sdk("workos", "workos", _workos),
+    Sdk("telnyx", "telnyx", _telnyx),
+    Sdk("discord", "discord-interactions", _discord),
+    Sdk("gocardless", "gocardless_pro", _gocardless),
+    Sdk("razorpay", "razorpay", _razorpay),
+    Sdk("easypost", "easypost", _easypost),
+    Sdk("plivo", "plivo", _plivo),
+    Sdk("adyen", "Adyen", _adyen),
+    Sdk("adyen-platform", "Adyen", _adyen_platform, _adyen_platform_signs),
+    Sdk("line", "line-bot-sdk", _line),
+)
