@@ -129,8 +129,12 @@ async def test_parents_are_read_before_children_on_localstack(tmp_path: Path) ->
 
 
 @pytest.mark.engine
-async def test_children_wait_for_the_batch_in_flight_of_their_parent(mended: Engine, tmp_path: Path) -> None:
-    """A child is not started while a batch of its parent still runs, although the parent is read to its end."""
+@pytest.mark.parametrize("kind", ["mended", "engine"])
+async def test_children_wait_for_the_batch_in_flight_of_their_parent(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """A child is not started while a batch of its parent still runs, the parent being read to its end or gone."""
+    running: Engine = request.getfixturevalue(kind)
     gate = asyncio.Event()
 
     async def behave(records: list[dict[str, Any]]) -> None:
@@ -138,7 +142,7 @@ async def test_children_wait_for_the_batch_in_flight_of_their_parent(mended: Eng
             await gate.wait()
 
     consumer = Consumer(behave)
-    async with stream(mended.endpoint, tmp_path) as made:
+    async with stream(running.endpoint, tmp_path) as made:
         await made.put(["parent"])
         async with made.polled(consumer):
             await eventually(lambda: consumer.batches)
