@@ -1,8 +1,8 @@
 """botocore made lean: one session for the clients of the first batch, without what they do not need.
 
 Making ``boto3.client("dynamodb")`` takes 50 ms beside the imports, most of it for looking through the directories of
-400 services, for 1.2 MB of endpoints that the endpoint rules have replaced, and for SSM's 150 operations of which one
-is called. All of that comes from botocore's data loader, a component that a session lets one replace.
+400 services, for 1.2 MB of endpoints that the endpoint rules have replaced, and for operations that are never called.
+All of that comes from botocore's data loader, a component that a session lets one replace.
 """
 
 from __future__ import annotations
@@ -16,66 +16,24 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader
 
+from consumers.models import BY_SERVICE
 from consumers.secrets import Reading, ReadParameters
 from ingest.errors import SecretUnavailable
 
 # Source: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
 _PARAMETERS_IN_A_CALL = 10
 
-# botocore's own model of SSM, cut down to the one operation in use; a test holds it to the original.
-SSM_MODEL: dict[str, Any] = {
-    "version": "2.0",
-    "metadata": {
-        "apiVersion": "2014-11-06",
-        "auth": ["aws.auth#sigv4"],
-        "endpointPrefix": "ssm",
-        "jsonVersion": "1.1",
-        "protocol": "json",
-        "protocols": ["json"],
-        "serviceFullName": "Amazon Simple Systems Manager (SSM)",
-        "serviceId": "SSM",
-        "signatureVersion": "v4",
-        "targetPrefix": "AmazonSSM",
-        "uid": "ssm-2014-11-06",
-    },
-    "operations": {
-        "GetParameters": {
-            "name": "GetParameters",
-            "http": {"method": "POST", "requestUri": "/"},
-            "input": {"shape": "GetParametersRequest"},
-            "output": {"shape": "GetParametersResult"},
-        }
-    },
-    "shapes": {
-        "GetParametersRequest": {
-            "type": "structure",
-            "required": ["Names"],
-            "members": {"Names": {"shape": "ParameterNameList"}, "WithDecryption": {"shape": "Boolean"}},
-        },
-        "GetParametersResult": {"type": "structure", "members": {"Parameters": {"shape": "ParameterList"}}},
-        "ParameterNameList": {"type": "list", "member": {"shape": "PSParameterName"}},
-        "ParameterList": {"type": "list", "member": {"shape": "Parameter"}},
-        "Parameter": {
-            "type": "structure",
-            "members": {"Name": {"shape": "PSParameterName"}, "Value": {"shape": "PSParameterValue"}},
-        },
-        "PSParameterName": {"type": "string"},
-        "PSParameterValue": {"type": "string", "sensitive": True},
-        "Boolean": {"type": "boolean"},
-    },
-}
-
 
 class _LeanLoader(Loader):  # type: ignore[misc] # botocore has no types
     """botocore's loader, for DynamoDB and SSM alone."""
 
-    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
-        return ["dynamodb", "ssm"]
-
     def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
-        if (service_name, type_name) == ("ssm", "service-2"):
-            return SSM_MODEL
+        if type_name == "service-2":
+            return BY_SERVICE[service_name]
         return super().load_service_model(service_name, type_name, api_version)
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
+        return list(BY_SERVICE)
 
     def load_data_with_path(self, name: str) -> Any:
         if name != "endpoints":
@@ -86,7 +44,7 @@ class _LeanLoader(Loader):  # type: ignore[misc] # botocore has no types
 
 @cache
 def session() -> Any:
-    """Return the session for DynamoDB and SSM clients; S3 needs an ordinary one."""
+    """Return the session for DynamoDB and SSM clients, which know the calls in `consumers.models`, not S3's."""
     lean = botocore.session.get_session()
     lean.register_component("data_loader", _LeanLoader())
     return lean
