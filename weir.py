@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ingest.errors import ServiceError
+from loadtest.cli import Tools, load_group
 
 if TYPE_CHECKING:
     from consumers.history import Table
@@ -370,6 +371,65 @@ def sources_check(as_json: bool) -> None:
             emit(f"{name:24} {source.preset or 'own scheme'}")
             for warning in source.warnings:
                 emit(f"{'':24} warning: {warning}")
+
+
+# ------------------------------------------------------------------------------------------------ load tests
+
+
+def load_place(target: str | None, endpoint: str | None, stack: str) -> Place:
+    """Return the place that a load test runs against."""
+    from infra import place
+
+    if target in {"localstack", "aws"}:
+        return destination(target, endpoint, stack)
+    if target == "embedded":
+        return place.embedded(home())
+    return place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ)
+
+
+def load_signing_keys(place: Any) -> dict[str, str]:
+    """Return what each source's deliveries can be signed with; sources without a secret are left out.
+
+    On LocalStack, whose data is for throwing away, such a source is given one.
+    """
+    import secrets as entropy
+
+    from infra import secrets, sender
+    from ingest import signatures
+    from ingest.errors import StackFailed
+
+    keys = {}
+    for name, source in catalogue().items():
+        try:
+            keys[name] = sender.signing_key(place, name)
+        except StackFailed:
+            if place.kind == "localstack":
+                pair = signatures.generate_secret(source.scheme, entropy.token_bytes(32))
+                secrets.add(place, name, pair.verify_with)
+                keys[name] = pair.sign_with
+    return keys
+
+
+def load_dictionary() -> bytes:
+    """Return what the blobs of stored envelopes are deflated with."""
+    from consumers.dictionary import WEBHOOKS_1
+
+    return WEBHOOKS_1
+
+
+main.add_command(
+    load_group(
+        Tools(
+            group=Group,
+            place=load_place,
+            catalogue=catalogue,
+            signing_keys=load_signing_keys,
+            dictionary=load_dictionary,
+            folder=lambda: home() / "load",
+            say=emit,
+        )
+    )
+)
 
 
 if __name__ == "__main__":

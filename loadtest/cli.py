@@ -1,0 +1,181 @@
+"""The commands of `weir load`: flags to functions and nothing more."""
+
+# ruff: noqa: PLC0415 (imports inside commands keep `weir --help` fast)
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ingest.sources import Catalogue
+    from loadtest.mix import Mix
+    from loadtest.session import Target
+    from loadtest.stores import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the command line lends: where Weir runs, its sources, keys to sign with, where runs are kept, how to print.
+
+    ``place`` takes ``--to``, ``--endpoint`` and ``--stack``. Errors in a command of ``group`` become sentences.
+    """
+
+    group: type[click.Group]
+    place: Callable[[str | None, str | None, str], Place]
+    catalogue: Callable[[], Catalogue]
+    signing_keys: Callable[[Place], Mapping[str, str]]
+    dictionary: Callable[[], bytes]
+    folder: Callable[[], Path]
+    say: Callable[[str], None]
+
+
+def load_group(tools: Tools) -> click.Group:
+    """Return the group of commands."""
+    group = tools.group("load", help="Load tests: attack, reconcile, report.")
+    for add in (_attack, _reconcile, _report):
+        add(group, tools)
+    return group
+
+
+def _placed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where Weir runs."""
+    for option in (
+        click.option("--stack", default="weir", show_default=True, metavar="NAME", help="CloudFormation stack there."),
+        click.option("--endpoint", metavar="URL", help="LocalStack's or another AWS endpoint's address."),
+        click.option("--to", "to", type=click.Choice(["embedded", "localstack", "aws"]), help="Where Weir runs."),
+    ):
+        command = option(command)
+    return command
+
+
+def _target(tools: Tools, options: dict[str, Any]) -> Target:
+    from loadtest.session import Target
+
+    place = tools.place(options.pop("to"), options.pop("endpoint"), options.pop("stack"))
+    keys = tools.signing_keys(place)
+    return Target(place, tools.catalogue(), keys, tools.dictionary(), tools.folder(), tools.say)
+
+
+def _attack(group: click.Group, tools: Tools) -> None:
+    @group.command("attack")
+    @_placed
+    @_timed
+    @_mixed
+    @click.option("--connections", default=256, show_default=True, type=click.IntRange(1), help="At most at once.")
+    @click.option("--workers", default=0, type=click.IntRange(0), help="Processes; 0: as many as the rate needs.")
+    @click.option("--patience", default=120.0, show_default=True, help="Seconds a sender tries again after 429, 503.")
+    @click.option("--seed", default=1, show_default=True, help="Same seed, same requests.")
+    @click.option(
+        "--wait", default=30.0, show_default=True, help="Seconds without progress to wait for what is stored."
+    )
+    @click.option("--attack-only", is_flag=True, help="Do not reconcile and report.")
+    def attack(**options: Any) -> None:
+        """Send at times fixed beforehand, then reconcile and report. Exit code 1 when a promise is broken.
+
+        \b
+        weir load attack --rate 500 --duration 60
+        weir load attack --shape ramp --rate 50..1500 --mix stripe=4,payments=4,github=1 --duplicates 0.1
+        weir load attack --profile five-minutes --to localstack
+        weir load attack --trace .weir/load/NAME/results.jsonl --speed 2
+        """
+        from loadtest import session
+        from loadtest.attack import Limits
+
+        target, mix = _target(tools, options), _mix(options)
+        limits = Limits(connections=options["connections"], patience_s=options["patience"])
+        asked = session.Asked(*(options[name] for name in session.Asked.__slots__))
+        timing = session.timing(asked, lambda: session.measure_capacity(target, mix))
+        plan = target.plan(timing, mix, seed=options["seed"])
+        path = session.attack(target, plan, limits, workers=options["workers"])
+        if options["attack_only"]:
+            tools.say(str(path))
+            return
+        passed = session.reconcile(target, path, wait_s=options["wait"])
+        session.write_report([path], None, tools.say)
+        sys.exit(0 if passed else 1)
+
+
+def _reconcile(group: click.Group, tools: Tools) -> None:
+    @group.command("reconcile")
+    @click.argument("run", required=False, type=click.Path(exists=True, path_type=Path))
+    @click.option(
+        "--wait", default=30.0, show_default=True, help="Seconds without progress to wait for what is stored."
+    )
+    @_placed
+    def reconcile(run: Path | None, wait: float, **options: Any) -> None:
+        """Compare RUN (a folder or file; the newest by default) with what is stored. Exit code 1 on any fault."""
+        from loadtest import session
+
+        target = _target(tools, options)
+        path = run or session.latest(tools.folder())
+        sys.exit(0 if session.reconcile(target, path, wait_s=wait) else 1)
+
+
+def _report(group: click.Group, tools: Tools) -> None:
+    @group.command("report")
+    @click.argument("runs", nargs=-1, type=click.Path(exists=True, path_type=Path))
+    @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+    def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+        """Write a page, plots and JSON of one run (the newest by default), or of two side by side."""
+        from loadtest import session
+
+        if len(runs) > 2:
+            raise click.UsageError("One run, or two to compare.")
+        paths = list(runs) or [session.latest(tools.folder())]
+        figures = session.write_report(paths, out, (lambda _: None) if as_json else tools.say)
+        if as_json:
+            tools.say(json.dumps(figures))
+
+
+def _timed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of when to send."""
+    for option in (
+        click.option("--profile", type=click.Choice(["smoke", "five-minutes", "nightly"]), help="A named load."),
+        click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.001), help="With --trace."),
+        click.option("--trace", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Recorded times."),
+        click.option("--arrivals", type=click.Choice(["poisson", "even"]), default="poisson", show_default=True),
+        click.option("--shape", type=click.Choice(["constant", "ramp", "spike", "soak"]), default="constant"),
+        click.option("--duration", "duration_s", default=30.0, show_default=True, metavar="SECONDS"),
+        click.option("--rate", default="auto", show_default=True, help="500, 100..2000, or half of what is taken."),
+    ):
+        command = option(command)
+    return command
+
+
+def _mixed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of what to send."""
+    for option in (
+        click.option("--accounts", type=click.IntRange(1), help="Accounts that money moves on."),
+        click.option("--hot", type=float, help="Share of requests to four hot keys."),
+        click.option("--keyed", type=float, help="Share of requests with an ordering key."),
+        click.option("--oversized", type=float, help="Share of bodies larger than a record."),
+        click.option("--bad-signatures", type=float, help="Share of forged deliveries."),
+        click.option("--duplicates", type=float, help="Share of deliveries sent again."),
+        click.option("--sizes", help="Body sizes and weights: 1k:70,8k:25,64k:5."),
+        click.option("--mix", help="Sources and weights: stripe=4,github=1. All that have a secret by default."),
+    ):
+        command = option(command)
+    return command
+
+
+def _mix(options: Mapping[str, Any]) -> Mix:
+    from loadtest import mix, profiles
+
+    base = profiles.named(options["profile"]).mix if options["profile"] else mix.USUAL
+    return base.of(
+        sources=mix.parse_sources(options["mix"]) if options["mix"] else None,
+        sizes=mix.parse_sizes(options["sizes"]) if options["sizes"] else None,
+        duplicates=options["duplicates"],
+        bad_signatures=options["bad_signatures"],
+        oversized=options["oversized"],
+        keyed=options["keyed"],
+        hot=options["hot"],
+        account_count=options["accounts"],
+    )

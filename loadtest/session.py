@@ -1,0 +1,168 @@
+"""From options to runs: what a command of `weir load` does, with the place and the keys that it was given."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ingest.errors import SettingInvalid, StackFailed
+from ingest.sources import Catalogue
+from loadtest import pacer, page, plots, profiles, report, results, settle
+from loadtest.attack import Limits
+from loadtest.mix import Mix
+from loadtest.pacer import Shape
+from loadtest.plan import Plan, Timing
+from loadtest.results import Run
+from loadtest.run import conduct
+from loadtest.stores import Place, Stores
+
+Say = Callable[[str], None]
+
+_PROBE_S = 4.0
+# What an emulator takes when it is pressed is more than what it takes in good order.
+_USUAL_SHARE = 0.5
+_SHAPES = ("constant", "ramp", "spike", "soak")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to send and as whom; ``dictionary`` is what stored blobs were deflated with."""
+
+    place: Place
+    catalogue: Catalogue
+    signing_keys: Mapping[str, str]
+    dictionary: bytes
+    folder: Path
+    say: Say
+
+    @property
+    def endpoint(self) -> str:
+        return self.place.outputs()["Endpoint"]
+
+    def plan(self, timing: Timing, mix: Mix, *, seed: int = 1, **rest: Any) -> Plan:
+        """Return a plan of a new run."""
+        return Plan(run_name(), self.endpoint, self.catalogue.dump(), self.signing_keys, mix, timing, seed, **rest)
+
+
+def run_name() -> str:
+    """Return a name that no other run has, and that sorts by time."""
+    return f"{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How the requests of `attack` come in time; ``rate`` is ``500``, ``100..2000`` or ``auto``."""
+
+    rate: str = "auto"
+    duration_s: float = 30.0
+    shape: str = "constant"
+    arrivals: str = "poisson"
+    trace: Path | None = None
+    speed: float = 1.0
+    profile: str | None = None
+
+
+def timing(asked: Asked, capacity: Callable[[], float]) -> Timing:
+    """Return when to send; ``capacity`` measures what the target takes, if the rate is to follow it."""
+    if asked.trace is not None:
+        return Timing("recorded", offsets=tuple(pacer.trace(asked.trace, speed=asked.speed)))
+    if asked.profile is not None:
+        return Timing("poisson", profiles.named(asked.profile).shape(capacity()))
+    kind: Any = "even" if asked.arrivals == "even" else "poisson"
+    return Timing(kind, _shape(asked, capacity))
+
+
+def _shape(asked: Asked, capacity: Callable[[], float]) -> Shape:
+    if asked.rate == "auto":
+        low = high = capacity() * _USUAL_SHARE
+    else:
+        low, high = _rates(asked.rate)
+    if asked.shape == "ramp":
+        return pacer.ramp(low if low != high else 0.0, high, asked.duration_s)
+    if asked.shape == "spike":
+        return pacer.spike(low, high if low != high else 4 * low, asked.duration_s)
+    if asked.shape == "soak":
+        return pacer.soak(high, asked.duration_s)
+    return pacer.constant(high, asked.duration_s)
+
+
+def _rates(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("..")
+    try:
+        rates = float(low), float(high or low)
+    except ValueError as error:
+        raise SettingInvalid(f"{text!r} is no rate; rates look like 500, 100..2000 or auto.") from error
+    return rates
+
+
+def measure_capacity(target: Target, mix: Mix, *, connections: int = 16, length_s: float = _PROBE_S) -> float:
+    """Return how many requests a second the target accepts when a few senders do nothing but wait for it."""
+    planned = target.plan(Timing("saturate", duration_s=length_s), mix)
+    limits = Limits(connections=connections, warm_connections=connections, send_for_s=length_s, patience_s=60.0)
+    path = target.folder / planned.run / report.RESULTS_FILE
+    run = conduct(planned, limits, path)
+    rate: float = report.compute(run, None)["rates"]["accepted_per_s"]
+    if not rate:
+        raise StackFailed("Nothing was accepted.", endpoint=target.endpoint, said=_first_words(run))
+    target.say(f"{target.place.label} takes {rate:,.0f} a second from {connections} senders")
+    return rate
+
+
+def _first_words(run: Run) -> str:
+    return next((f"{result.status} {result.said}" for result in run.results if not result.accepted), "nothing")
+
+
+def attack(target: Target, planned: Plan, limits: Limits, *, workers: int = 0) -> Path:
+    """Run a plan and keep its results; return their file."""
+    length_s = planned.timing.length_s
+    target.say(f"run {planned.run}: {length_s:,.0f} s against {planned.endpoint}; making the requests ...")
+    path = target.folder / planned.run / report.RESULTS_FILE
+    conduct(planned, limits, path, workers=workers)
+    return path
+
+
+def reconcile(target: Target, path: Path, *, wait_s: float, expected_reasons: tuple[str, ...] = ()) -> bool:
+    """Judge a run, keep the verdict beside its results and say it; return whether it passed."""
+    file, _ = report.load(path)
+    run = results.read(file)
+    stores = Stores(target.place, target.dictionary)
+    verdict, observed = settle.settle(run, stores, wait_s=wait_s, say=target.say, expected_reasons=expected_reasons)
+    settle.write(file.with_name(report.VERDICT_FILE), verdict, observed)
+    for line in settle.lines(verdict):
+        target.say(line)
+    return verdict.passed
+
+
+def write_report(paths: list[Path], folder: Path | None, say: Say) -> dict[str, Any]:
+    """Write JSON, page and plots of one run, or of two side by side; return the figures of the first."""
+    figures = []
+    for path in paths:
+        file, observed = report.load(path)
+        figures.append(report.compute(results.read(file), observed))
+    out = folder or (report.load(paths[-1])[0].parent)
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = plots.draw(figures)
+    name = "report" if len(paths) == 1 else "comparison"
+    for plot, image in drawn.items():
+        (out / f"{name}-{plot}.png").write_bytes(image)
+    (out / f"{name}.html").write_text(page.page(figures, drawn), encoding="utf-8")
+    content = figures[0] if len(figures) == 1 else {"runs": figures}
+    (out / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    lines = report.summary(figures[0]) if len(figures) == 1 else report.comparison_lines(figures[0], figures[1])
+    for line in lines:
+        say(line)
+    say(f"report: {out / f'{name}.html'}")
+    return figures[0]
+
+
+def latest(folder: Path) -> Path:
+    """Return the newest run's folder. Raises: SettingInvalid when there is none."""
+    runs = sorted(folder.glob(f"*/{report.RESULTS_FILE}"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise SettingInvalid(f"There is no run in {folder} yet: `weir load attack`.")
+    return runs[-1].parent
