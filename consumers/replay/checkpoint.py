@@ -57,7 +57,10 @@ class Checkpoint:
     def done(self, steps: Iterable[Delivery | Advance]) -> None:
         """Move behind what has been delivered; the file follows with the next `begin` or `save`."""
         for step in steps:
-            self.cursor[step.lane] = step.position
+            if step.position:
+                self.cursor[step.lane] = step.position
+            else:
+                self.cursor.pop(step.lane, None)
             if isinstance(step, Delivery):
                 self.again[step.lane] -= 1
         self.again = +self.again

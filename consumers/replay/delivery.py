@@ -43,7 +43,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """A lane's position moves without a delivery."""
+    """A lane's position moves without a delivery; without a position, the lane is over and forgotten."""
 
     lane: str
     position: str

@@ -1,0 +1,139 @@
+"""What a replay would do, without doing it: judged by this working tree's sources, secrets and business code.
+
+Each event is compared with what the table says of it, so that a deploy can be tried on last week's real traffic:
+an event that was applied and would now be quarantined is what one wants to know before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from consumers.items import Prepared, detail, mark_key, quarantine_key, refusal_key
+from consumers.judge import Judge
+from consumers.replay.delivery import Delivery
+from consumers.replay.looks import Looker
+from consumers.replay.marks import Mark, Marks
+from consumers.replay.report import Kind, Result
+from consumers.simulate import Load, Simulation, show, show_difference
+from ingest.errors import RecordError, ServiceError
+
+_WOULD: dict[str, Kind] = {
+    "apply": "would apply",
+    "ignore": "would ignore",
+    "quarantine": "would be quarantined",
+    "wait": "cannot be judged",
+}
+
+
+class DryRun:
+    """Judges and looks up; writes nothing. With ``load`` it also says how items would differ."""
+
+    batch_count = 500
+    label = "nothing: a dry run"
+
+    def __init__(
+        self,
+        judge: Judge,
+        marks: Marks,
+        looker: Looker,
+        *,
+        load: Load | None = None,
+        say: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._judge = judge
+        self._marks = marks
+        self._looker = looker
+        self._say = say
+        self._simulation = Simulation(load) if load else None
+        self._seen: set[int] = set()
+        self.changes_of_mind: Counter[str] = Counter()
+
+    def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
+        """Say of each event what would become of it."""
+        prepared = self._judge.judge([delivery.as_record() for delivery in deliveries])
+        keys = [(mark_key(one.source, one.event_id), quarantine_key(one)) for one in prepared]
+        unproven = [
+            mark_key(event.source, event.event_id)
+            for delivery in deliveries
+            for event in self._looker.look(delivery).events
+        ]
+        known = self._marks.read([key for pair in keys for key in pair] + unproven)
+        return [self._result(one, deliveries[one.position], known) for one in prepared]
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: nothing was done."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Print how items would differ, and which events would fare otherwise than they did."""
+        for text, count in sorted(self.changes_of_mind.items()):
+            self._say(f"{count:>12,}  {text}")
+        if self._simulation is not None:
+            for difference in self._simulation.differences():
+                self._say(show_difference(*difference))
+
+    def _result(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Result:
+        stored = self._stored(prepared, delivery, known)
+        kind, error = self._fate(prepared, stored)
+        if stored is not None and stored.is_done:
+            self._compare(stored, kind, error)
+            kind, error = "already applied", None
+        self._tell(prepared, kind, error)
+        return Result(kind, error.code if error else "")
+
+    def _fate(self, prepared: Prepared, stored: Mark | None) -> tuple[Kind, ServiceError | None]:
+        """Return what this working tree would do with the event if it came now."""
+        if stored is not None and stored.is_fence:
+            return "would be quarantined", RefusedBefore(stored.reason)
+        if stored is not None or prepared.fate not in {"apply", "ignore"}:
+            return _WOULD[prepared.fate], prepared.error
+        digest = hash((prepared.source, prepared.event_id))
+        if digest in self._seen:
+            return "already applied", None
+        if self._simulation is not None:
+            try:
+                self._simulation.apply(prepared.changes)
+            except RecordError as refused:
+                return "would be quarantined", refused
+        self._seen.add(digest)
+        return _WOULD[prepared.fate], None
+
+    def _stored(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Mark | None:
+        """Return the mark under which the event is done, or the fence that keeps this delivery of it out."""
+        keys = [mark_key(prepared.source, prepared.event_id)] if prepared.event_id else []
+        if prepared.fate == "quarantine" and not prepared.event_id:
+            keys += [mark_key(one.source, one.event_id) for one in self._looker.look(delivery).events]
+        for key in keys:
+            mark = known.get(key)
+            if mark is not None and (mark.is_done or (mark.is_fence and refusal_key(prepared) in mark.refused)):
+                return mark
+        return None
+
+    def _compare(self, stored: Mark, kind: str, error: ServiceError | None) -> None:
+        now = {"would apply": "applied", "would ignore": "ignored"}.get(kind)
+        if now != stored.outcome:
+            why = f": {error.code}" if error else ""
+            why += " (as a retired secret makes it)" if why.startswith((": signature", ": secret")) else ""
+            self.changes_of_mind[f"{stored.outcome} then, {kind}{why} by this working tree"] += 1
+
+    def _tell(self, prepared: Prepared, kind: str, error: ServiceError | None) -> None:
+        identity = prepared.event_id or prepared.request_id or prepared.place
+        why = f": {error.code}: {detail(error)}" if error and kind != "already applied" else ""
+        self._say(f"{kind:20} {prepared.source or '?':14} {prepared.type or '-':28} {identity}{why}")
+        if self._simulation is not None:
+            for change in prepared.changes:
+                self._say(f"{'':20} {show(change)}")
+
+
+class RefusedBefore(RecordError):  # noqa: N818 - named like the other leaves
+    """DynamoDB refused what this delivery would have changed; `weir failures retry` gives it another chance."""
+
+    code = "refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"It said {reason}.")
