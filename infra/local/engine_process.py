@@ -184,6 +184,10 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     import uvicorn
+
+    from infra.local import engine_kinesis
+
+    engine_kinesis.install()
     from ministack.app import app
 
     started_s = time.time()
