@@ -87,10 +87,11 @@ class Work:
 
     def settle_written(self) -> None:
         """Set the outcome of what has just been written."""
-        if self.refusal is None:
+        error = self.refusal or (self.prepared.error if self.prepared.fate == "quarantine" else None)
+        if error is None:
             self.settle("ignored" if self.prepared.fate == "ignore" else "applied")
         else:
-            self.settle("quarantined", self.refusal.code, detail(self.refusal))
+            self.settle("quarantined", error.code, detail(error))
 
     def refuse(self, error: RecordError) -> None:
         """Quarantine the event instead of applying it; what cannot even be quarantined is left for the next batch."""

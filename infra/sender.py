@@ -62,10 +62,10 @@ def send(
 
 
 def curl(place: Place, catalogue: Catalogue) -> str | None:
-    """Return a curl line that is accepted for good, of a source that signs no time; None if there is none."""
+    """Return a curl line that is accepted for good, of a source with a plain HMAC; None if there is none."""
     for name, source in catalogue.items():
         scheme = source.scheme
-        if isinstance(scheme, ContentScheme) and scheme.timestamp is None and scheme.alg.startswith("hmac"):
+        if source.preset == "hmac" and isinstance(scheme, ContentScheme) and scheme.timestamp is None:
             draft = _draft(place, source, name, b'{"id":"evt_hello","type":"hello"}', "")
             headers = [f"-H {shlex.quote(f'{header}: {value}')}" for header, value in draft.headers.items()]
             url = f"{place.outputs()['Endpoint']}/{name}"
