@@ -446,10 +446,10 @@ LOG_FORMAT = (
 async def test_the_access_log(tmp_path: Path) -> None:
     """Every answered request is a line in the stage's format; what a request does not have is a dash."""
     log = tmp_path / "access.log"
-    options = {"access_log": log, "access_log_format": LOG_FORMAT, "clock": lambda: 1_775_738_096.789}
+    options: dict[str, Any] = {"access_log_format": LOG_FORMAT, "clock": lambda: 1_775_738_096.789}
     async with (
         AnsweringEngine(headers={"x-amzn-RequestId": "kinesis-id"}) as engine,
-        serving(definition(), engine.endpoint, **options) as served,
+        serving(definition(), engine.endpoint, access_log=log, **options) as served,
     ):
         stored = await served.post("/v1/github/k", b"x")
         unknown = await served.post("/v1/none?secret=1", b"x")

@@ -52,8 +52,9 @@ def answering(template: str, content_type: str = "application/json", **settings:
 
 async def test_a_mock_echoes_a_query_parameter() -> None:
     """A template answers a provider's challenge by itself, as text if the definition says so."""
-    type_ = {"responseParameters": {"method.response.header.Content-Type": "'text/plain'"}}
-    document = mock_definition(responses=answering("$input.params().querystring.get('challenge')", **type_))
+    mapped = {"method.response.header.Content-Type": "'text/plain'"}
+    responses = answering("$input.params().querystring.get('challenge')", responseParameters=mapped)
+    document = mock_definition(responses=responses)
     answer = await hello(document, "/hello?challenge=a%20%F0%9F%98%80&x=1")
     assert (answer.status, answer.body.decode(), answer.headers["content-type"]) == (200, "a 😀", "text/plain")
 
