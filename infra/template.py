@@ -25,6 +25,7 @@ _NAME_FIELDS = {
     "AWS::Logs::LogGroup": "LogGroupName",
     "AWS::IAM::Role": "RoleName",
     "AWS::ApiGateway::Stage": "StageName",
+    "AWS::Logs::LogStream": "LogStreamName",
 }
 _NO_VALUE = object()
 _SUB = re.compile(r"\$\{(!?)([^}]+)\}")
@@ -207,8 +208,12 @@ class _Scope:
         raise TemplateUnsupported("Nothing has this name.", ref=name)
 
     def _attribute(self, logical_id: str, attribute: str) -> str:
+        if attribute == "QueueName":
+            return self.name(logical_id)
         if attribute != "Arn":
-            raise TemplateUnsupported("The embedded stack knows only Arn.", resource=logical_id, attribute=attribute)
+            raise TemplateUnsupported(
+                "The embedded stack knows only Arn and QueueName.", resource=logical_id, attribute=attribute
+            )
         name, where = self.name(logical_id), f"{self._region}:{self._account}"
         arns = {
             "AWS::Kinesis::Stream": f"arn:aws:kinesis:{where}:stream/{name}",
@@ -218,6 +223,8 @@ class _Scope:
             "AWS::Lambda::Function": f"arn:aws:lambda:{where}:function:{name}",
             "AWS::IAM::Role": f"arn:aws:iam::{self._account}:role/{name}",
             "AWS::Logs::LogGroup": f"arn:aws:logs:{where}:log-group:{name}:*",
+            "AWS::KinesisFirehose::DeliveryStream": f"arn:aws:firehose:{where}:deliverystream/{name}",
+            "AWS::Events::Rule": f"arn:aws:events:{where}:rule/{name}",
         }
         kind = self._resources[logical_id]["Type"]
         if kind not in arns:

@@ -25,6 +25,11 @@ _ELSEWHERE = {
     "AWS::Lambda::Function",  # processes of the supervisor
     "AWS::Lambda::EventSourceMapping",  # the poller
     "AWS::Logs::LogGroup",  # files
+    "AWS::Logs::LogStream",
+    "AWS::KinesisFirehose::DeliveryStream",  # the archiver
+    "AWS::Events::Rule",  # `weir account` by hand
+    "AWS::Lambda::Permission",
+    "AWS::CloudWatch::Alarm",
     "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",
     "AWS::ApplicationAutoScaling::ScalableTarget",
