@@ -26,6 +26,7 @@ _NAME_FIELDS = {
     "AWS::IAM::Role": "RoleName",
     "AWS::ApiGateway::Stage": "StageName",
     "AWS::Logs::LogStream": "LogStreamName",
+    "AWS::KinesisFirehose::DeliveryStream": "DeliveryStreamName",
 }
 _NO_VALUE = object()
 _SUB = re.compile(r"\$\{(!?)([^}]+)\}")
