@@ -1,8 +1,9 @@
 """botocore made lean: one session for the clients of the first batch, without what they do not need.
 
 Making ``boto3.client("dynamodb")`` takes 50 ms beside the imports, most of it for looking through the directories of
-400 services, for 1.2 MB of endpoints that the endpoint rules have replaced, and for operations that are never called.
-All of that comes from botocore's data loader, a component that a session lets one replace.
+400 services, for 1.2 MB of endpoints that the endpoint rules have replaced, for operations that are never called, and
+for event handlers of other services. The data loader is a component that a session lets one replace, and handlers can be
+registered one by one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.handlers import BUILTIN_HANDLERS
 from botocore.loaders import Loader
 
 from consumers.models import BY_SERVICE
@@ -45,9 +47,21 @@ class _LeanLoader(Loader):  # type: ignore[misc] # botocore has no types
 @cache
 def session() -> Any:
     """Return the session for DynamoDB and SSM clients, which know the calls in `consumers.models`, not S3's."""
-    lean = botocore.session.get_session()
+    lean = botocore.session.Session(include_builtin_handlers=False)
+    for event_name, *handler in builtin_handlers():
+        lean.register(event_name, *handler)
     lean.register_component("data_loader", _LeanLoader())
     return lean
+
+
+def builtin_handlers() -> list[tuple[Any, ...]]:
+    """Return those of botocore's 130 event handlers that concern every service or one of ours, as (event, function)."""
+    return [spec for spec in BUILTIN_HANDLERS if _service(spec[0]) in {"", *BY_SERVICE}]
+
+
+def _service(event_name: str) -> str:
+    # "before-call", "before-sign.s3", "docs.*.ec2.RunInstances.complete-section"
+    return event_name.partition(".")[2].partition(".")[0]
 
 
 def ssm_client() -> Any:

@@ -42,7 +42,11 @@ def _consumer() -> Consumer:
     # Imports make a hundred thousand objects that stay: looking for garbage among them is a tenth of the cold start.
     gc.disable()
     try:
-        from consumers import wiring  # noqa: PLC0415 - a cold start imports what its first batch needs, and nothing else
+        # A cold start imports what its first batch needs, and nothing else.
+        from consumers import settings  # noqa: PLC0415
+
+        settings.forgo_plugins()
+        from consumers import wiring  # noqa: PLC0415
 
         return wiring.consumer(sys.stdout)
     finally:

@@ -8,7 +8,8 @@ place in the code, never retried, or one POST could hold up a shard. Only a secr
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from consumers import items
 from consumers.effects import find
@@ -31,8 +32,7 @@ class EventFailed(RecordError):  # noqa: N818 - named like the other leaves
     hint = "A bug, at the place that the detail names; mend it, deploy, then retry the quarantined event."
 
 
-@dataclass(frozen=True, slots=True)
-class _Delivery:
+class _Delivery(NamedTuple):
     """A record on its way: with its envelope, or with why it has none."""
 
     position: int

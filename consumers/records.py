@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from consumers.aggregate import disaggregate, looks_aggregated
 from ingest.errors import AggregateDamaged, ConfigError, EnvelopeMalformed, RecordError
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One user record: a Kinesis record of its own or one of those in an aggregate, which share its sequence number.
 
     ``sub_sequence`` is the position in the aggregate, 0 for a plain record. ``arrived_at_ms`` is when the stream took

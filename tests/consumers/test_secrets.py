@@ -8,6 +8,7 @@ import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from botocore.handlers import BUILTIN_HANDLERS
 
 from consumers import aws, models
 from consumers.secrets import Secrets
@@ -317,6 +318,17 @@ def address(client: Any, service: str) -> tuple[str, str]:
 
 def refuse() -> None:
     raise ConnectionRefusedError
+
+
+def test_the_lean_session_has_every_handler_that_concerns_it() -> None:
+    """What is left out belongs to other services or to documentation; nothing that is kept needs a certain place."""
+    kept = aws.builtin_handlers()
+    assert kept
+    assert all(len(spec) == 2 for spec in kept)
+    for spec in BUILTIN_HANDLERS:
+        if spec not in kept:
+            stage, _, rest = spec[0].partition(".")
+            assert stage == "docs" or not {"dynamodb", "ssm", ""} & {rest.partition(".")[0]}, spec[0]
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "ssm"])
