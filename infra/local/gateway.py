@@ -28,7 +28,7 @@ from infra.local.gateway_routes import Routes
 from infra.local.gateway_text import AccessLog
 from infra.local.gateway_throttle import Bucket, Throttles
 
-_NO_ANSWER = IntegrationAnswer(0, {}, b"")
+_ONLY_JSON = [("Content-Type", JSON)]
 _CONFIGURATION = "API_CONFIGURATION_ERROR"
 _INTERNAL = "Internal server error"
 _UNQUOTED_STATUS = re.compile(r"""\{\s*['"]?statusCode['"]?\s*:\s*(\d{3})\b""")
@@ -202,7 +202,7 @@ class Gateway:
         finally:
             exchange.integration_latency_ms = int((self._timer() - started_s) * 1000)
         exchange.integration_status = answer.status
-        exchange.integration_request_id = answer.headers.get("x-amzn-RequestId")
+        exchange.integration_request_id = answer.headers.get("x-amzn-requestid")
         return answer
 
     def _map_answer(
@@ -215,7 +215,7 @@ class Gateway:
         template = chosen.template(exchange.lower.get(b"accept", b"").decode("latin-1"))
         body = answer.body
         if template is not None:
-            binary = chosen.to_text and answer.headers.get("Content-Type", JSON) in chosen.binary
+            binary = chosen.to_text and answer.headers.get("content-type", JSON) in chosen.binary
             text = b64encode(body).decode("ascii") if binary and body else body.decode("utf-8", "replace")
             try:
                 body = self._render(template, exchange, text, overrides).encode("utf-8", "replace")
@@ -225,7 +225,8 @@ class Gateway:
             name: answer.headers.get(source) if constant is None else constant
             for name, constant, source in chosen.headers
         }
-        headers = _headers({"Content-Type": JSON}, mapped, requested.headers, overrides.headers)
+        layers = [layer for layer in (mapped, requested.headers, overrides.headers) if layer]
+        headers = _headers({"Content-Type": JSON}, *layers) if layers else _ONLY_JSON
         return Response(overrides.status or requested.status or chosen.status, headers, body)
 
 

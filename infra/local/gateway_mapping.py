@@ -163,5 +163,5 @@ def _response_header(where: str, name: str, value: str, declared: Mapping[str, A
     if static := _STATIC.fullmatch(value):
         return header, static[1], ""
     if source := _FROM_INTEGRATION.fullmatch(value):
-        return header, None, source[1]
+        return header, None, source[1].lower()
     raise TemplateUnsupported("a mapping from this is not known", where=where, found=value)

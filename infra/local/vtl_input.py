@@ -214,14 +214,14 @@ def _of_string(name: str, function: Callable[[str], Any]) -> Callable[[Any], Any
     return checked
 
 
-UTIL: dict[str, Callable[[Any], Any]] = {
-    name: _of_string(name, function)
-    for name, function in {
-        "escapeJavaScript": escape_java_script,
-        "parseJson": _parse_json,
-        "urlEncode": _url_encode,
-        "urlDecode": _url_decode,
-        "base64Encode": _base64_encode,
-        "base64Decode": _base64_decode,
-    }.items()
+# Of strings only.
+STRING_UTIL: dict[str, Callable[[str], Any]] = {
+    "escapeJavaScript": escape_java_script,
+    "parseJson": _parse_json,
+    "urlEncode": _url_encode,
+    "urlDecode": _url_decode,
+    "base64Encode": _base64_encode,
+    "base64Decode": _base64_decode,
 }
+# Of any value, as templates call them.
+UTIL = {name: _of_string(name, function) for name, function in STRING_UTIL.items()}

@@ -8,7 +8,7 @@ from typing import Any
 from infra.local import vtl_java as java
 from infra.local import vtl_names as names
 from infra.local.vtl_code import Code, Kind, constant, joined
-from infra.local.vtl_input import UTIL, json_path
+from infra.local.vtl_input import STRING_UTIL, UTIL, json_path
 from infra.local.vtl_methods import find_method
 from infra.local.vtl_regex import java_pattern, java_replacement
 from infra.local.vtl_tree import (
@@ -203,9 +203,11 @@ class ReferenceCode:
         match reference.steps[:1]:
             case (Call(name, (argument,)),) if name in UTIL:
                 code = self.value(argument)
-                self.namespace[f"u_{name}"] = UTIL[name]
-                certain = code.kind == "str" and code.certain and name != "parseJson"
-                return Code(f"u_{name}({code.text})", "str" if certain else "any", certain=certain)
+                of_string = code.kind == "str" and code.certain
+                function = f"{'s' if of_string else 'u'}_{name}"
+                self.namespace[function] = (STRING_UTIL if of_string else UTIL)[name]
+                certain = of_string and name != "parseJson"
+                return Code(f"{function}({code.text})", "str" if certain else "any", certain=certain)
         raise self.unsupported(f"$util has {', '.join(UTIL)}, each of one argument", reference)
 
     def context_member(self, reference: Reference) -> Code:
