@@ -2,8 +2,8 @@
 
 Making ``boto3.client("dynamodb")`` takes 50 ms beside the imports, most of it for looking through the directories of
 400 services, for 1.2 MB of endpoints that the endpoint rules have replaced, for operations that are never called, and
-for event handlers of other services. The data loader is a component that a session lets one replace, and handlers can be
-registered one by one.
+for event handlers of other services. The data loader is a component that a session lets one replace, and handlers can
+be registered one by one.
 """
 
 from __future__ import annotations
