@@ -89,9 +89,12 @@ def concurrency(spans_ms: Iterable[tuple[float, float]], start_ms: float, length
     most, now = [0] * length_s, 0
     at = 0
     for second in range(length_s):
-        until_ms = start_ms + (second + 1) * 1000
+        from_ms = start_ms + second * 1000
+        while at < len(edges) and edges[at][0] <= from_ms:
+            now += edges[at][1]
+            at += 1
         most[second] = max(0, now)
-        while at < len(edges) and edges[at][0] < until_ms:
+        while at < len(edges) and edges[at][0] < from_ms + 1000:
             now += edges[at][1]
             at += 1
             most[second] = max(most[second], now)

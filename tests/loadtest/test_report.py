@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from ingest.errors import SettingInvalid
+from loadtest import page, plots, report, results, session
+from loadtest.settle import lines, write
+from tests.support import load_world as world
+
+
+def results_file(folder: Path, name: str) -> Path:
+    """Write a results file as a run does."""
+    path = folder / name / report.RESULTS_FILE
+    path.parent.mkdir(parents=True)
+    rows = "".join(json.dumps(asdict(one)) + "\n" for one in world.results())
+    end = results.footer(sent=12, attempts=12, waited_for_connection=3, limited=["it was slow"])
+    head = results.header(name, 1000, endpoint="http://x/v1", connections=4)
+    path.write_text(head + rows + end, encoding="utf-8")
+    return path
+
+
+def observe(path: Path, *, lose: bool) -> None:
+    kept = world.found(world.results())
+    if lose:
+        del kept.items["stripe#evt_3"]  # type: ignore[attr-defined]
+    verdict = report_verdict(path, kept)
+    lag = {"lag_max_s": 1.0, "lag_under_2_s_after_s": 0.0, "all_applied_after_s": 1.5, "series_s": [0.0, 1.0]}
+    batch = dict.fromkeys(("ignored", "retried"), 0) | dict.fromkeys(("duplicate", "quarantined"), 1)
+    batch |= {"ended_at_ms": 1500, "duration_ms": 100.0, "records": 8, "applied": 8, "calls": 2, "write_units": 40.0}
+    write(path.with_name(report.VERDICT_FILE), verdict, {"lag": lag, "batches": [batch]})
+
+
+def report_verdict(path: Path, kept: world.Found) -> world.Any:
+    from dataclasses import replace
+
+    from loadtest.reconcile import judge
+
+    facts = {"lag_max_s": 1.0, "lag_under_2_s_after_s": 0.0}
+    return replace(judge(results.read(path), kept), facts=facts)
+
+
+def test_a_report_holds_verdict_figures_and_plots(tmp_path: Path) -> None:
+    """Page, JSON and PNG files are written; the page needs nothing beside it and puts the verdict first."""
+    path = results_file(tmp_path, "one")
+    observe(path, lose=True)
+    said: list[str] = []
+    figures = session.write_report([path], None, said.append)
+    html = (path.parent / "report.html").read_text(encoding="utf-8")
+    assert html.index('class="verdict failed"') < html.index("Figures")
+    assert "stripe#evt_3: acknowledged" in html
+    assert 'src="data:image/png' in html
+    assert "http://" not in html.replace("http://x/v1", "")
+    assert json.loads((path.parent / "report.json").read_text())["verdict"]["lost"] == 1
+    for plot in path.parent.glob("*.png"):
+        assert plot.read_bytes().startswith(b"\x89PNG")
+    assert len(list(path.parent.glob("*.png"))) == len(plots.PLOTS)
+    assert figures["consumer"]["calls_per_event"] == 0.2
+    assert any("THE DRIVER WAS THE LIMIT: it was slow" in line for line in said)
+
+
+def test_a_run_that_was_not_reconciled_says_so(tmp_path: Path) -> None:
+    """Without a verdict the page claims nothing."""
+    path = results_file(tmp_path, "one")
+    session.write_report([path.parent], tmp_path / "out", lambda _: None)
+    assert "Not reconciled" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_two_runs_stand_side_by_side(tmp_path: Path) -> None:
+    """A comparison has a row a figure with the ratio, in words, in JSON and as a page."""
+    paths = [results_file(tmp_path, name) for name in ("one", "two")]
+    for path in paths:
+        observe(path, lose=False)
+    said: list[str] = []
+    session.write_report(paths, tmp_path, said.append)
+    assert any(line.startswith("accepted/s") and line.endswith("1.0") for line in said)
+    assert len(json.loads((tmp_path / "comparison.json").read_text())["runs"]) == 2
+    assert "Side by side" in (tmp_path / "comparison.html").read_text(encoding="utf-8")
+
+
+def test_the_verdict_in_words_names_ids(tmp_path: Path) -> None:
+    """What is printed ends in PASSED or FAILED and names what is wrong."""
+    path = results_file(tmp_path, "one")
+    good = world.found(world.results())
+    assert lines(report_verdict(path, good))[-1] == "PASSED"
+    del good.items["stripe#evt_3"]  # type: ignore[attr-defined]
+    said = lines(report_verdict(path, good))
+    assert said[-1] == "FAILED"
+    assert any("lost: stripe#evt_3" in line for line in said)
+
+
+def test_an_empty_run_is_reported(tmp_path: Path) -> None:
+    """A run in which nothing was sent makes a page, not an error."""
+    path = tmp_path / report.RESULTS_FILE
+    path.write_text(results.header("none", 1, endpoint="http://x/v1", connections=1), encoding="utf-8")
+    figures = report.compute(results.read(path), None)
+    assert report.summary(figures) == ["nothing was sent"]
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    """A file that holds no results is refused with its name and the line."""
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": 1}\n', encoding="utf-8")
+    with pytest.raises(SettingInvalid, match=r"x\.jsonl"):
+        results.read(path)
+    path.write_text(results.header("r", 1) + '{"seq": 1}\n', encoding="utf-8")
+    with pytest.raises(SettingInvalid, match="line 2"):
+        results.read(path)
+    assert page.page
