@@ -90,7 +90,7 @@ class Gateway:
             raise NotImplementedError(scope["type"])
         exchange = self._exchange(scope)
         try:
-            response = await self._respond(scope, receive, exchange)
+            response = await self._respond(receive, exchange)
         except DisconnectedError:
             return
         exchange.status, exchange.response_bytes = response.status, len(response.body)
@@ -113,7 +113,6 @@ class Gateway:
             path=scope["raw_path"].decode("latin-1"),
             query_string=scope["query_string"].decode("latin-1"),
             headers=gateway_request.headers(scope),
-            lower=dict(scope["headers"]),
             stage=self._stage,
             source_ip=client[0] if client else "",
             arrived_at_s=self._clock(),
@@ -121,10 +120,10 @@ class Gateway:
             extended_request_id=self._new_request_id(),
         )
 
-    async def _respond(self, scope: Scope, receive: Receive, exchange: Exchange) -> Response:
+    async def _respond(self, receive: Receive, exchange: Exchange) -> Response:
         if len(exchange.path) + len(exchange.query_string) > gateway_request.MAX_URL_CHARACTERS:
             return fixed(414, "Request-URI Too Long")
-        if gateway_request.header_bytes(scope) > gateway_request.MAX_HEADER_BYTES:
+        if exchange.headers.size_bytes > gateway_request.MAX_HEADER_BYTES:
             return fixed(431, "Request Header Fields Too Large")
         try:
             return await self._invoke(receive, exchange)
@@ -137,7 +136,7 @@ class Gateway:
 
     async def _invoke(self, receive: Receive, exchange: Exchange) -> Response:
         method = self._method(exchange)
-        content = await gateway_request.body(receive, exchange.lower)
+        content = await gateway_request.body(receive, exchange.headers.lower)
         exchange.query = gateway_request.query(exchange.query_string) if exchange.query_string else {}
         request, overrides = self._map_request(method, exchange, content)
         if method.target is None:
@@ -159,7 +158,7 @@ class Gateway:
         return bucket.take(self._timer())
 
     def _map_request(self, method: Method, exchange: Exchange, content: bytes) -> tuple[str, vtl.Overrides]:
-        media_type = exchange.lower.get(b"content-type", b"").decode("latin-1") or JSON
+        media_type = exchange.header(b"content-type") or JSON
         chosen = method.templates.get(media_type)
         if chosen is None:
             # API Gateway compares without parameters such as charset; that case is ignored too is RFC 9110's word.
@@ -179,14 +178,16 @@ class Gateway:
     def _render(self, template: vtl.Template, exchange: Exchange, text: str, overrides: vtl.Overrides) -> str:
         if template.constant is not None:
             return template.constant
-        given = vtl.Input(text, path=exchange.path_parameters, querystring=exchange.query, header=exchange.headers)
+        given = vtl.Input(
+            text, path=exchange.path_parameters, querystring=exchange.query, header=exchange.headers.shown
+        )
         return template.render(given, exchange.context, self._stage_variables, overrides)
 
     async def _call(self, method: Method, exchange: Exchange, request: str) -> IntegrationAnswer:
         if self._integration is None or method.target is None:
             raise RuntimeError("startup was not called")
         mapped = ((mapping.name, mapping.value(exchange)) for mapping in method.headers)
-        headers = {"Content-Type": exchange.lower.get(b"content-type", b"").decode("latin-1") or JSON}
+        headers = {"Content-Type": exchange.header(b"content-type") or JSON}
         headers |= {name: value for name, value in mapped if value is not None}
         started_s = self._timer()
         try:
@@ -212,7 +213,7 @@ class Gateway:
         if chosen is None:
             raise Fault(_CONFIGURATION, _INTERNAL, integration_error=f"no integration response for {answer.status}")
         overrides = vtl.Overrides()
-        template = chosen.template(exchange.lower.get(b"accept", b"").decode("latin-1"))
+        template = chosen.template(exchange.header(b"accept"))
         body = answer.body
         if template is not None:
             binary = chosen.to_text and answer.headers.get("content-type", JSON) in chosen.binary

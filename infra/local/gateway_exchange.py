@@ -7,10 +7,12 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+from infra.local.gateway_request import Headers
 
 # Twelve bytes less one: sixteen characters that end in "=", as AWS writes them.
 _EXTENDED_ID_BYTES = 11
@@ -23,12 +25,12 @@ def new_extended_request_id() -> str:
     return base64.urlsafe_b64encode(os.urandom(_EXTENDED_ID_BYTES)).decode("ascii")
 
 
-def request_id(offered: str | None) -> str:
+def request_id(offered: str) -> str:
     """Return the caller's x-amzn-RequestId if it is a UUID, else a new one.
 
     Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
     """
-    if offered is not None and len(offered) == 36:
+    if len(offered) == 36:
         try:
             return str(uuid.UUID(offered))
         except ValueError:
@@ -60,8 +62,7 @@ class Exchange:
     method: str
     path: str
     query_string: str
-    headers: dict[str, str]
-    lower: Mapping[bytes, bytes]
+    headers: Headers
     stage: str
     source_ip: str
     arrived_at_s: float
@@ -79,8 +80,7 @@ class Exchange:
     integration_request_id: str | None = None
 
     def __post_init__(self) -> None:
-        host = self.lower.get(b"host", b"").decode("latin-1")
-        offered = self.lower.get(b"x-amzn-requestid")
+        host = self.header(b"host")
         self.context = {
             **API,
             "domainName": host,
@@ -89,15 +89,19 @@ class Exchange:
             "httpMethod": self.method,
             "identity": {
                 "sourceIp": self.source_ip,
-                "userAgent": self.lower.get(b"user-agent", b"").decode("latin-1"),
+                "userAgent": self.header(b"user-agent"),
             },
             "path": self.path,
-            "requestId": request_id(None if offered is None else offered.decode("latin-1")),
+            "requestId": request_id(self.header(b"x-amzn-requestid")),
             "requestTime": _request_time(int(self.arrived_at_s)),
             "requestTimeEpoch": int(self.arrived_at_s * 1000),
             "resourcePath": "",
             "stage": self.stage,
         }
+
+    def header(self, lower_name: bytes) -> str:
+        """Return a header's value, "" if there is none."""
+        return self.headers.lower.get(lower_name, b"").decode("latin-1")
 
 
 def _from_context(name: str) -> Callable[[Exchange], Any]:

@@ -45,7 +45,7 @@ class HeaderMapping:
         """Return the value for one request, None to send no such header."""
         if self.constant is not None:
             return self.constant
-        source = {"header": exchange.headers, "querystring": exchange.query, "path": exchange.path_parameters}
+        source = {"header": exchange.headers.shown, "querystring": exchange.query, "path": exchange.path_parameters}
         return source[self.kind].get(self.parameter)
 
 

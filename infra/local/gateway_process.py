@@ -14,13 +14,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from infra.local.gateway import Gateway
-from infra.local.gateway_request import SPELLED_HEADERS
 from ingest.errors import ServiceError, StackFailed
 
 _PR_SET_PDEATHSIG = 1
@@ -34,10 +32,10 @@ class SpelledHeadersProtocol(HttpToolsProtocol):
     """Keeps header names as the caller spelled them, since API Gateway passes them on so."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep one header beside its lower-case form."""
-        super().on_header(name, value)
-        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-        scope.setdefault(SPELLED_HEADERS, []).append((name, value))
+        """Keep one header as it came, where ASGI would have its name in lower case."""
+        if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
 
 class _Server(uvicorn.Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -15,8 +16,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_HEADER_BYTES = 10_240
 MAX_URL_CHARACTERS = 10_240
-# Header names in the caller's own spelling, which ASGI itself does not keep.
-SPELLED_HEADERS = "weir.headers"
 # They belong to one connection, or API Gateway makes them anew; templates never see them.
 # Source: LocalStack's header_utils, checked against AWS.
 _DROPPED = frozenset(
@@ -40,23 +39,34 @@ class DisconnectedError(Exception):
     """The caller went away before its request was whole."""
 
 
-def header_bytes(scope: Scope) -> int:
-    """Return the size of the headers as they came: names, values, colons, spaces and line ends."""
-    return sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """A request's headers: ``shown`` as a template sees them, ``lower`` all of them by lower-case name.
+
+    ``size_bytes`` counts names, values, colons, spaces and line ends, as they came.
+    """
+
+    shown: dict[str, str]
+    lower: dict[bytes, bytes]
+    size_bytes: int
 
 
-def headers(scope: Scope) -> dict[str, str]:
-    """Return the headers as a template sees them: text whose code points are the bytes that came.
+def headers(scope: Scope) -> Headers:
+    """Read the headers: text whose code points are the bytes that came, names as they are spelled in the scope.
 
     One value a name, the last one: API Gateway does not say which of several it takes, but does for query strings.
     """
-    spelled: list[tuple[bytes, bytes]] = scope.get(SPELLED_HEADERS) or scope["headers"]
-    by_name = {name.lower(): (name, value) for name, value in spelled}
-    return {
-        name.decode("latin-1"): value.decode("latin-1")
-        for lower, (name, value) in by_name.items()
-        if lower not in _DROPPED
+    lower: dict[bytes, bytes] = {}
+    spelled: dict[bytes, bytes] = {}
+    size_bytes = 0
+    for name, value in scope["headers"]:
+        key = name.lower()
+        lower[key], spelled[key] = value, name
+        size_bytes += len(name) + len(value) + 4
+    shown = {
+        spelled[key].decode("latin-1"): value.decode("latin-1") for key, value in lower.items() if key not in _DROPPED
     }
+    return Headers(shown, lower, size_bytes)
 
 
 def query(query_string: str) -> dict[str, str]:

@@ -174,12 +174,10 @@ class _Generator:
         header = len(self.lines)
         self.emit("")
         self.code.loops.append(number)
-        narrowed = elements.kind == "keys" and self.assignments[node.variable] == 1
-        if narrowed:
+        if elements.kind == "keys" and node.variable not in set(_assigned(node.body)):
             self.code.known[node.variable] = Code(variable, "str", certain=True, simple=True)
         self.suite(node.body)
-        if narrowed:
-            del self.code.known[node.variable]
+        self.code.known.pop(node.variable, None)
         self.code.loops.pop()
         counted = number in self.code.counted_loops
         loop = f"for i{number}, {variable} in enumerate(e{number}, 1):" if counted else f"for {variable} in e{number}:"

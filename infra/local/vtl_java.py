@@ -7,7 +7,7 @@ tuple, a key set the dict's own view; null is None. MISSING is what ``$input.pat
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Hashable, KeysView
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any, Final
 
@@ -91,7 +91,7 @@ def get_member(owner: Any, key: Any) -> Any:
     """
     kind = type(owner)
     if kind is dict:
-        return owner.get(key) if isinstance(key, Hashable) else None
+        return owner.get(key) if type(key) is str else None
     if kind not in (list, tuple) or type(key) is not int:
         return None
     if not 0 <= key < len(owner):
@@ -103,7 +103,7 @@ def iterate(value: Any) -> tuple[Collection[Any], int]:
     """Return what #foreach goes through, at most 1,000 elements, and how many there are in all."""
     if type(value) is dict:
         value = value.values()
-    elif not isinstance(value, (list, tuple, KeysView)):
+    elif type(value) not in (KEYS, list, tuple):
         return (), 0
     count = len(value)
     return (value if count <= MAX_ITERATIONS else list(value)[:MAX_ITERATIONS]), count
