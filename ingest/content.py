@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import unicodedata
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from ingest import drafts, public_keys
+from ingest.content_parts import compile_elements, compile_part, compile_time
 from ingest.envelope import Envelope
 from ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismatch, SignatureMissing
-from ingest.locations import MAX_HEADER_CHARS, Reader, Unreadable, View, one_header, reader, text_of
+from ingest.locations import Unreadable, View, one_header, reader
 from ingest.prover import (
-    MAX_SIGNATURES,
     Draft,
     Fetch,
     SecretPair,
@@ -31,14 +28,8 @@ from ingest.prover import (
     encode,
     public_urls,
 )
-from ingest.schemes import NUMBERED, ContentScheme, Key, SignatureAt, TimestampAt, parts
+from ingest.schemes import ContentScheme, Key, parts
 from ingest.times import parse_ms
-
-# What HubSpot decodes in the URL before it signs.
-# Source: https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests
-_URL_DECODED = re.compile(r"%(?:3A|2F|40|26|3D|2B|24|60|22|2C|3B|3E|3C|3F)", re.IGNORECASE)
-
-_Part = Callable[[View, str, str], bytes]
 
 
 class ContentProver:
@@ -49,10 +40,10 @@ class ContentProver:
         self._hash = scheme.alg.removeprefix("hmac-")
         self._is_asymmetric = scheme.needs_cryptography
         self._size = 0 if self._is_asymmetric else hashlib.new(self._hash).digest_size
-        self._parts = [_compile_part(part, scheme) for part in parts(scheme.content)]
+        self._parts = [compile_part(part, scheme) for part in parts(scheme.content)]
         self._is_plain_body = scheme.content == "{body}"
-        self._elements = _compile_elements(scheme.signature)
-        self._time = _compile_time(scheme.timestamp, scheme.signature)
+        self._elements = compile_elements(scheme.signature)
+        self._time = compile_time(scheme.timestamp, scheme.signature)
         self._require = [(name.lower(), value) for name, value in scheme.require.items()]
 
     def verify(self, secrets: Sequence[str], envelope: Envelope, _fetch: Fetch | None = None) -> Verdict:
@@ -170,6 +161,8 @@ def decode_key(key: Key, secret: str) -> bytes:
 def usable_key(scheme: ContentScheme, secret: str) -> bytes:
     """Make the key and see that the algorithm can use it. Raises: ValueError that never quotes it."""
     key = decode_key(scheme.key, secret)
+    if not key.strip():
+        raise ValueError("the secret is empty")
     if scheme.needs_cryptography:
         public_keys.check(scheme.alg, key)
     return key
@@ -192,123 +185,3 @@ def _split(view: View, each: str) -> list[View]:
     if not isinstance(found, list) or not found:
         raise SignatureMissing(f"{each} holds no element to verify.")
     return [view.split(element) for element in found]
-
-
-_Elements = Callable[[View], tuple[list[str], list[str]]]
-
-
-def _compile_elements(at: SignatureAt) -> _Elements:
-    """Return a function that gives all elements of the signature's text, and those that are signatures."""
-    raw = _compile_raw(at)
-
-    def elements(view: View) -> tuple[list[str], list[str]]:
-        values = raw(view)
-        if not values:
-            raise SignatureMissing(f"There is nothing at {at.at}.")
-        if at.split:
-            values = [piece.strip() for value in values for piece in value.split(at.split)]
-        texts = values[at.skip :]
-        if at.prefix:
-            texts = [text[len(at.prefix) :] for text in texts if text.startswith(at.prefix)]
-        if at.after:
-            texts = [text.rpartition(at.after)[2] for text in texts]
-        if not texts:
-            raise Unreadable(f"{at.at} holds no {at.prefix or 'signature'!r}")
-        if len(texts) > MAX_SIGNATURES:
-            raise Unreadable(f"there are {len(texts)} signatures, at most {MAX_SIGNATURES} are tried")
-        return values, texts
-
-    return elements
-
-
-def _compile_raw(at: SignatureAt) -> Callable[[View], list[str]]:
-    if at.is_in_header and at.at.endswith(NUMBERED):
-        stem = at.at[7:-1].lower()
-        return lambda view: _numbered(view.envelope, stem)
-    read = reader(at.at)
-
-    def single(view: View) -> list[str]:
-        text = text_of(read(view))
-        if text and len(text) > MAX_HEADER_CHARS:
-            raise Unreadable(f"{at.at} is longer than {MAX_HEADER_CHARS} characters")
-        return [text] if text else []
-
-    return single
-
-
-def _numbered(envelope: Envelope, stem: str) -> list[str]:
-    return [
-        value
-        for name, value in envelope.headers
-        if name.lower().startswith(stem) and name[len(stem) :].isdigit() and len(value) <= MAX_HEADER_CHARS
-    ]
-
-
-def _compile_time(at: TimestampAt | None, signature: SignatureAt) -> Callable[[View, list[str]], str] | None:
-    if at is None:
-        return None
-    if at.at is not None:
-        read, place = reader(at.at), at.at
-
-        def beside(view: View, _elements: list[str]) -> str:
-            text = text_of(read(view))
-            if not text:
-                raise SignatureMissing(f"There is no time at {place}.")
-            return text
-
-        return beside
-
-    def among(_view: View, elements: list[str]) -> str:
-        if at.index is not None:
-            found = elements[at.index : at.index + 1]
-        else:
-            found = [text[len(at.prefix) :] for text in elements if text.startswith(at.prefix)]
-        if len(found) != 1:
-            raise Unreadable(f"{signature.at} holds {len(found)} times")
-        return found[0]
-
-    return among
-
-
-def _compile_part(part: bytes | str, scheme: ContentScheme) -> _Part:
-    if isinstance(part, bytes):
-        return lambda _view, _stamp, _url: part
-    if part == "id" and scheme.id:
-        return _value_part(reader(scheme.id), scheme.id)
-    return _PLAIN[part] if part in _PLAIN else _value_part(reader(part), part)
-
-
-def _value_part(read: Reader, place: str) -> _Part:
-    is_required = place.startswith("header:")
-
-    def value(view: View, _stamp: str, _url: str) -> bytes:
-        text = text_of(read(view))
-        if text is None and is_required:
-            raise Unreadable(f"there is nothing at {place}, which is signed")
-        return to_bytes(text or "", is_header=is_required)
-
-    return value
-
-
-def to_bytes(text: str, *, is_header: bool) -> bytes:
-    """Return the bytes that a text was on the wire: headers are ISO 8859-1 in an envelope. Raises: ValueError."""
-    return text.encode("latin-1") if is_header else text.encode("utf-8", "surrogateescape")
-
-
-def _path_and_query(url: str) -> str:
-    cut = urlsplit(url)
-    return cut.path + (f"?{cut.query}" if cut.query else "")
-
-
-_PLAIN: dict[str, _Part] = {
-    "body": lambda view, _stamp, _url: view.envelope.body,
-    "timestamp": lambda _view, stamp, _url: to_bytes(stamp, is_header=True),
-    "method": lambda _view, _stamp, _url: b"POST",
-    "url": lambda _view, _stamp, url: url.encode("utf-8"),
-    "url-decoded": lambda _view, _stamp, url: _URL_DECODED.sub(lambda hit: chr(int(hit[0][1:], 16)), url).encode(
-        "utf-8"
-    ),
-    "path": lambda _view, _stamp, url: _path_and_query(url).encode("utf-8"),
-    "sha256": lambda view, _stamp, _url: hashlib.sha256(view.envelope.body).hexdigest().encode("ascii"),
-    "crc32": lambda view, _stamp, _url: str(zlib.crc32(view.envelope.body)).encode("ascii"),
-}

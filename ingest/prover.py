@@ -103,9 +103,11 @@ def encode(raw: bytes, encoding: str) -> str:
 
 
 def bounded(secrets: Sequence[str]) -> Sequence[str]:
-    """Return the newest secrets, as many as are tried. Raises: SecretAbsent if there is none."""
+    """Return the newest secrets, as many as are tried. Raises: SecretAbsent if there is none, or an empty one."""
     if not secrets:
         raise SecretAbsent("The source has no secret yet.")
+    if not all(map(str.strip, secrets)):  # an empty key is one that everybody has
+        raise SecretAbsent("One of the source's secrets is empty.")
     return secrets[:MAX_SECRETS]
 
 

@@ -6,6 +6,7 @@ as the JSON that the function ships with and `parse_compiled` reads without YAML
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -34,10 +35,19 @@ __all__ = [
     "parse_compiled",
 ]
 
+# What a reply inserts: the value at a location, or its HMAC-SHA256 under the source's secret.
+PLACEHOLDER = re.compile(r"\{(?:hmac-(?P<hmac>hex|base64):)?(?P<at>(?:query|header|field):[\w.-]+|\$[\w.$\[\]-]*)\}")
+
 DAY_S = 86_400
 DEFAULT_DEDUPE_DAYS = 30
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+# Where the secrets are kept: an SSM parameter named after the source, or a secret of Secrets Manager by name or ARN.
+SSM = "ssm"
+SECRETS_MANAGER = "secretsmanager:"
+SecretStore = Annotated[
+    str, StringConstraints(pattern=r"^(ssm|secretsmanager:([A-Za-z0-9/_+=.@-]{1,512}|arn:[A-Za-z0-9:/_+=.@-]{1,2000}))$")
+]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$")]
 
 
@@ -69,7 +79,7 @@ class EventSpec(Strict):
 
 
 class Match(Strict):
-    """What a provider's question looks like; all that is given must fit. A value of ``*`` means: is there."""
+    """What a provider's question looks like; all that is given must fit. ``*``: is there; ``[]``: an empty array."""
 
     method: Literal["GET", "HEAD", "POST"]
     query: dict[str, str] = Field(default_factory=dict)
@@ -98,7 +108,10 @@ class Handshake(Strict):
     def needs_code(self) -> bool:
         """Tell whether a template cannot answer: the question is in a body, or the answer takes the secret."""
         texts = (self.reply.body, *self.reply.headers.values())
-        return self.verified or bool(self.match.body) or any("{hmac-" in text or "{$" in text for text in texts)
+        blanks = [blank for text in texts for blank in PLACEHOLDER.finditer(text)]
+        if any(blank["hmac"] or not blank["at"].startswith(("query:", "header:")) for blank in blanks):
+            return True
+        return self.verified or bool(self.match.body)
 
 
 class Ack(Strict):
@@ -149,6 +162,15 @@ class Source(Definition):
     throttle: Throttle | None = None
     redact: tuple[HeaderName, ...] = ("Cookie", "Authorization")
     effects: bool = True
+    secret: SecretStore = SSM
+    handshake_function: bool = False
+
+    @cached_property
+    def methods_by_function(self) -> frozenset[str]:
+        """Return the HTTP methods that the handshake function serves for this source; none unless it asks for it."""
+        if not self.handshake_function:
+            return frozenset()
+        return frozenset(handshake.match.method for handshake in self.handshakes if handshake.needs_code)
 
     @cached_property
     def needs_cryptography(self) -> bool:
@@ -172,6 +194,11 @@ class Source(Definition):
         if self.retry_window_s is not None and self.dedupe_s < self.retry_window_s:
             days = -(-self.retry_window_s // DAY_S)
             found.append(f"dedupe_days is {self.dedupe_days}, but the provider repeats deliveries for {days} days.")
+        needs_code = any(handshake.needs_code for handshake in self.handshakes)
+        if needs_code and not self.handshake_function:
+            found.append("the provider asks a question that no template can answer; add `handshake_function: true`.")
+        if self.handshake_function and not needs_code:
+            found.append("handshake_function does nothing here: no question of this source needs code.")
         return tuple(found)
 
 

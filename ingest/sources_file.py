@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from ingest.locations import Location
 from ingest.schemes import AnyOf, AnyScheme, Strict
 from ingest.sources import (
     DEFAULT_DEDUPE_DAYS,
+    SSM,
     Ack,
     Catalogue,
     Definition,
     EventSpec,
     Handshake,
     HeaderName,
+    SecretStore,
     Source,
     SourceName,
     Throttle,
@@ -57,6 +60,12 @@ class SourceEntry(Strict):
     )
     redact: tuple[HeaderName, ...] = Field(default=("Cookie", "Authorization"), description="headers kept from storage")
     effects: bool = Field(default=True, description="false: events are stored and business code does not run")
+    secret: SecretStore = Field(
+        default=SSM, description="where its secrets are kept: `ssm`, or `secretsmanager:` and a name or ARN"
+    )
+    handshake_function: bool = Field(
+        default=False, description="true: questions that take a body or a key are answered by a function in the way in"
+    )
     retry_window_s: int | None = Field(default=None, ge=0, description="how long the provider repeats a delivery")
     content_type: str | None = None
     handshakes: tuple[Handshake, ...] | None = None
@@ -86,6 +95,18 @@ def load(path: Path) -> Catalogue:
     if not entries:
         raise CatalogueInvalid(f"{path}: no source yet. Write two lines, e.g. `github:` and `  preset: github`.")
     return Catalogue({name: _resolve(name, entry, str(path), lines[(name,)]) for name, entry in entries.items()})
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of the sources file, for editors."""
+    schema = SourcesFile.json_schema()
+    described = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Weir sources",
+        **schema,
+        "additionalProperties": False,
+    }
+    return json.dumps(described, indent=1) + "\n"
 
 
 def parse_yaml(text: str, file: str) -> tuple[Any, dict[_Path, int]]:

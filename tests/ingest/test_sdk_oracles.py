@@ -80,7 +80,7 @@ def recorded_envelope(record: dict[str, Any], case: dict[str, Any]) -> Envelope:
 
 @pytest.mark.parametrize(("record", "case"), recorded_cases())
 def test_verdict_is_that_of_the_providers_own_code(record: dict[str, Any], case: dict[str, Any]) -> None:
-    """What a provider's package accepted or refused, Weir accepts or refuses, but for the differences that are named."""
+    """What a provider's package accepted or refused, so does Weir, but for the differences that are named."""
     preset, name = record["preset"], case["name"]
     verdict = accepted(source_of(preset).scheme, (case["secret"],), recorded_envelope(record, case))
     if name in KNOWN or (preset, name) in KNOWN:

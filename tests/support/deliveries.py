@@ -60,6 +60,14 @@ def draft_of(source: Source, pair: SecretPair, *, n: int = 1, at_ms: int = AT_MS
     return samples.delivery(source, pair.sign_with, n, at_ms=at_ms)
 
 
+def draft_with(source: Source, pair: SecretPair, body: bytes) -> Draft:
+    """Return a signed delivery of a source with the headers of its sample and another body."""
+    _, headers = samples.sample(source.preset, at_ms=AT_MS)
+    draft = Draft(body, AT_MS, "msg_1", headers)
+    signatures.sign_draft(source.scheme, pair.sign_with, draft)
+    return draft
+
+
 def envelope_of(source: Source, draft: Draft, **changes: Any) -> Envelope:
     """Return what the gateway would store of a delivery."""
     return replace(draft.envelope(), source=source.name, path=f"/v1/{source.name}", **changes)
@@ -138,7 +146,9 @@ def second_valid(scheme: Scheme, value: str, other: str) -> str:
     assert isinstance(first, ContentScheme)
     at = first.signature
     if at.skip:
-        return at.split.join([*value.split(at.split)[: at.skip], other.split(at.split)[-1], value.split(at.split)[-1]])
+        return at.split.join(
+            [*value.split(at.split)[: at.skip], *(text.split(at.split)[at.skip] for text in (other, value))]
+        )
     head, prefix, signature = value.rpartition(at.prefix)
     return f"{head}{prefix}{other.rpartition(at.prefix)[2]}{at.split}{prefix}{signature}"
 

@@ -4,8 +4,8 @@
     npm install --prefix /tmp/npm PACKAGE...          # the names in NPM below
     NODE_PATH=/tmp/npm/node_modules python -m tests.vectors.make_vectors
 
-Each file of ``sdk/`` holds one preset: the package and its version, and per case the delivery, the secret and whether the
-package accepted it; cases named "signed by the SDK" were signed by the package itself. They are valid at ``at_ms``, the
+Each file of ``sdk/`` holds one preset: the package and its version, and per case the delivery, the secret and whether
+the package accepted it; cases named "signed by the SDK" were signed by the package itself. They are valid at ``at_ms``, the
 time when they were made, for most packages read the clock.
 """
 
@@ -95,8 +95,8 @@ def _ask_node(package: str, source: Source, cases: list[Case], at_ms: int) -> tu
         unsigned = replace(cases[0], envelope=_unsigned(source, plain.headers, cases[0].envelope))
         asked.append(_question(package, source, unsigned) | {"sign": True})
     lines = "".join(json.dumps(question) + "\n" for question in asked)
-    run = subprocess.run(  # noqa: S603
-        ["node", str(HERE / "verdicts.mjs")],  # noqa: S607
+    run = subprocess.run(
+        ["node", str(HERE / "verdicts.mjs")],
         input=lines, capture_output=True, text=True, check=True,
     )  # fmt: skip
     answers = [json.loads(line) for line in run.stdout.splitlines()]

@@ -1,0 +1,204 @@
+"""The sources file: what it may say, what is said of its mistakes, and what the function gets of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from ingest import presets, samples
+from ingest.errors import CatalogueInvalid
+from ingest.schemes import AnyOf, ContentScheme
+from ingest.sources import Catalogue, load, parse_compiled
+from ingest.sources_file import json_schema
+from tests.support.deliveries import source_of
+
+ROOT = Path(__file__).parent.parent.parent
+SCHEMA = ROOT / "sources.schema.json"
+
+
+def loaded(tmp_path: Path, text: str) -> Catalogue:
+    """Load a sources file with this text."""
+    path = tmp_path / "sources.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+def test_default_file() -> None:
+    """The file that comes with Weir loads, and has the example ledger's senders."""
+    assert {"github", "stripe", "shopify", "slack", "payments", "partner"} <= set(load(ROOT / "sources.yaml"))
+
+
+def test_at_least_35_presets_with_samples() -> None:
+    """There are more than 35 presets, each with a sample, a link and the origin of its facts."""
+    found = presets.all_presets()
+    assert len(found) >= 35
+    assert set(found) == set(samples.names())
+    for name, preset in found.items():
+        assert preset.docs.startswith("https://"), name
+        assert preset.checked.partition(": ")[2], name
+        assert preset.secret, name
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_round_trip_of_every_preset(name: str) -> None:
+    """What the function ships with is the whole source, read back without YAML and presets."""
+    catalogue = Catalogue({name: source_of(name)})
+    again = parse_compiled(catalogue.dump())
+    assert dict(again) == dict(catalogue)
+    assert again.dump() == catalogue.dump()
+
+
+def test_operators_words(tmp_path: Path) -> None:
+    """Everything that a source says for itself is in the resolved source, its scheme and the alternatives of it."""
+    catalogue = loaded(
+        tmp_path,
+        """
+stripe:
+  {preset: stripe, tolerance_s: 600, dedupe_days: 2, throttle: {rate_per_s: 5, burst: 10}, effects: off, key: $.account}
+box: {preset: box, tolerance_s: 900}
+hubspot: {preset: hubspot, url: "https://x.example/v1/hubspot", redact: [X-Trace]}
+own:
+  scheme:
+    signature: {at: "header:X-Own", prefix: "v1=", split: ","}
+    timestamp: {prefix: "t="}
+    content: "{timestamp}|{body}"
+  event: {id: $.n}
+""",
+    )
+    stripe, box, hubspot, own = catalogue.values()
+    assert isinstance(stripe.scheme, ContentScheme)
+    assert (stripe.scheme.tolerance_s, stripe.dedupe_s, stripe.effects, stripe.event.key) == (
+        600,
+        172_800,
+        False,
+        "$.account",
+    )
+    assert stripe.throttle is not None
+    assert stripe.throttle.burst == 10
+    assert stripe.event.id == "$.id"
+    assert isinstance(box.scheme, AnyOf)
+    assert isinstance(hubspot.scheme, AnyOf)
+    assert [getattr(option, "tolerance_s", None) for option in box.scheme.any_of] == [900, 900]
+    assert {getattr(option, "url", "") for option in hubspot.scheme.any_of} == {"https://x.example/v1/hubspot"}
+    assert hubspot.redacted_headers == {"x-trace"}
+    assert own.preset is None
+    assert not own.needs_cryptography
+
+
+def test_warnings(tmp_path: Path) -> None:
+    """A dedupe window shorter than the provider's retry window is warned of, and allowed."""
+    catalogue = loaded(tmp_path, "stripe: {preset: stripe, dedupe_days: 1}\ngithub: {preset: github, dedupe_days: 1}")
+    assert "3 days" in catalogue["stripe"].warnings[0]
+    assert catalogue["github"].warnings == ()
+
+
+def test_headers_that_proving_needs_are_kept() -> None:
+    """Authorization is kept from storage, but not where verifying again would need it."""
+    assert "authorization" in source_of("github").redacted_headers
+    for name in ("chargebee", "okta", "teams", "livekit"):
+        assert source_of(name).redacted_headers == {"cookie"}
+
+
+def test_cryptography_only_where_needed() -> None:
+    """The function's package needs `cryptography` for public keys and certificates only."""
+    needing = {name for name in presets.names() if source_of(name).needs_cryptography}
+    assert needing == {"aws-sns", "discord", "paypal", "plaid", "sendgrid", "standard-webhooks-ed25519", "telnyx"}
+
+
+MISTAKES: list[tuple[str, int, str]] = [
+    ("stripe:\n  preset: strip", 1, "Did you mean stripe"),
+    ("x:\n  preset: zzzzzz", 1, "weir sources presets"),
+    ("stripe:\n  preset: stripe\n  tolerance: 5", 3, "stripe.tolerance"),
+    ("stripe:\n  preset: stripe\n  tolerance_s: soon", 3, "stripe.tolerance_s"),
+    ("github:\n  preset: github\n  tolerance_s: 5", 1, "remove it"),
+    ("github:\n  preset: github\n  url: https://x.example/", 1, "remove it"),
+    ("square:\n  preset: square", 1, "add `url"),
+    ("Stripe_1:\n  preset: stripe", 1, "a-z, 0-9 and -"),
+    ("a:\n  preset: stripe\na:\n  preset: github", 3, "also in line 1"),
+    ("a: {}", 1, "preset: NAME"),
+    ("a: 3", 1, "a"),
+    ("a:\n  preset: [x", 2, "YAML"),
+    ("a:\n  preset: stripe\n  throttle: {rate_per_s: 0, burst: 1}", 3, "throttle.rate_per_s"),
+    ('a:\n  preset: stripe\n  redact: ["bad name"]', 3, "redact.0"),
+    ("a:\n  scheme:\n    signature: {at: X-Sig}", 3, "header:Name"),
+    ('a:\n  scheme:\n    signature: {at: "header:X"}\n    content: "{stamp}"', 4, "scheme.content"),
+    ('a:\n  scheme:\n    signature: {at: "header:X"}\n    content: "{timestamp}"', 2, "timestamp"),
+    ('a:\n  scheme:\n    signature: {at: "header:X"}\n    content: "{id}"', 2, "`id`"),
+    ('a:\n  scheme:\n    signature: {at: "header:X"}\n    tolerance_s: 3', 2, "tolerance_s"),
+    ('a:\n  scheme:\n    alg: md5\n    signature: {at: "header:X"}', 3, "scheme.alg"),
+    ("a:\n  scheme: {alg: token}", 2, "add it"),
+    ('a:\n  preset: stripe\n  event: {id: "$.a["}', 3, "event.id"),
+    ("a:\n  preset: stripe\n  event:\n    split: $.a..b", 4, "event.split"),
+    ("- a", 1, "file"),
+    ("", 1, "no source yet"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "words"), MISTAKES)
+def test_mistakes(tmp_path: Path, text: str, line: int, words: str) -> None:
+    """A mistake is told with the file, its line, the field and what to do."""
+    with pytest.raises(CatalogueInvalid) as caught:
+        loaded(tmp_path, text)
+    message = str(caught.value)
+    assert words in message
+    assert "sources.yaml" in message
+    assert f"line {line}" in message or text == ""
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    """All fields that are wrong are told, not only the first."""
+    with pytest.raises(CatalogueInvalid) as caught:
+        loaded(tmp_path, "a:\n  preset: stripe\n  tolerance_s: -1\n  dedupe_days: 0\n")
+    assert str(caught.value).count("sources.yaml, line") == 2
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_unreadable_file(tmp_path: Path, content: bytes | None) -> None:
+    """A file that is absent or no text is told in a sentence."""
+    path = tmp_path / "none.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CatalogueInvalid, match=r"none\.yaml"):
+        load(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": {}}', "\x00"])
+def test_damaged_compilation(text: str) -> None:
+    """A compiled catalogue that is damaged is told with the remedy."""
+    with pytest.raises(CatalogueInvalid, match="Deploy again"):
+        parse_compiled(text)
+
+
+def test_schema_is_current() -> None:
+    """The published JSON Schema is the one of the models."""
+    command = (
+        "python -c 'from ingest.sources_file import json_schema; print(json_schema(), end=\"\")' > sources.schema.json"
+    )
+    assert SCHEMA.read_text(encoding="utf-8") == json_schema(), f"run: {command}"
+
+
+def check(document: Any) -> None:
+    """Validate as an editor would."""
+    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def test_schema_takes_what_weir_takes() -> None:
+    """The schema accepts the file that comes with Weir and every preset's scheme and event written out in full."""
+    check(yaml.safe_load((ROOT / "sources.yaml").read_text(encoding="utf-8")))
+    for name, preset in presets.all_presets().items():
+        written = preset.model_dump(mode="json", include={"scheme", "event"}, exclude_unset=True)
+        check({name: written})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"a": {"presets": "x"}}, {"A b": {"preset": "x"}}, {"a": {"preset": 1}}, {"a": {"scheme": {}}}]
+)
+def test_schema_refuses_what_weir_refuses(wrong: Any) -> None:
+    """The schema refuses unknown fields, impossible names and unfinished schemes."""
+    with pytest.raises(jsonschema.ValidationError):
+        check(wrong)
