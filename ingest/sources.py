@@ -45,9 +45,7 @@ SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}
 # Where the secrets are kept: an SSM parameter named after the source, or a secret of Secrets Manager by name or ARN.
 SSM = "ssm"
 SECRETS_MANAGER = "secretsmanager:"
-SecretStore = Annotated[
-    str, StringConstraints(pattern=r"^(ssm|secretsmanager:([A-Za-z0-9/_+=.@-]{1,512}|arn:[A-Za-z0-9:/_+=.@-]{1,2000}))$")
-]
+SecretStore = Annotated[str, StringConstraints(pattern=r"^(ssm|secretsmanager:[A-Za-z0-9:/_+=.@-]{1,2000})$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$")]
 
 
