@@ -42,9 +42,11 @@ class Consumer:
         """
         began = perf_counter()
         records = read(event)
-        log = Log(self._stream, self._settings.log_level, at=now_ms(), invocation=invocation)
         if not records:
             return {"batchItemFailures": []}
+        # A batch is of one shard.
+        facts = {"at": now_ms(), "invocation": invocation, "shard_id": records[0].shard_id}
+        log = Log(self._stream, self._settings.log_level, **facts)
         tally = Tally(log, records)
         try:
             prepared = self._judge.judge(records)

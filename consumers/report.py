@@ -75,11 +75,10 @@ class Tally:
         """
         failed = lowest(self._retried) if self._retried else None
         values = self._values(now_ms, duration_ms) | {"CommitCalls": calls, "WriteUnits": write_units}
-        shard_id = self._records[0].shard_id if self._records else ""
         facts = {_snake(name): value for name, value in values.items()}
         level = _ERROR if self._bug_count else (_WARNING if failed else _INFO)
         self._log.add(level, "batch", first_not_done=failed, **facts)
-        properties = {"shard_id": shard_id, "sources": self._by_source}
+        properties = {"shard_id": self._records[0].shard_id, "sources": self._by_source}
         self._log.add_document(metrics.document(stack, values, properties))
         return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}
 

@@ -12,6 +12,7 @@ from botocore.handlers import BUILTIN_HANDLERS
 
 from consumers import aws, models
 from consumers.secrets import Secrets
+from infra.local.engine import Engine
 from ingest.envelope import Envelope
 from ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
 
@@ -82,8 +83,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(engine_url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Store:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", engine_url)
+def store(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Store:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", engine.endpoint)
     client = aws.ssm_client()
     client.full = botocore.session.get_session().create_client("ssm")
     return Store(client, f"/{abs(hash(request.node.nodeid))}")

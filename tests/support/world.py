@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
-import pytest
 
-from infra.local.engine import Engine
 from ingest import signatures
 from ingest.envelope import Envelope, encode
 from ingest.sources import Catalogue, load
@@ -25,6 +23,8 @@ SOURCES = """
 payments: {preset: standard-webhooks}
 quiet: {preset: standard-webhooks, redact: [Cookie, Authorization, X-Tracking]}
 unset: {preset: standard-webhooks}
+probe: {preset: standard-webhooks}
+stored: {preset: standard-webhooks, effects: false}
 batches:
   scheme: {signature: {at: "header:X-Signature"}, content: "{body}"}
   event: {split: "$.events", id: $.id, type: $.type}
@@ -137,9 +137,3 @@ def kinesis_event(*data: bytes | Envelope, first: int = 100) -> dict[str, Any]:
         }
         entries.append({"eventID": f"{SHARD}:{number}", "eventSource": "aws:kinesis", "kinesis": kinesis})
     return {"Records": entries}
-
-
-@pytest.fixture(scope="module")
-def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Make a world for a module's tests."""
-    yield World(engine.endpoint, tmp_path_factory.mktemp("world"))

@@ -1,0 +1,492 @@
+from __future__ import annotations
+
+import io
+import json
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from consumers import codec, wiring
+from consumers.aggregate import aggregate
+from consumers.changes import Change, Update
+from consumers.commit import Report
+from consumers.consumer import Consumer, isolate
+from consumers.effects import effect
+from consumers.items import Outcome, Prepared, wait
+from consumers.settings import VARIABLES, Settings
+from ingest.envelope import Envelope, encode
+from ingest.errors import CatalogueInvalid, ConfigError, EventRejected, SettingInvalid, StoreThrottled
+from ingest.events import Event
+from tests.support.world import AT_MS, SECRET, Context, World, kinesis_event
+
+pytestmark = pytest.mark.engine
+
+CARD = "4111-1111-1111-1111"
+OTHER_SECRET = "whsec_" + b64encode(b"quite another secret for signing").decode()
+
+
+@effect("probe", "crash")
+def crash(event: Event) -> Iterable[Change]:
+    return [Update("balances", {"account": event.payload[CARD]}, add={"EUR": 1})]
+
+
+@effect("probe", "reject")
+def reject(event: Event) -> Iterable[Change]:
+    raise EventRejected(f"No such card: {event.payload['card']}")
+
+
+@effect("probe", "nonsense")
+def nonsense(event: Event) -> Iterable[Change]:
+    return ["not a change", CARD]  # type: ignore[list-item]
+
+
+@effect("batches", "pay")
+def pay(event: Event) -> Iterable[Change]:
+    if event.payload["cents"] < 0:
+        raise EventRejected("negative")
+    return [Update("balances", {"account": event.payload["to"]}, add={"EUR": event.payload["cents"]})]
+
+
+class Run:
+    """What one batch came to."""
+
+    def __init__(self, response: dict[str, Any], output: str) -> None:
+        self.response = response
+        self.output = output
+        lines = [json.loads(line) for line in output.splitlines()]
+        self.events = [line for line in lines if line.get("action") == "event"]
+        self.batch = next((line for line in lines if line.get("action") == "batch"), {})
+        self.bugs = [line for line in lines if line.get("action") == "bug"]
+        self.metrics = next((line for line in lines if "_aws" in line), {})
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [line["outcome"] + (f": {line['reason']}" if "reason" in line else "") for line in self.events]
+
+
+Consume = Callable[..., Run]
+
+
+@pytest.fixture
+def consume(world: World, monkeypatch: pytest.MonkeyPatch) -> Consume:
+    """Return a function that gives one event to a consumer wired from the environment, as a new process would."""
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*data: bytes | Envelope, event: Any = None, left_s: float = 60, **environment: str) -> Run:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        wiring._ssm.cache_clear()
+        stream = io.StringIO()
+        consumer: Consumer = wiring.consumer(stream)
+        given = kinesis_event(*data) if event is None else event
+        response = consumer.consume(given, invocation="i-1", left_s=lambda: left_s)
+        return Run(response, stream.getvalue())
+
+    return run
+
+
+def probe(world: World, kind: str, **options: Any) -> Envelope:
+    return world.delivery(json.dumps({"type": kind, "card": CARD}).encode(), source="probe", **options)
+
+
+def batch(world: World, *events: dict[str, Any]) -> Envelope:
+    return world.delivery(json.dumps({"events": events}).encode(), source="batches")
+
+
+DONE: dict[str, Any] = {"batchItemFailures": []}
+
+
+def not_done(number: int) -> dict[str, Any]:
+    return {"batchItemFailures": [{"itemIdentifier": str(number)}]}
+
+
+def test_verified_payments_are_booked_once(world: World, consume: Consume) -> None:
+    """Each payment is applied with its balance, and the same batch again changes nothing."""
+    payments = [world.payment(f"once-{number % 3}", 100 + number) for number in range(30)]
+    first, again = consume(*payments), consume(*payments)
+    assert first.response == again.response == DONE
+    assert first.outcomes == ["applied"] * 30
+    assert {account: cents for account, cents in world.balances().items() if account.startswith("once")} == {
+        f"once-{rest}": sum(100 + number for number in range(30) if number % 3 == rest) for rest in range(3)
+    }
+
+
+def test_one_bad_record_stops_nobody(world: World, consume: Consume) -> None:
+    """Whatever is wrong with a record is its own fate: its neighbours are applied and the batch is done."""
+    good = [world.payment("neighbour", 1) for _ in range(5)]
+    run = consume(
+        good[0],
+        b"not an envelope",
+        good[1],
+        world.payment("neighbour", 1, secret=OTHER_SECRET),
+        good[2],
+        replace(world.payment("neighbour", 1), source="nobody"),
+        good[3],
+        world.payment("neighbour", 1, source="unset"),
+        world.delivery(b"{not json", source="batches"),
+        good[4],
+    )
+    assert run.response == DONE
+    assert run.outcomes == [
+        "applied",
+        "quarantined: unreadable",
+        "applied",
+        "quarantined: signature_mismatch",
+        "applied",
+        "quarantined: source_unknown",
+        "applied",
+        "quarantined: secret_unavailable",
+        "quarantined: event_malformed",
+        "applied",
+    ]
+    assert world.balances()["neighbour"] == 5
+
+
+def test_an_unreadable_record_is_kept_byte_for_byte_under_its_place(world: World, consume: Consume) -> None:
+    """What is no envelope is quarantined with its exact bytes, under shard, sequence number and sub-sequence number."""
+    junk = bytes(range(256))
+    consume(event=kinesis_event(junk, first=7_000))
+    item = world.events()["!shardId-000000000000:7000.0"]
+    assert codec.unpack_raw(item["envelope"]["B"]) == junk
+    assert item["reason"]["S"] == "unreadable"
+    assert item["received_at"]["N"] == str(AT_MS)
+
+
+def test_an_aggregate_is_its_records(world: World, consume: Consume) -> None:
+    """The records of an aggregate are applied one by one, also the unreadable one among them."""
+    parts = [encode(world.payment("aggregated", 5)) for _ in range(20)]
+    [entry] = aggregate([("k", part) for part in [*parts[:10], b"junk", *parts[10:]]], lanes=1)
+    run = consume(event=kinesis_event(entry.data, first=7_100))
+    assert run.response == DONE
+    assert run.batch["records"] == 1
+    assert run.batch["events"] == 21
+    assert world.balances()["aggregated"] == 100
+    assert "!shardId-000000000000:7100.10" in world.events()
+
+
+def test_a_damaged_aggregate_is_quarantined_whole_and_counted(world: World, consume: Consume) -> None:
+    """Nothing of a damaged aggregate is applied, nothing of it is lost, and a metric tells of it."""
+    [entry] = aggregate([("k", encode(world.payment("damaged", 5))) for _ in range(20)], lanes=1)
+    data = entry.data[:-1] + bytes([entry.data[-1] ^ 1])
+    run = consume(event=kinesis_event(data, encode(world.payment("beside", 1)), first=7_200))
+    assert run.outcomes == ["quarantined: aggregate_damaged", "applied"]
+    assert run.metrics["AggregatesDamaged"] == 1
+    assert codec.unpack_raw(world.events()["!shardId-000000000000:7200.0"]["envelope"]["B"]) == data
+    assert "damaged" not in world.balances()
+
+
+def test_a_bug_in_business_code_is_quarantined_with_its_place_and_no_value(world: World, consume: Consume) -> None:
+    """An effect that crashes takes its own event aside; logs and table name the place, and no word of the payload."""
+    run = consume(world.payment("bug", 1), probe(world, "crash", message_id="msg_crash"), world.payment("bug", 2))
+    assert run.response == DONE
+    assert run.outcomes == ["applied", "quarantined: event_failed", "applied"]
+    assert run.metrics["BugCount"] == 1
+    [line] = [line for line in run.events if line["outcome"] == "quarantined"]
+    assert "builtins.KeyError" in line["detail"]
+    assert "in crash" in line["detail"]
+    assert line["level"] == "ERROR"
+    assert CARD not in run.output
+    [item] = [item for item in world.events().values() if item.get("event_id", {}).get("S") == "msg_crash"]
+    assert CARD not in item["detail"]["S"]
+
+
+def test_a_refusal_of_business_code_is_a_quarantine_and_not_logged_in_its_words(world: World, consume: Consume) -> None:
+    """What business code says when it refuses stands in the table and not in the log, for it may quote the payload."""
+    run = consume(probe(world, "reject", message_id="msg_refused"))
+    assert run.outcomes == ["quarantined: event_rejected"]
+    assert run.metrics["BugCount"] == 0
+    assert CARD not in run.output
+    [item] = [item for item in world.events().values() if item.get("event_id", {}).get("S") == "msg_refused"]
+    assert CARD in item["detail"]["S"]
+
+
+def test_changes_that_are_none_are_that_event_s_own_fate(world: World, consume: Consume) -> None:
+    """An effect that returns something else than changes takes nobody with it."""
+    run = consume(world.payment("sense", 1), probe(world, "nonsense"), world.payment("sense", 2))
+    assert run.response == DONE
+    assert [outcome.partition(":")[0] for outcome in run.outcomes] == ["applied", "quarantined", "applied"]
+    assert world.balances()["sense"] == 3
+
+
+def test_a_delivery_of_many_events_is_done_when_all_are(world: World, consume: Consume) -> None:
+    """Each event of a batch has an outcome and a key of its own; the refused one is found by its place in the batch."""
+    delivery = batch(
+        world,
+        {"id": "b1", "type": "pay", "to": "many", "cents": 10},
+        {"id": "b2", "type": "pay", "to": "many", "cents": -1},
+        {"id": "b3", "type": "other"},
+        {"id": "b4", "type": "pay", "to": "many", "cents": 30},
+    )
+    run = consume(delivery)
+    assert run.outcomes == ["applied", "quarantined: event_rejected", "ignored", "applied"]
+    assert world.balances()["many"] == 40
+    items = world.events()
+    assert {"batches#b1", f"batches!{delivery.request_id}.1", "batches#b3", "batches#b4"} <= items.keys()
+    assert "batches#b2" not in items
+
+
+def test_what_nobody_wants_is_ignored_and_stored(world: World, consume: Consume) -> None:
+    """A verified event without business code, or of a source that has it switched off, is stored as ignored."""
+    run = consume(
+        world.delivery(b'{"type":"unheard.of"}', message_id="msg_unwanted"),
+        world.payment("off", 1, source="stored", message_id="msg_off"),
+    )
+    assert run.outcomes == ["ignored", "ignored"]
+    assert {"payments#msg_unwanted", "stored#msg_off"} <= world.events().keys()
+
+
+def test_the_verdict_stands_with_the_event(world: World, consume: Consume) -> None:
+    """Scheme and number of the secret that matched are stored; an older secret that is still live counts too."""
+    world.put_secret("payments", OTHER_SECRET, SECRET)
+    try:
+        run = consume(
+            world.payment("verdict", 1, message_id="msg_new", secret=OTHER_SECRET),
+            world.payment("verdict", 1, message_id="msg_old"),
+        )
+    finally:
+        world.put_secret("payments", SECRET)
+    assert run.outcomes == ["applied", "applied"]
+    items = world.events()
+    assert [items[f"payments#{name}"]["secret"]["N"] for name in ("msg_new", "msg_old")] == ["0", "1"]
+    assert items["payments#msg_old"]["scheme"]["S"] == "standard-webhooks"
+
+
+def stored_headers(item: dict[str, Any]) -> set[str]:
+    blob = item["envelope"]["B"]
+    envelope = codec.unpack(blob, request_id="", arrived_at_ms=0, source="", key="")
+    return {name for name, _ in envelope.headers}
+
+
+def test_redacted_headers_are_dropped_once_verified(world: World, consume: Consume) -> None:
+    """A verified event is stored without the headers to redact; an unverified one keeps them, to be judged again."""
+    private = {"Cookie": "a=1", "authorization": "Bearer x", "X-Tracking": "t", "X-Kept": "k"}
+    forged = world.delivery(b"{}", source="quiet", headers=private, secret=OTHER_SECRET)
+    consume(world.delivery(b"{}", source="quiet", headers=private, message_id="msg_quiet"), forged)
+    items = world.events()
+    kept = stored_headers(items["quiet#msg_quiet"])
+    assert "X-Kept" in kept
+    assert "webhook-signature" in kept
+    assert not {"Cookie", "authorization", "X-Tracking"} & kept
+    assert {"Cookie", "authorization", "X-Tracking"} <= stored_headers(items[f"quiet!{forged.request_id}"])
+
+
+def test_the_lowest_record_not_done_is_reported_as_an_integer(world: World, consume: Consume) -> None:
+    """While the secret store is away verified events wait; the lowest number is reported, not the first text."""
+    now = time.time_ns() // 1_000_000
+    waiting = [world.payment("waiting", 1, at_ms=now) for _ in range(3)]
+    event = kinesis_event(b"junk", *waiting, first=9_998)
+    run = consume(event=event, AWS_ENDPOINT_URL_SSM="http://127.0.0.1:9")
+    assert run.response == not_done(9_999)
+    assert run.outcomes == ["quarantined: unreadable"] + ["retry: secret_store_unavailable"] * 3
+    assert run.metrics["Retried"] == 3
+    assert "waiting" not in world.balances()
+    later = consume(event=event, AWS_ENDPOINT_URL_SSM=world.environment["AWS_ENDPOINT_URL"])
+    assert later.response == DONE
+    assert world.balances()["waiting"] == 3
+
+
+def test_an_event_does_not_wait_for_its_secret_for_ever(world: World, consume: Consume) -> None:
+    """After its patience an event whose secret cannot be read is quarantined without a verdict."""
+    run = consume(world.payment("patience", 1), AWS_ENDPOINT_URL_SSM="http://127.0.0.1:9", SECRET_PATIENCE_S="60")
+    assert run.response == DONE
+    assert run.outcomes == ["quarantined: secret_unavailable"]
+
+
+def test_no_time_left_means_nothing_begun(world: World, consume: Consume) -> None:
+    """Within the margin before the timeout no new work is taken: the whole batch is reported, from its first record."""
+    run = consume(world.payment("late", 1), world.payment("late", 2), left_s=1.5)
+    assert run.response == not_done(100)
+    assert run.outcomes == ["retry: deadline_near"] * 2
+    assert "late" not in world.balances()
+
+
+def test_a_database_that_refuses_everything_is_waited_for(world: World, consume: Consume) -> None:
+    """A table that is not there quarantines nobody: the batch is reported until somebody mends the set-up."""
+    run = consume(world.payment("nowhere", 1), left_s=4, EVENTS_TABLE=f"{world.name}-missing")
+    assert run.response == not_done(100)
+    assert run.batch["applied"] == 0
+
+
+def test_an_empty_batch_is_no_work(consume: Consume) -> None:
+    """No records are answered with success and without a word."""
+    run = consume(event={"Records": []})
+    assert (run.response, run.output) == (DONE, "")
+
+
+@pytest.mark.parametrize("event", [{}, {"detail-type": "Scheduled Event"}, {"Records": [{"s3": {}}]}])
+def test_an_event_of_another_kind_is_refused_in_words(consume: Consume, event: dict[str, Any]) -> None:
+    """An invocation that is not the stream's says so instead of failing somewhere inside."""
+    with pytest.raises(ConfigError, match="Kinesis"):
+        consume(event=event)
+
+
+def test_nothing_private_is_logged(world: World, consume: Consume) -> None:
+    """At its most talkative the log holds ids and outcomes, and no body, header value, path or secret."""
+    private = {"X-Private": "header-value-7", "Cookie": "cookie-value-8"}
+    envelopes = [
+        replace(world.delivery(b'{"type":"t","body":"body-value-9"}', headers=private, **options), path="/path-value-0")
+        for options in ({}, {"secret": OTHER_SECRET}, {"source": "unset"})
+    ]
+    run = consume(*envelopes, probe(world, "crash"), b'{"v":1,"id":"junk-value-1"}', LOG_LEVEL="DEBUG")
+    assert len(run.events) == 5
+    for word in ("value", SECRET[6:], OTHER_SECRET[6:], CARD):
+        assert word not in run.output
+    assert {line["request_id"] for line in run.events if "request_id" in line} >= {one.request_id for one in envelopes}
+
+
+def test_each_line_says_which_event_and_what_became_of_it(world: World, consume: Consume) -> None:
+    """An event's line leads to its item and its record; the batch's line sums up; quiet levels leave the good out."""
+    payment = world.payment("line", 1, message_id="msg_line")
+    run = consume(payment)
+    [line] = run.events
+    assert line | {"at": 0} == {
+        "level": "INFO",
+        "action": "event",
+        "at": 0,
+        "invocation": "i-1",
+        "shard_id": "shardId-000000000000",
+        "outcome": "applied",
+        "source": "payments",
+        "event_id": "msg_line",
+        "type": "payment.succeeded",
+        "request_id": payment.request_id,
+        "sequence_number": "100",
+    }
+    assert run.batch["applied"] == 1
+    quiet = consume(world.payment("line", 1), b"junk", LOG_LEVEL="WARNING")
+    assert [line["outcome"] for line in quiet.events] == ["quarantined"]
+    assert quiet.metrics["Applied"] == 1
+
+
+def test_the_metrics_of_a_batch_add_up(world: World, consume: Consume) -> None:
+    """Every event is counted under one outcome, and a source's share is a property, not a dimension."""
+    run = consume(
+        world.payment("sum", 1), world.delivery(b"{}"), b"junk", probe(world, "reject"), probe(world, "crash")
+    )
+    metrics = run.metrics
+    outcomes = ("Applied", "Duplicate", "Ignored", "Quarantined", "Retried")
+    assert {name: metrics[name] for name in outcomes} == {
+        "Applied": 1,
+        "Duplicate": 0,
+        "Ignored": 1,
+        "Quarantined": 3,
+        "Retried": 0,
+    }
+    assert metrics["Events"] == sum(metrics[name] for name in outcomes)
+    assert metrics["CommitCalls"] >= 1
+    assert metrics["OldestArrivalAge"] > 0
+    assert metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["Stack"]]
+    assert metrics["sources"]["payments"] == {"applied": 1, "ignored": 1}
+
+
+def prepared(position: int, key: str = "") -> Prepared:
+    error = StoreThrottled()
+    return replace(wait(error, position=position, partition_key=key or f"key-{position}"), fate="ignore", error=None)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64])
+@pytest.mark.parametrize("poison", [0, -1])
+def test_what_breaks_the_commit_itself_is_found_by_halves(count: int, poison: int) -> None:
+    """An event on which the commit breaks is quarantined alone, in O(log n) attempts, and the others are written."""
+    everything = [prepared(position) for position in range(count)]
+    sick = everything[poison].position
+    attempts = []
+
+    def attempt(part: Any) -> Report:
+        attempts.append(len(part))
+        if any(one.position == sick and one.fate != "quarantine" for one in part):
+            raise RecursionError(CARD)
+        outcomes = [Outcome("quarantined" if one.fate == "quarantine" else "ignored") for one in part]
+        return Report(outcomes, 1, 1.0, [])
+
+    report = isolate(attempt, everything)
+    assert [outcome.kind == "quarantined" for outcome in report.outcomes] == [
+        one.position == sick for one in everything
+    ]
+    assert len(attempts) <= 2 * count.bit_length() + 2
+
+
+def test_what_cannot_even_be_quarantined_is_left_to_the_mapping() -> None:
+    """An event that breaks its own quarantine is reported as not done, and counted as a bug."""
+
+    def attempt(part: Any) -> Report:
+        raise ZeroDivisionError
+
+    report = isolate(attempt, [prepared(0)])
+    assert [outcome.kind for outcome in report.outcomes] == ["retry"]
+    assert len(report.bugs) == 1
+
+
+def test_no_event_overtakes_one_of_its_key_when_a_batch_is_halved() -> None:
+    """After a half in which an event has to wait, the later ones of its key wait too, and others do not."""
+    batch_of_four = [prepared(0, "a"), prepared(1, "b"), prepared(2, "a"), prepared(3, "b")]
+
+    def attempt(part: Any) -> Report:
+        if len(part) == 4:
+            raise ZeroDivisionError
+        waits = [one.position == 0 or one.fate == "wait" for one in part]
+        return Report([Outcome("retry" if waiting else "ignored") for waiting in waits], 1, 1.0, [])
+
+    report = isolate(attempt, batch_of_four)
+    assert [outcome.kind for outcome in report.outcomes] == ["retry", "ignored", "retry", "ignored"]
+
+
+def test_every_setting_has_a_meaning_and_only_what_must_be_given_has_no_default() -> None:
+    """All variables stand in one list, which the settings are made from."""
+    assert {variable.field for variable in VARIABLES} == set(Settings._fields)
+    assert all(variable.meaning for variable in VARIABLES)
+    assert [variable.name for variable in VARIABLES if variable.default is None] == ["EVENTS_TABLE"]
+    settings = Settings.from_environment({"EVENTS_TABLE": "events"})
+    assert settings.events_table == "events"
+    assert settings.secrets_prefix == "/weir/secrets"
+    assert settings.secrets_ttl_s == 300
+    assert settings.secret_patience_s == 900
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EVENTS_TABLE", ""),
+        ("TABLES", "{"),
+        ("TABLES", "[]"),
+        ("TABLES", '{"balances": 7}'),
+        ("SECRETS_PREFIX", "weir"),
+        ("SECRETS_PREFIX", "/weir/"),
+        ("SECRETS_TTL_S", "-1"),
+        ("SECRET_PATIENCE_S", "1.5"),
+        ("COMMIT_CONCURRENCY", "0"),
+        ("COMMIT_CONCURRENCY", "many"),
+        ("QUARANTINE_DAYS", "0"),
+        ("DEADLINE_MARGIN_MS", "99999999"),
+        ("STACK", "straße"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_it_needs(name: str, value: str) -> None:
+    """An environment variable that cannot be used is refused by its name."""
+    with pytest.raises(SettingInvalid, match=rf"{name}\b"):
+        Settings.from_environment({"EVENTS_TABLE": "events", name: value})
+
+
+def test_missing_sources_are_a_set_up_error(consume: Consume) -> None:
+    """A function that was deployed without its compiled sources says which file it looked for."""
+    with pytest.raises(CatalogueInvalid, match="no-such-file"):
+        consume(b"junk", SOURCES_FILE="/no-such-file.json")
+
+
+def test_the_entry_answers_as_lambda_wants(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`consumers.handler.handler` wires itself from the environment, once, and keeps what it made."""
+    from consumers import handler
+
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
+    handler._consumer.cache_clear()
+    assert handler.handler(kinesis_event(world.payment("entry", 4)), Context()) == DONE
+    assert handler.handler(kinesis_event(world.payment("entry", 5)), Context()) == DONE
+    assert handler._consumer.cache_info().misses == 1
+    assert world.balances()["entry"] == 9
