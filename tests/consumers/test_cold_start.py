@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.support.world import World, kinesis_event
+
+pytestmark = pytest.mark.engine
+
+# Nothing of these is needed for a batch of ordinary webhooks, and each costs between 5 and 150 ms.
+UNNEEDED = {
+    "aiohttp": "aws-embedded-metrics would bring it for its EC2 probe",
+    "asyncio": "the consumer has threads, and only when a batch needs several calls at once",
+    "aws_embedded_metrics.environment": "it probes the network for where it runs",
+    "aws_kinesis_agg": "the gateway writes no aggregates",
+    "boto3": "botocore's clients are what boto3.client returns; the S3 client for large bodies brings it",
+    "click": "the command line's",
+    "cryptography": "only for schemes with public keys",
+    "google.protobuf": "the gateway writes no aggregates",
+    "infra": "another room",
+    "s3transfer": "boto3's",
+    "uvicorn": "the embedded stack's",
+    "yaml": "the sources are compiled to JSON",
+}
+
+SCRIPT = """
+import json, sys
+
+class Context:
+    aws_request_id = "cold"
+    def get_remaining_time_in_millis(self):
+        return 60_000
+
+before = set(sys.modules)
+from consumers.handler import handler
+imported = sorted(set(sys.modules) - before)
+responses = [handler(event, Context()) for event in json.load(sys.stdin)]
+invoked = sorted(set(sys.modules) - before)
+from consumers import wiring
+print(json.dumps({"imported": imported, "invoked": invoked, "responses": responses,
+                  "s3": wiring._s3.cache_info().currsize, "threads": __import__("threading").active_count()}))
+"""
+
+
+def cold(world: World, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a fresh process imported for the handler and after these invocations of it."""
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        input=json.dumps(events),
+        env=world.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def first(world: World) -> dict[str, Any]:
+    return cold(world, [kinesis_event(world.payment("cold", 1))])
+
+
+def test_importing_the_handler_imports_next_to_nothing(first: dict[str, Any]) -> None:
+    """Lambda's import of the entry brings in no library and no room but its own."""
+    foreign = {name.partition(".")[0] for name in first["imported"]} - set(sys.stdlib_module_names)
+    assert foreign == {"consumers"}
+    assert {name for name in first["imported"] if name.startswith("consumers")} == {"consumers", "consumers.handler"}
+
+
+def test_the_first_batch_is_done(first: dict[str, Any]) -> None:
+    """The invocation that all these claims are about does its work."""
+    assert first["responses"] == [{"batchItemFailures": []}]
+    assert {"consumers.commit", "pydantic", "botocore.client"} <= set(first["invoked"])
+
+
+@pytest.mark.parametrize("module", UNNEEDED)
+def test_the_first_batch_does_not_import(first: dict[str, Any], module: str) -> None:
+    """What the first batch does not need has not been imported when it is over."""
+    assert module not in first["invoked"], UNNEEDED[module]
+
+
+def test_the_first_batch_makes_no_client_and_no_thread_that_it_does_not_need(first: dict[str, Any]) -> None:
+    """One record means one database call: no S3 client, no thread."""
+    assert first["s3"] == 0
+    assert first["threads"] == 1
+
+
+def test_modules_come_when_they_are_needed(world: World) -> None:
+    """An aggregate brings its library, and nothing else changes."""
+    from consumers.aggregate import aggregate
+    from ingest.envelope import encode
+
+    [entry] = aggregate([("k", encode(world.payment("cold-aggregate", 1)))])
+    invoked = set(cold(world, [kinesis_event(entry.data)])["invoked"])
+    assert {"aws_kinesis_agg.deaggregator", "google.protobuf"} <= invoked
+    assert not (UNNEEDED.keys() - {"aws_kinesis_agg", "google.protobuf"}) & invoked
