@@ -94,11 +94,15 @@ def emit(line: str) -> None:
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), envvar="PORT", default=8080, show_default=True)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of infra/template.yaml.")
-def run(port: int, settings: tuple[str, ...]) -> None:
+@click.option("--engine-port", type=click.IntRange(0, 65535), default=0, hidden=True)
+@click.option("--engine-via", default="", hidden=True, help="What the parts call instead of the engine: a proxy.")
+def run(port: int, settings: tuple[str, ...], engine_port: int, engine_via: str) -> None:
     """Run everything on this machine until Ctrl-C."""
     from infra.local import stack
 
-    code = stack.run(home(), port=port, sources_file=sources_file(), given=parameters(settings), say=emit)
+    engine = stack.EngineAddress(engine_port, engine_via)
+    given = parameters(settings)
+    code = stack.run(home(), port=port, sources_file=sources_file(), given=given, say=emit, engine=engine)
     sys.exit(code)
 
 

@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,23 @@ _GATEWAY_STOP_S = 15.0
 _GIVEN = {"ArtifactBucket": "none", "ApiDefinitionKey": "none", "FunctionKey": "none", "StreamMode": "PROVISIONED"}
 
 
-def run(home: Path, *, port: int, sources_file: Path, given: Mapping[str, str], say: Say) -> int:
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """The engine's port, 0 for a free one; ``via`` is what gateway, function and poller call instead, if given."""
+
+    port: int = 0
+    via: str = ""
+
+
+def run(
+    home: Path,
+    *,
+    port: int,
+    sources_file: Path,
+    given: Mapping[str, str],
+    say: Say,
+    engine: EngineAddress | None = None,
+) -> int:
     """Run the stack until SIGINT or SIGTERM; return the exit code: 0, or 1 when a part ended by itself.
 
     Raises: ServiceError when the stack cannot be started; whatever was started is stopped again.
@@ -59,18 +76,29 @@ def run(home: Path, *, port: int, sources_file: Path, given: Mapping[str, str], 
     home.mkdir(parents=True, exist_ok=True)
     with _lock(home):
         _check_port(port)
-        return asyncio.run(_Stack(home, port, sources_file, given, say).run())
+        stack = _Stack(home, port, sources.load(sources_file), given, say, engine=engine or EngineAddress())
+        return asyncio.run(stack.run())
 
 
 class _Stack:
-    def __init__(self, home: Path, port: int, sources_file: Path, given: Mapping[str, str], say: Say) -> None:
+    def __init__(
+        self,
+        home: Path,
+        port: int,
+        catalogue: Catalogue,
+        given: Mapping[str, str],
+        say: Say,
+        *,
+        engine: EngineAddress,
+    ) -> None:
         self._home, self._port, self._say = home, port, say
-        self._catalogue = sources.load(sources_file)
+        self._catalogue = catalogue
         self._template = template.load()
         self._resources, self._outputs = template.evaluate(
             self._template, {**_GIVEN, **given}, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
         )
-        self._engine = Engine(home / "engine")
+        self._engine = Engine(home / "engine", port=engine.port)
+        self._called = engine.via or self._engine.endpoint
         self._gateway: subprocess.Popen[bytes] | None = None
         self._function: Function | None = None
         self._poller: Poller | None = None
@@ -142,7 +170,7 @@ class _Stack:
             "method_settings": stage["MethodSettings"],
             "access_log_format": self._resources["Stage"].properties["AccessLogSetting"]["Format"],
             "access_log": str(self._home / "access.log"),
-            "engine": self._engine.endpoint,
+            "engine": self._called,
             "port": self._port,
         }
         path = self._home / "gateway.json"
@@ -162,7 +190,7 @@ class _Stack:
     def _make_function(self) -> Function:
         properties = self._resources["Consumer"].properties
         variables = properties["Environment"]["Variables"] | {
-            "AWS_ENDPOINT_URL": self._engine.endpoint,
+            "AWS_ENDPOINT_URL": self._called,
             "SOURCES_FILE": str(self._home / "sources.json"),
         }
         return Function(
@@ -182,7 +210,7 @@ class _Stack:
         return Poller(
             mapping,
             function.invoke,
-            endpoint=self._engine.endpoint,
+            endpoint=self._called,
             state=self._home / "checkpoints",
             on_batch=self._narrator.on_batch,
             on_notice=self._narrator.on_notice,
