@@ -190,7 +190,7 @@ class ContentfulProver(_CanonicalProver):
     def prepare(self, draft: Draft) -> None:
         """Add the time and the list of signed headers."""
         draft.headers["X-Contentful-Timestamp"] = format_ms(draft.at_ms, "ms")
-        names = {name.lower() for name in draft.headers} | {self._time, self._list}
+        names = ({name.lower() for name in draft.headers} | {self._time, self._list}) - {self.header.lower()}
         draft.headers["X-Contentful-Signed-Headers"] = ",".join(sorted(names))
 
     def check_time(self, envelope: Envelope) -> None:

@@ -33,7 +33,8 @@ def sample(preset: str | None, n: int = 0, *, seed: str = "", at_ms: int) -> tup
 
     Raises: ConfigError when the preset has no sample.
     """
-    path = _HERE / f"{preset or _GENERIC}.http"
+    preset = preset or _GENERIC
+    path = _HERE / f"{preset}.http"
     if not path.is_file():
         raise ConfigError(f"There is no sample of {preset!r}; give a file with the body.")
     head, _, body = _filled(path.read_bytes(), _values(f"{preset}/{seed}/{n}", n, at_ms)).partition(b"\n\n")

@@ -5,8 +5,8 @@
     NODE_PATH=/tmp/npm/node_modules python -m tests.vectors.make_vectors
 
 Each file of ``sdk/`` holds one preset: the package and its version, and per case the delivery, the secret and whether
-the package accepted it; cases named "signed by the SDK" were signed by the package itself. They are valid at ``at_ms``, the
-time when they were made, for most packages read the clock.
+the package accepted it; cases named "signed by the SDK" were signed by the package itself. They are valid at ``at_ms``,
+the time when they were made, for most packages read the clock.
 """
 
 from __future__ import annotations

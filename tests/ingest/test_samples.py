@@ -1,0 +1,67 @@
+"""Sample deliveries: whole, fresh where asked for, the same where not, and as the example ledger reads them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from ingest import presets, samples, signatures
+from ingest.errors import ConfigError
+from tests.support.deliveries import AT_MS, envelope_of, pair_of, source_of
+
+PRESETS = presets.names()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_sample_is_filled(preset: str) -> None:
+    """Every blank of a sample is filled, and its body is of the type that it says."""
+    body, headers = samples.sample(preset, 3, at_ms=AT_MS)
+    assert not re.search(rb"\{\{\w+\}\}", body + repr(headers).encode())
+    assert headers["Content-Type"]
+    if "json" in headers["Content-Type"]:
+        json.loads(body)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_sample_is_repeatable(preset: str) -> None:
+    """The same arguments give the same bytes; another number or seed gives another delivery."""
+    source, pair = source_of(preset), pair_of(source_of(preset))
+    first = samples.delivery(source, pair.sign_with, 1, seed="a", at_ms=AT_MS)
+    assert samples.sample(preset, 1, seed="a", at_ms=AT_MS) == samples.sample(preset, 1, seed="a", at_ms=AT_MS)
+    for other in (
+        samples.delivery(source, pair.sign_with, 2, seed="a", at_ms=AT_MS),
+        samples.delivery(source, pair.sign_with, 1, seed="b", at_ms=AT_MS),
+    ):
+        assert (other.body, other.message_id) != (first.body, first.message_id)
+
+
+def test_signed_gives_all_headers() -> None:
+    """`signed` returns the headers that were given and those that prove the body."""
+    source = source_of("stripe")
+    pair = pair_of(source)
+    body, headers = samples.sample("stripe", at_ms=AT_MS)
+    complete = samples.signed(source, pair.sign_with, body=body, headers=headers, at_ms=AT_MS, message_id="m")
+    assert set(complete) == {*headers, "Stripe-Signature"}
+    draft = samples.Draft(body, AT_MS, "m", complete)
+    assert signatures.verify(source.scheme, [pair.verify_with], envelope_of(source, draft)).secret_index == 0
+
+
+def test_source_without_preset() -> None:
+    """A source that is described in full is sent the generic sample; a preset without one is told."""
+    assert samples.sample(None, at_ms=AT_MS) == samples.sample("hmac", at_ms=AT_MS)
+    with pytest.raises(ConfigError):
+        samples.sample("no-such-provider", at_ms=AT_MS)
+
+
+def test_samples_of_the_ledger() -> None:
+    """The three senders that the example ledger reads send a payment of ten units."""
+    stripe, shopify, payment = (
+        json.loads(samples.sample(name, 4, at_ms=AT_MS)[0]) for name in ("stripe", "shopify", "standard-webhooks")
+    )
+    assert stripe["type"] == "charge.succeeded"
+    assert (stripe["data"]["object"]["amount"], stripe["data"]["object"]["currency"]) == (1000, "eur")
+    assert (shopify["total_price"], shopify["currency"]) == ("10.00", "EUR")
+    assert payment["type"] == "payment.succeeded"
+    assert (payment["data"]["amount"], payment["data"]["currency"]) == (1000, "EUR")
