@@ -317,8 +317,8 @@ def deploy(target: str, endpoint: str | None, stack: str, settings: tuple[str, .
 
     where = destination(target, endpoint, stack)
     given = parameters(settings)
-    if target == "localstack":  # an emulator's data is for throwing away
-        given = {"DeletionProtection": "false", **given}
+    if target == "localstack":  # an emulator's data is for throwing away, and its Firehose has to download Java
+        given = {"DeletionProtection": "false", "ArchiveMode": "none", **given}
     outputs = deployment.deploy(where, catalogue(), given, cache=ROOT / "build", say=emit)
     for name, value in sorted(outputs.items()):
         emit(f"{name:20} {value}")

@@ -79,6 +79,13 @@ class Place:
             self._clients[service] = self._session.client(service, **options)
         return self._clients[service]
 
+    def client_with(self, service: str, config: Config) -> Any:
+        """Return a new client of a service here, configured otherwise than the usual one."""
+        options: dict[str, Any] = {"config": config}
+        if self.endpoint and self.kind != "localstack":
+            options["endpoint_url"] = self.endpoint
+        return self._session.client(service, **options)
+
     def account(self) -> str:
         """Return the account id."""
         if self.kind == "embedded":
@@ -97,6 +104,8 @@ class Place:
         except (ClientError, BotoCoreError) as error:
             raise StackFailed(f"{self.label}: stack {self.stack}: {error}", hint="weir deploy") from error
         found = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+        if not found:
+            raise StackFailed(f"{self.label}: stack {self.stack} is {stacks[0]['StackStatus']} and has no outputs.")
         if self.kind == "localstack":
             found["Endpoint"] = f"{self.endpoint}/_aws/execute-api/{found['ApiId']}/live/v1"
         return found

@@ -116,7 +116,11 @@ def evaluate(
         for logical_id, spec in template["Resources"].items()
         if scope.exists(logical_id)
     }
-    outputs = {name: str(scope.value(spec["Value"])) for name, spec in template["Outputs"].items()}
+    outputs = {
+        name: str(scope.value(spec["Value"]))
+        for name, spec in template["Outputs"].items()
+        if scope.holds(spec.get("Condition"))
+    }
     return resources, outputs
 
 
@@ -143,7 +147,10 @@ class _Scope:
         }
 
     def exists(self, logical_id: str) -> bool:
-        condition = self._resources[logical_id].get("Condition")
+        return self.holds(self._resources[logical_id].get("Condition"))
+
+    def holds(self, condition: str | None) -> bool:
+        """Return whether a condition of the template holds; no condition always does."""
         return condition is None or self._condition(condition)
 
     def name(self, logical_id: str) -> str:
