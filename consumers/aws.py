@@ -1,4 +1,6 @@
-"""botocore made lean: one session for the clients of the first batch, without what they do not need.
+"""botocore made lean, and the calls that the functions make beside those of the store.
+
+One session serves the clients of the first batch, without what they do not need.
 
 Making ``boto3.client("dynamodb")`` takes 50 ms beside the imports, most of it for looking through the directories of
 400 services, for 1.2 MB of endpoints that the endpoint rules have replaced, for operations that are never called, and
@@ -21,9 +23,13 @@ from botocore.loaders import Loader
 from consumers.models import BY_SERVICE
 from consumers.secrets import Reading, ReadParameters
 from ingest.errors import SecretUnavailable
+from ingest.sources import SECRETS_MANAGER
 
 # Source: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
 _PARAMETERS_IN_A_CALL = 10
+# Source: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html
+_SECRETS_IN_A_CALL = 20
+_ABSENT = {"ResourceNotFoundException", "ResourceNotFound"}
 
 
 class _LeanLoader(Loader):  # type: ignore[misc] # botocore has no types
@@ -71,11 +77,40 @@ def ssm_client() -> Any:
     return session().create_client("ssm", config=lean)
 
 
+def secrets_manager_client() -> Any:
+    """Return a client like that for SSM."""
+    lean = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+    return session().create_client("secretsmanager", config=lean)
+
+
+def kinesis_client() -> Any:
+    """Return a client that calls once: an answer that was lost is the sender's to ask for again."""
+    lean = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}, parameter_validation=False)
+    return session().create_client("kinesis", config=lean)
+
+
 def s3_client() -> Any:
     """Return an ordinary client: few batches hold a body that is too large for an item."""
     import boto3  # noqa: PLC0415 - 10 ms that most processes never need
 
     return boto3.client("s3", config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}))
+
+
+def secret_reader(ssm: Callable[[], Any], secrets_manager: Callable[[], Any]) -> ReadParameters:
+    """Return a function that reads secrets wherever they are kept; a client is asked for when it is first needed.
+
+    Names that begin with ``secretsmanager:`` are those of Secrets Manager, all others those of parameters.
+    """
+    parameters = parameter_reader(ssm)
+
+    def read(names: Sequence[str]) -> Mapping[str, Reading]:
+        managed = [name for name in names if name.startswith(SECRETS_MANAGER)]
+        readings = dict(parameters([name for name in names if not name.startswith(SECRETS_MANAGER)]))
+        for start in range(0, len(managed), _SECRETS_IN_A_CALL):
+            readings.update(_get_secrets(secrets_manager(), managed[start : start + _SECRETS_IN_A_CALL]))
+        return readings
+
+    return read
 
 
 def parameter_reader(client: Callable[[], Any]) -> ReadParameters:
@@ -100,6 +135,26 @@ def _get_parameters(client: Any, names: list[str]) -> dict[str, Reading]:
         return dict.fromkeys(names, SecretUnavailable("", cause=_code(error)))
     found = {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
     return {name: found.get(name) for name in names}
+
+
+def _get_secrets(client: Any, names: list[str]) -> dict[str, Reading]:
+    """Read secrets by name or ARN. One that cannot be read is told apart in the answer and fails none of the others."""
+    by_id = {name.removeprefix(SECRETS_MANAGER): name for name in names}
+    try:
+        answer = client.batch_get_secret_value(SecretIdList=list(by_id))
+    except (ClientError, BotoCoreError) as error:
+        return dict.fromkeys(names, SecretUnavailable("", cause=_code(error)))
+    readings: dict[str, Reading] = dict.fromkeys(names, SecretUnavailable("", cause="it was left out of the answer"))
+    for refused in answer.get("Errors", ()):
+        name, code = by_id.get(refused["SecretId"]), refused.get("ErrorCode", "")
+        if name is not None:
+            readings[name] = None if code in _ABSENT else SecretUnavailable("", cause=code)
+    for secret in answer["SecretValues"]:
+        # A partial ARN, as one without the six characters at its end, is a way to name a secret too.
+        for identity, name in by_id.items():
+            if identity == secret["Name"] or secret["ARN"].startswith(identity):
+                readings[name] = secret.get("SecretString", "")
+    return readings
 
 
 def _may_be_one_of_them(error: ClientError | BotoCoreError) -> bool:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from ingest.envelope import Envelope
 from ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
+from ingest.sources import SSM, Source
 
 T = TypeVar("T")
 
@@ -40,11 +41,19 @@ class Secrets:
     """The secrets of all sources, for one batch after another; not thread-safe."""
 
     def __init__(
-        self, read: ReadParameters, prefix: str, *, ttl_s: float, patience_s: float, clock_ms: Callable[[], int]
+        self,
+        read: ReadParameters,
+        prefix: str,
+        *,
+        ttl_s: float,
+        patience_s: float,
+        clock_ms: Callable[[], int],
+        elsewhere: Mapping[str, str] | None = None,
     ) -> None:
-        """Keep nothing yet; parameters are named ``{prefix}/{source}``."""
+        """Keep nothing yet; parameters are named ``{prefix}/{source}``, but for the sources named in ``elsewhere``."""
         self._read = read
         self._prefix = prefix
+        self._elsewhere = elsewhere or {}
         self._ttl_ms = ttl_s * 1000
         self._patience_ms = patience_s * 1000
         self._clock_ms = clock_ms
@@ -66,16 +75,22 @@ class Secrets:
         Raises: SecretAbsent, SecretUnavailable, and what ``verdict`` raises.
         """
         try:
-            return verdict(self._live(source, envelope))
+            return self._judge_again(source, envelope, verdict)
+        except SecretUnavailable as error:
+            raise self._bounded(error, envelope) from error
+
+    def _judge_again(self, source: str, envelope: Envelope, verdict: Callable[[Sequence[str]], T]) -> T:
+        try:
+            return verdict(self._live(source))
         except (SignatureMismatch, SecretAbsent):
             if not self._read_again(source, envelope):
                 raise
-        return verdict(self._live(source, envelope))
+        return verdict(self._live(source))
 
-    def _live(self, source: str, envelope: Envelope) -> tuple[str, ...]:
+    def _live(self, source: str) -> tuple[str, ...]:
         known = self._known.get(source)
         if known is None:
-            raise self._unavailable(source, envelope)
+            raise self._unavailable(source)
         if not known.values:
             raise SecretAbsent(known.problem, parameter=self._name(source))
         return known.values
@@ -87,7 +102,7 @@ class Secrets:
         if may_be_older and source not in self._tried and self._try_to_read([source]):
             return True
         if self._tried.get(source) and not self._is_fresh(source):
-            raise self._unavailable(source, envelope)
+            raise self._unavailable(source)
         return False
 
     def _try_to_read(self, sources: list[str]) -> bool:
@@ -104,12 +119,17 @@ class Secrets:
                 self._known[source] = _Known(*_parse(reading), read_at_ms)
         return self._tried[sources[-1]] is None
 
-    def _unavailable(self, source: str, envelope: Envelope) -> SecretUnavailable | SecretAbsent:
-        waited_ms = self._clock_ms() - envelope.arrived_at_ms
-        if waited_ms > self._patience_ms:
-            return SecretAbsent("The secret store did not answer.", source=source, waited_s=waited_ms // 1000)
+    def _unavailable(self, source: str) -> SecretUnavailable:
         failure = self._tried.get(source)
         return SecretUnavailable("", source=source, **(failure.facts if failure else {}))
+
+    def _bounded(self, error: SecretUnavailable, envelope: Envelope) -> SecretUnavailable | SecretAbsent:
+        """Return the error, or its end if the event has waited long enough: for a secret or for a certificate."""
+        waited_ms = self._clock_ms() - envelope.arrived_at_ms
+        if waited_ms <= self._patience_ms:
+            return error
+        facts = {**error.facts, "waited_s": waited_ms // 1000}
+        return SecretAbsent(error.detail or "The secret store did not answer.", **facts)
 
     def _drop_if_too_old(self, source: str) -> None:
         known = self._known.get(source)
@@ -124,7 +144,12 @@ class Secrets:
         return self._clock_ms() - known.read_at_ms
 
     def _name(self, source: str) -> str:
-        return f"{self._prefix}/{source}"
+        return self._elsewhere.get(source) or f"{self._prefix}/{source}"
+
+
+def elsewhere(catalogue: Mapping[str, Source]) -> dict[str, str]:
+    """Return where the secrets are, of the sources that keep them in Secrets Manager."""
+    return {name: source.secret for name, source in catalogue.items() if source.secret != SSM}
 
 
 def _parse(text: str | None) -> tuple[tuple[str, ...], str]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
+from time import monotonic
 from typing import Any, TextIO
 
 from consumers import aws, settings
 from consumers.calls import Place
 from consumers.consumer import Consumer, now_ms
 from consumers.judge import Judge
-from consumers.secrets import Secrets
+from consumers.secrets import Secrets, elsewhere
 from consumers.settings import Settings
 from consumers.store import DynamoStore, client_config
 from ingest.errors import CatalogueInvalid
+from ingest.signatures import Fetch
 from ingest.sources import Catalogue, parse_compiled
 
 
@@ -24,18 +27,32 @@ def consumer(stream: TextIO) -> Consumer:
 
 def judge(configured: Settings) -> Judge:
     """Return a judge with the compiled sources and their secrets. Raises: CatalogueInvalid."""
-    return Judge(_catalogue(configured), secrets(configured), quarantine_s=configured.quarantine_days * 86_400)
+    sources = catalogue(configured.sources_file)
+    kept = secrets(
+        sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=configured.secret_patience_s
+    )
+    return Judge(sources, kept, quarantine_s=configured.quarantine_days * 86_400, fetch=certificates(sources))
 
 
-def secrets(configured: Settings) -> Secrets:
+def secrets(sources: Catalogue, prefix: str, *, ttl_s: float, patience_s: float) -> Secrets:
     """Return the secrets of all sources; nothing is read yet."""
     return Secrets(
-        aws.parameter_reader(_ssm),
-        configured.secrets_prefix,
-        ttl_s=configured.secrets_ttl_s,
-        patience_s=configured.secret_patience_s,
+        aws.secret_reader(_ssm, _secrets_manager),
+        prefix,
+        ttl_s=ttl_s,
+        patience_s=patience_s,
         clock_ms=now_ms,
+        elsewhere=elsewhere(sources),
     )
+
+
+def certificates(sources: Catalogue) -> Fetch | None:
+    """Return what fetches certificates by URL; None if no source is proven by such."""
+    if not any(source.scheme.fetches_certificates for source in sources.values()):
+        return None
+    from ingest.certificate_cache import CertificateCache  # noqa: PLC0415 - urllib is 20 ms that few need
+
+    return CertificateCache(monotonic).fetch
 
 
 def store(configured: Settings) -> DynamoStore:
@@ -55,12 +72,17 @@ def _ssm() -> Any:
 
 
 @cache
+def _secrets_manager() -> Any:
+    return aws.secrets_manager_client()
+
+
+@cache
 def _s3() -> Any:
     return aws.s3_client()
 
 
-def _catalogue(configured: Settings) -> Catalogue:
-    path = configured.sources_file
+def catalogue(path: Path) -> Catalogue:
+    """Return the compiled sources that the function was deployed with. Raises: CatalogueInvalid."""
     try:
         return parse_compiled(path.read_bytes())
     except OSError as error:
