@@ -31,17 +31,20 @@ _PARAMETERS_IN_A_CALL = 10
 _SECRETS_IN_A_CALL = 20
 _ABSENT = {"ResourceNotFoundException", "ResourceNotFound"}
 
+# The services that the lean session knows; S3 goes by other rules.
+_SERVICES = ("dynamodb", "ssm", "secretsmanager", "kinesis")
+
 
 class _LeanLoader(Loader):  # type: ignore[misc] # botocore has no types
-    """botocore's loader, for DynamoDB and SSM alone."""
+    """botocore's loader, for a few services."""
 
     def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
-        if type_name == "service-2":
+        if type_name == "service-2" and service_name in BY_SERVICE:
             return BY_SERVICE[service_name]
         return super().load_service_model(service_name, type_name, api_version)
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
-        return list(BY_SERVICE)
+        return list(_SERVICES)
 
     def load_data_with_path(self, name: str) -> Any:
         if name != "endpoints":
@@ -52,7 +55,7 @@ class _LeanLoader(Loader):  # type: ignore[misc] # botocore has no types
 
 @cache
 def session() -> Any:
-    """Return the session for DynamoDB and SSM clients, which know the calls in `consumers.models`, not S3's."""
+    """Return the session for the clients of these few services; DynamoDB's and SSM's know the calls in `models`."""
     lean = botocore.session.Session(include_builtin_handlers=False)
     for event_name, *handler in builtin_handlers():
         lean.register(event_name, *handler)
@@ -62,7 +65,7 @@ def session() -> Any:
 
 def builtin_handlers() -> list[tuple[Any, ...]]:
     """Return those of botocore's 130 event handlers that concern every service or one of ours, as (event, function)."""
-    return [spec for spec in BUILTIN_HANDLERS if _service(spec[0]) in {"", *BY_SERVICE}]
+    return [spec for spec in BUILTIN_HANDLERS if _service(spec[0]) in {"", *_SERVICES}]
 
 
 def _service(event_name: str) -> str:
