@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from infra.local.gateway_request import Headers
+from infra.local.vtl_names import CONTEXT
 
 # Twelve bytes less one: sixteen characters that end in "=", as AWS writes them.
 _EXTENDED_ID_BYTES = 11
@@ -120,15 +121,10 @@ def _response_latency_ms(exchange: Exchange) -> int:
     return int((exchange.responded_s - exchange.started_s) * 1000)
 
 
-_IN_CONTEXT = (
-    *("accountId", "apiId", "domainName", "domainPrefix", "extendedRequestId", "httpMethod", "path", "protocol"),
-    *("requestId", "requestTime", "requestTimeEpoch", "resourcePath", "stage"),
-)
-
 # What plain text may name after `$context.`; a value of None is blank.
 # Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 VARIABLES: dict[str, Callable[[Exchange], Any]] = {
-    **{name: _from_context(name) for name in _IN_CONTEXT},
+    **{name: _from_context(name) for name in sorted(CONTEXT)},
     "identity.sourceIp": _from_identity("sourceIp"),
     "identity.userAgent": _from_identity("userAgent"),
     "error.message": _of_fault(lambda fault: fault.message),

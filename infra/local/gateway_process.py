@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -28,14 +29,48 @@ _STOP_S = 10
 _BACKLOG = 2048
 
 
-class SpelledHeadersProtocol(HttpToolsProtocol):
-    """Keeps header names as the caller spelled them, since API Gateway passes them on so."""
+class GatewayProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP as API Gateway's front has it: names of headers as spelled, offers of another protocol ignored.
+
+    uvicorn ignores an ``Upgrade`` too, but its parser has dropped the body by then, and Java's client offers HTTP/2
+    with every delivery it sends.
+    """
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep one header as it came, where ASGI would have its name in lower case."""
         if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Start the request, unless it is about to be read again."""
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End the request, unless it is about to be read again."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._read_again(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _read_again(self, rest: bytes) -> None:
+        """Read the request again without the offer; ``rest`` is what came after its headers."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("Not a proxy.")
+            return
+        kept = [b"%s: %s\r\n" % pair for pair in self.headers if pair[0].lower() != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"%s %s HTTP/1.1\r\n%s\r\n" % (method, self.url, b"".join(kept)) + rest)
 
 
 class _Server(uvicorn.Server):
@@ -70,7 +105,7 @@ def serve(gateway: Gateway, host: str, port: int) -> None:
     listener = bind(host, port)
     config = uvicorn.Config(
         gateway,
-        http=SpelledHeadersProtocol,
+        http=GatewayProtocol,
         ws="none",
         loop="uvloop",
         lifespan="off",

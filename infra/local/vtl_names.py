@@ -26,16 +26,4 @@ CONTEXT: Final = frozenset(
 )
 # The rest of `identity` needs an authorizer, an API key or a client certificate.
 IDENTITY: Final = frozenset({"sourceIp", "userAgent"})
-ERROR: Final = frozenset({"message", "messageString", "responseType", "validationErrorString"})
-# Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
-ACCESS_LOG: Final = frozenset(
-    {
-        "integrationLatency",
-        "integrationStatus",
-        "responseLatency",
-        "responseLength",
-        "status",
-    }
-)
-INTEGRATION: Final = frozenset({"error", "latency", "requestId", "status"})
 RESERVED: Final = frozenset({"context", "foreach", "input", "stageVariables", "util"})

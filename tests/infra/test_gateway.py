@@ -19,7 +19,16 @@ import pytest
 from infra.local.aws_json import AwsClient
 from infra.local.engine import Engine, free_port
 from ingest.envelope import Envelope, decode
-from tests.support.gateways import STAGE_VARIABLES, Answer, AnsweringEngine, Served, definition, integration, serving
+from tests.support.gateways import (
+    STAGE_VARIABLES,
+    Answer,
+    AnsweringEngine,
+    Served,
+    definition,
+    integration,
+    read_answer,
+    serving,
+)
 
 EVERY_BYTE = bytes(range(256))
 
@@ -162,6 +171,51 @@ async def test_repeated_headers_keep_the_last_value(engine: Engine) -> None:
     """Of a header that comes twice, in whatever spelling, the last value is stored."""
     _, envelope = await delivered(engine, request_of("/v1/github", b"x", "X-Twice: 1", "x-twice: 2"))
     assert [pair for pair in envelope.headers if pair[0].lower() == "x-twice"] == [("x-twice", "2")]
+
+
+async def test_an_offer_of_http_2_is_ignored(engine: Engine) -> None:
+    """A sender that offers to switch protocols, as Java's client does, has its body stored like any other."""
+    offer = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQ"]
+    _, envelope = await delivered(engine, request_of("/v1/github", EVERY_BYTE, *offer))
+    assert envelope.body == EVERY_BYTE
+    assert [name for name, _ in envelope.headers] == ["Host", "HTTP2-Settings"]
+
+
+async def test_bytes_may_come_one_by_one(engine: Engine) -> None:
+    """However a request is cut into packets, offer of another protocol included, it is stored whole."""
+    request = request_of("/v1/github", b"a body", "Connection: Upgrade", "Upgrade: h2c", "X-Last: 1")
+    async with stack(engine) as (served, client, stream):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for at in range(len(request)):
+            writer.write(request[at : at + 1])
+            await asyncio.sleep(0)
+        assert (await read_answer(reader)).status == 200
+        writer.write(request)
+        assert (await read_answer(reader)).status == 200
+        writer.close()
+        await writer.wait_closed()
+        bodies = [decode(b64decode(record["Data"])).body for record in await records_of(client, stream)]
+        assert bodies == [b"a body", b"a body"]
+
+
+@pytest.mark.parametrize("request_", [b"CONNECT localhost:80 HTTP/1.1\r\nHost: x\r\n\r\n", b"no HTTP\r\n\r\n"])
+async def test_what_is_no_request_is_400(request_: bytes) -> None:
+    """A proxy's request, and what is no HTTP at all, is 400 and the connection ends."""
+    async with AnsweringEngine() as engine, serving(definition(), engine.endpoint) as served:
+        assert (await served.send(request_)).status == 400
+
+
+async def test_requests_follow_each_other_on_a_connection() -> None:
+    """Pipelined requests on one connection are answered in order, errors among them."""
+    async with AnsweringEngine() as engine, serving(definition(), engine.endpoint) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        too_large = b"POST /v1/github HTTP/1.1\r\nHost: x\r\nContent-Length: 11000000\r\n\r\n" + b"x" * 11_000_000
+        paths = ["/v1/github", "/v1/none", "/v1/github/key"]
+        writer.write(b"".join(request_of(path, b"x") for path in paths) + too_large + request_of("/v1/github", b"y"))
+        statuses = [(await read_answer(reader)).status for _ in range(5)]
+        assert statuses == [200, 404, 200, 413, 200]
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_many_at_once_are_stored_once_each(engine: Engine) -> None:

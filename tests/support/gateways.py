@@ -18,7 +18,7 @@ import uvicorn
 import uvicorn.server
 
 from infra.local.gateway import Gateway
-from infra.local.gateway_process import SpelledHeadersProtocol, bind
+from infra.local.gateway_process import GatewayProtocol, bind
 from ingest import routes
 
 STAGE_VARIABLES = {"stream": "weir-stream", "maxRecordKiB": "1024", "maxBodyKiB": "560"}
@@ -113,7 +113,7 @@ async def serving(
     await gateway.startup()
     # The protocol without uvicorn's Server, which takes a fifth of a second to stop.
     server = await asyncio.get_running_loop().create_server(
-        lambda: SpelledHeadersProtocol(config, state, {}), sock=listener
+        lambda: GatewayProtocol(config, state, {}), sock=listener
     )
     try:
         yield Served(listener.getsockname()[1], gateway)
