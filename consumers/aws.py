@@ -128,6 +128,30 @@ def parameter_reader(client: Callable[[], Any]) -> ReadParameters:
     return read
 
 
+def record_putter(client: Any, stream: str) -> Callable[[str, bytes], str]:
+    """Return a function that stores one record under a partition key and returns its sequence number."""
+
+    def put(partition_key: str, data: bytes) -> str:
+        try:
+            answer = client.put_record(StreamName=stream, PartitionKey=partition_key, Data=data)
+        except ClientError as error:
+            raise _refused_record(error) from error
+        return str(answer["SequenceNumber"])
+
+    return put
+
+
+def _refused_record(error: ClientError) -> Exception:
+    """Tell by Kinesis' message what the mapping template of the gateway tells by it."""
+    from consumers.answering import KeyTooLong, RecordTooLarge  # noqa: PLC0415 - the consumer has no need of it
+
+    code, message = _code(error), str(error.response["Error"].get("Message", ""))
+    if "partitionKey" in message or "artition key" in message:
+        return KeyTooLong()
+    marks = ("'data'", "too large", "ecord size", "less than or equal to")
+    return RecordTooLarge() if code == "RequestEntityTooLarge" or any(mark in message for mark in marks) else error
+
+
 def _get_parameters(client: Any, names: list[str]) -> dict[str, Reading]:
     try:
         answer = client.get_parameters(Names=names, WithDecryption=True)

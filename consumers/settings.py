@@ -1,4 +1,4 @@
-"""What the function reads from its environment, once: every variable, its meaning and its default.
+"""What the functions read from their environment, once: every variable, its meaning and its default.
 
 ``AWS_ENDPOINT_URL``, ``AWS_REGION`` and the other ``AWS_`` variables belong to botocore and to the Lambda runtime, and
 ``AWS_EMF_NAMESPACE``, ``AWS_EMF_DISABLE_METRIC_EXTRACTION`` to aws-embedded-metrics; they read those themselves.
@@ -40,6 +40,28 @@ class Settings(NamedTuple):
         Raises: SettingInvalid, which names the variable and what it needs.
         """
         return cls(**{variable.field: _read(variable, environ) for variable in VARIABLES})
+
+
+class HandshakeSettings(NamedTuple):
+    """The handshake function's configuration; ``HANDSHAKE_VARIABLES`` says what each field means."""
+
+    stream: str
+    secrets_prefix: str
+    sources_file: Path
+    secrets_ttl_s: int
+    max_record_kib: int
+    max_body_kib: int
+    log_level: int
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> HandshakeSettings:
+        """Read every variable; an empty value counts as absent. Raises: SettingInvalid."""
+        return cls(**{variable.field: _read(variable, environ) for variable in HANDSHAKE_VARIABLES})
+
+
+def handshake_from_process() -> HandshakeSettings:
+    """Read this process's environment. Raises: SettingInvalid."""
+    return HandshakeSettings.from_environment(os.environ)
 
 
 def from_process() -> Settings:
@@ -141,4 +163,13 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("STACK", "stack", _ascii, "weir", "the dimension of every metric: the CloudFormation stack's name"),
     Variable("LOG_LEVEL", "log_level", _log_level, "INFO", "DEBUG, INFO, WARNING (no line for what went well), ERROR"),
+)
+
+_SHARED = {"SECRETS_PREFIX", "SOURCES_FILE", "SECRETS_TTL_S", "LOG_LEVEL"}
+
+HANDSHAKE_VARIABLES: tuple[Variable, ...] = (
+    Variable("STREAM", "stream", str, None, "the stream that everything but questions is written to"),
+    Variable("MAX_RECORD_KIB", "max_record_kib", _whole(1, 10_240), "1024", "what a record holds, for the 413 answer"),
+    Variable("MAX_BODY_KIB", "max_body_kib", _whole(1, 10_240), "560", "how large a body may be, for the 413 answer"),
+    *(variable for variable in VARIABLES if variable.name in _SHARED),
 )

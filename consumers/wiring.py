@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from consumers import aws, settings
 from consumers.calls import Place
@@ -17,6 +17,9 @@ from consumers.store import DynamoStore, client_config
 from ingest.errors import CatalogueInvalid
 from ingest.signatures import Fetch
 from ingest.sources import Catalogue, parse_compiled
+
+if TYPE_CHECKING:
+    from consumers.answering import Answering
 
 
 def consumer(stream: TextIO) -> Consumer:
@@ -44,6 +47,17 @@ def secrets(sources: Catalogue, prefix: str, *, ttl_s: float, patience_s: float)
         clock_ms=now_ms,
         elsewhere=elsewhere(sources),
     )
+
+
+def answering(stream: TextIO) -> Answering:
+    """Return what answers the handshake function's requests, and logs to ``stream``. Raises: ConfigError."""
+    from consumers.answering import Answering  # noqa: PLC0415 - the consumer has no need of it
+
+    configured = settings.handshake_from_process()
+    sources = catalogue(configured.sources_file)
+    kept = secrets(sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=0)
+    put = aws.record_putter(aws.kinesis_client(), configured.stream)
+    return Answering(configured, sources, kept, put, stream=stream, fetch=certificates(sources))
 
 
 def certificates(sources: Catalogue) -> Fetch | None:
