@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -27,7 +25,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JOURNAL = "journal.jsonl"
-_PR_SET_PDEATHSIG = 1
 # Operations that change nothing; everything else is journaled. ReceiveMessage only hides messages for a while.
 _READS = ("Get", "Describe", "List", "Query", "Scan", "BatchGet", "TransactGet", "ReceiveMessage")
 _REPLAYED_HEADERS = {b"x-amz-target", b"content-type", b"authorization", b"host", b"x-amz-content-sha256"}
@@ -180,12 +177,12 @@ def _saved_since(state: Path, started_s: float) -> bool:
 def main() -> None:
     """Serve until SIGTERM; also end, saving, when the parent dies."""
     port, state = int(sys.argv[1]), Path(sys.argv[2])
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     import uvicorn
 
     from infra.local import engine_kinesis
+    from infra.local.serving import SupervisedServer, end_with_parent
+
+    end_with_parent()
 
     engine_kinesis.install()
     from ministack.app import app
@@ -193,7 +190,7 @@ def main() -> None:
     started_s = time.time()
     journaled = Journaled(app, Journal(state / JOURNAL), lambda: _saved_since(state, started_s))
     # Eight hours: a connection that the gateway or the poller holds must not be closed under a call.
-    uvicorn.run(
+    config = uvicorn.Config(
         journaled,
         host="127.0.0.1",
         port=port,
@@ -204,6 +201,7 @@ def main() -> None:
         timeout_keep_alive=8 * 3600,
         timeout_graceful_shutdown=5,
     )
+    SupervisedServer(config).run()
     sys.stdout.flush()
     os._exit(0)  # MiniStack's background threads would hold the process
 

@@ -6,13 +6,9 @@ The configuration holds ``definition``, ``stage_variables``, ``method_settings``
 
 from __future__ import annotations
 
-import ctypes
 import json
-import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httptools
@@ -20,9 +16,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from infra.local.gateway import Gateway
+from infra.local.serving import SupervisedServer, end_with_parent
 from ingest.errors import ServiceError, StackFailed
 
-_PR_SET_PDEATHSIG = 1
 # AWS closes idle connections after a while too; a sender's next request opens another.
 _KEEP_ALIVE_S = 60
 _STOP_S = 10
@@ -73,8 +69,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self.data_received(b"%s %s HTTP/1.1\r\n%s\r\n" % (method, self.url, b"".join(kept)) + rest)
 
 
-class _Server(uvicorn.Server):
-    """A server whose application opens and closes inside its event loop; SIGTERM alone stops it."""
+class _Server(SupervisedServer):
+    """A server whose application opens and closes inside its event loop."""
 
     def __init__(self, gateway: Gateway, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -86,15 +82,6 @@ class _Server(uvicorn.Server):
             await super().serve(sockets)
         finally:
             await self._gateway.aclose()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # Ctrl-C reaches the whole terminal, but when the gateway stops is its supervisor's to decide.
-        before = signal.signal(signal.SIGTERM, self.handle_exit)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
 
 def serve(gateway: Gateway, host: str, port: int) -> None:
@@ -137,10 +124,8 @@ def bind(host: str, port: int) -> socket.socket:
 
 def main() -> None:
     """Serve what the configuration says; end when the parent dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent()
     configuration = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         gateway = Gateway(
             configuration["definition"],

@@ -118,3 +118,16 @@ def test_engine_listens_on_loopback_only(engine: Engine) -> None:
     listening = [row[1] for row in rows if row[3] == "0A" and row[9] in inodes]
     assert listening
     assert {address.partition(":")[0] for address in listening} == {"0100007F"}
+
+
+def test_ctrl_c_in_the_terminal_does_not_end_the_engine(tmp_path: Path) -> None:
+    """SIGINT, which a terminal sends to every process of the stack, is left to the supervisor."""
+    engine = Engine(tmp_path)
+    engine.start()
+    try:
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGINT)
+        assert client(engine, "kinesis").list_streams()["StreamNames"] == []
+        assert engine.poll() is None
+    finally:
+        engine.stop()
