@@ -74,7 +74,11 @@ class Scheme(Strict):
 
     reads_url: ClassVar[bool] = False
     is_asymmetric: ClassVar[bool] = False
-    fetches_certificates: ClassVar[bool] = False
+
+    @cached_property
+    def fetches_certificates(self) -> bool:
+        """Tell whether a delivery may name its certificate by URL."""
+        return isinstance(self, (SnsScheme, PaypalScheme))
 
     @cached_property
     def needs_cryptography(self) -> bool:
@@ -240,7 +244,6 @@ class SnsScheme(Scheme):
     versions: tuple[Literal["1", "2"], ...] = ("2", "1")
     tolerance_s: int | None = Field(default=None, ge=1)
     is_asymmetric: ClassVar[bool] = True
-    fetches_certificates: ClassVar[bool] = True
 
 
 class PaypalScheme(Scheme):
@@ -248,7 +251,6 @@ class PaypalScheme(Scheme):
 
     alg: Literal["paypal"]
     is_asymmetric: ClassVar[bool] = True
-    fetches_certificates: ClassVar[bool] = True
 
 
 class AnyOf(Scheme):
@@ -260,6 +262,11 @@ class AnyOf(Scheme):
     def needs_cryptography(self) -> bool:
         """Tell whether one of them needs the package."""
         return any(option.needs_cryptography for option in self.any_of)
+
+    @cached_property
+    def fetches_certificates(self) -> bool:
+        """Tell whether one of them does."""
+        return any(option.fetches_certificates for option in self.any_of)
 
     @cached_property
     def needs_url(self) -> bool:

@@ -7,6 +7,7 @@ make the signature. The SDKs are imported when called, for they are large and no
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -277,6 +278,21 @@ def _line(d: Delivery) -> bool:
     return SignatureValidator(d.secret).validate(d.text, d.header("x-line-signature"))
 
 
+def _paypal(d: Delivery) -> bool:
+    """Take the signed text from the SDK, and RSA from `cryptography`: what the SDK calls, pyOpenSSL no longer has."""
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.x509 import load_pem_x509_certificate
+    from paypalrestsdk.notifications import WebhookEvent
+
+    webhook_id, _, pem = d.secret.partition("\n")
+    sent_id, at, signature = (d.header(f"PAYPAL-TRANSMISSION-{name}") for name in ("ID", "TIME", "SIG"))
+    text = WebhookEvent._get_expected_sig(sent_id, at, webhook_id, d.text)
+    key: Any = load_pem_x509_certificate(pem.encode()).public_key()
+    key.verify(b64decode(signature), text.encode(), padding.PKCS1v15(), SHA256())
+    return True
+
+
 SDKS = (
     Sdk("stripe", "stripe", _stripe, _stripe_signs),
     Sdk("standard-webhooks", "standardwebhooks", _standard_webhooks, _standard_webhooks_signs),
@@ -301,4 +317,5 @@ SDKS = (
     Sdk("adyen", "Adyen", _adyen),
     Sdk("adyen-platform", "Adyen", _adyen_platform, _adyen_platform_signs),
     Sdk("line", "line-bot-sdk", _line),
+    Sdk("paypal", "paypalrestsdk", _paypal),
 )

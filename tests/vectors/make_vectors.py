@@ -51,6 +51,7 @@ NPM = {
     "sanity": "@sanity/webhook",
     "shopify": "@shopify/shopify-api",
     "twitch": "@twurple/eventsub-http",
+    "webflow": "webflow-api",
 }
 NPM_SIGNS = {"github", "notion", "contentful"}
 MESSAGE_ID = "msg_2b4a1c9d"

@@ -77,6 +77,8 @@ const accepts = {
     const { WebhookEventVerifier } = require("@onfido/api");
     return Boolean(new WebhookEventVerifier(d.secret).readPayload(d.body, d.headers["x-sha2-signature"]));
   },
+  webflow: (d) => require("webflow-api/dist/wrapper/WebhooksClient.js").Client.prototype.verifySignature(
+    { headers: d.headers, body: d.text, secret: d.secret }),
   contentful: (d) => {
     const { verifyRequest } = require("@contentful/node-apps-toolkit");
     const path = new URL(d.url).pathname;
