@@ -86,21 +86,20 @@ def isolate(attempt: Attempt, prepared: Sequence[Prepared]) -> Report:
 
     What breaks it is a shape of changes that nobody foresaw, which the next reading would bring again. A half that was
     written before is safe to write again: its marks are there.
-    Raises: ConfigError.
+    Raises: ConfigError, MemoryError: no event's fault.
     """
     try:
         return attempt(prepared)
-    except ConfigError:
+    except (ConfigError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is confined to the event that causes it
         if len(prepared) == 1:
             return _refuse(attempt, prepared[0], error)
     middle = len(prepared) // 2
     first = isolate(attempt, prepared[:middle])
-    retried = {
-        one.partition_key for one, outcome in zip(prepared, first.outcomes, strict=False) if outcome.kind == "retry"
-    }
-    second = isolate(attempt, [_behind(one, retried) for one in prepared[middle:]])
+    told = zip(prepared[:middle], first.outcomes, strict=True)
+    waiting = {one.partition_key for one, outcome in told if outcome.kind == "retry"}
+    second = isolate(attempt, [_behind(one, waiting) for one in prepared[middle:]])
     return Report(
         first.outcomes + second.outcomes,
         first.calls_count + second.calls_count,

@@ -75,7 +75,7 @@ class Judge:
             return [self._quarantine(delivery, error, delivery.envelope)]
         except (TransientError, MemoryError) as error:
             reason = error if isinstance(error, TransientError) else TransientError("", cause="MemoryError")
-            return [items.wait(reason, position=delivery.position, partition_key=delivery.partition_key)]
+            return [_waiting(delivery, delivery.envelope, reason)]
         except Exception as error:  # noqa: BLE001 - see the module's docstring
             return [self._quarantine(delivery, _failed(error), delivery.envelope)]
 
@@ -159,6 +159,14 @@ def _open(position: int, record: Record) -> _Delivery:
         return _Delivery(position, record, None, error)
     except Exception as error:  # noqa: BLE001 - see the module's docstring
         return _Delivery(position, record, None, _failed(error))
+
+
+def _waiting(delivery: _Delivery, envelope: Envelope, error: TransientError) -> Prepared:
+    waiting = items.wait(error, position=delivery.position, partition_key=delivery.partition_key)
+    # For the log: it should say which delivery waits.
+    return replace(
+        waiting, source=envelope.source, request_id=envelope.request_id, received_at_ms=envelope.arrived_at_ms
+    )
 
 
 def _redacted(source: Source, envelope: Envelope) -> Envelope:

@@ -10,7 +10,7 @@ from consumers.items import Outcome, Prepared
 from consumers.logs import Log, place
 from consumers.records import Record, lowest
 from consumers.settings import LOG_LEVELS
-from ingest.errors import AggregateDamaged
+from ingest.errors import AggregateDamaged, TransientError
 
 Response = dict[str, list[dict[str, str]]]
 
@@ -51,8 +51,8 @@ class Tally:
             "event",
             outcome=outcome.kind,
             reason=outcome.reason or (outcome.error.code if outcome.error else None),
-            # Only details of our own making: a reason that business code words may quote the payload.
-            detail=outcome.detail if is_bug else (str(outcome.error) if outcome.error else None),
+            # Only words of our own: a reason that business code or a database gives may quote the payload.
+            detail=outcome.detail if is_bug else _cause(outcome.error),
             source=prepared.source,
             event_id=prepared.event_id,
             type=prepared.type,
@@ -99,6 +99,12 @@ class Tally:
         if self._oldest_ms is not None:
             values["OldestArrivalAge"] = max(0, now_ms - self._oldest_ms)
         return values
+
+
+def _cause(error: TransientError | None) -> str | None:
+    """Return the code that a service gave for its failure."""
+    cause = error.facts.get("cause") or error.facts.get("code") if error else None
+    return cause if isinstance(cause, str) and cause.isalnum() else None
 
 
 def _snake(name: str) -> str:

@@ -283,6 +283,7 @@ def test_the_lowest_record_not_done_is_reported_as_an_integer(world: World, cons
     run = consume(event=event, AWS_ENDPOINT_URL_SSM="http://127.0.0.1:9")
     assert run.response == not_done(9_999)
     assert run.outcomes == ["quarantined: unreadable"] + ["retry: secret_store_unavailable"] * 3
+    assert [line.get("request_id") for line in run.events][1:] == [envelope.request_id for envelope in waiting]
     assert run.metrics["Retried"] == 3
     assert "waiting" not in world.balances()
     later = consume(event=event, AWS_ENDPOINT_URL_SSM=world.environment["AWS_ENDPOINT_URL"])
