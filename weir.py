@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from ingest.errors import ServiceError
 from loadtest.cli import Tools, load_group
 
 if TYPE_CHECKING:
+    import subprocess
+
     from consumers.history import Table
     from infra.place import Place
     from infra.sender import Sent
@@ -100,10 +102,23 @@ def run(port: int, settings: tuple[str, ...], engine_port: int, engine_via: str)
     """Run everything on this machine until Ctrl-C."""
     from infra.local import stack
 
-    engine = stack.EngineAddress(engine_port, engine_via)
-    given = parameters(settings)
-    code = stack.run(home(), port=port, sources_file=sources_file(), given=given, say=emit, engine=engine)
+    code = stack.run(
+        home(),
+        port=port,
+        sources_file=sources_file(),
+        given=parameters(settings),
+        say=emit,
+        engine=stack.EngineAddress(engine_port, engine_via),
+        disaggregate=opened,
+    )
     sys.exit(code)
+
+
+def opened(data: bytes) -> list[bytes]:
+    """Return the records in what may be an aggregate."""
+    from consumers import aggregate
+
+    return aggregate.disaggregate(data) if aggregate.looks_aggregated(data) else [data]
 
 
 @main.command()
@@ -414,6 +429,28 @@ def load_signing_keys(place: Any) -> dict[str, str]:
     return keys
 
 
+def load_embedded(folder: Path) -> Place:
+    """Return the embedded stack with its state in a folder."""
+    from infra import place
+
+    return place.embedded(folder)
+
+
+def load_stack(folder: Path, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start `weir run` with its state in a folder; what it says goes to a file."""
+    import subprocess
+
+    command = [sys.executable, str(ROOT / "weir.py"), "run", *arguments]
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - our own arguments
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "WEIR_HOME": str(folder.absolute())},
+        )
+
+
 def load_dictionary() -> bytes:
     """Return what the blobs of stored envelopes are deflated with."""
     from consumers.dictionary import WEBHOOKS_1
@@ -426,6 +463,8 @@ main.add_command(
         Tools(
             group=Group,
             place=load_place,
+            embedded=load_embedded,
+            run_stack=load_stack,
             catalogue=catalogue,
             signing_keys=load_signing_keys,
             dictionary=load_dictionary,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -50,12 +51,15 @@ def body(sample: bytes, *, source: str, preset: str | None, booking: Booking | N
 
 
 class Padding:
-    """Text to fill bodies with, that compresses about as far as prose does."""
+    """Text to fill bodies with, that compresses about as far as prose does, or not at all."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, incompressible: bool = False) -> None:
         generator = random.Random(seed)  # noqa: S311 - a load test must be repeatable
-        words = ["".join(generator.choices(_LETTERS, k=64)) for _ in range(2048)]
-        self._text = "".join(generator.choices(words, k=_PADDING_CHARS // 64))
+        if incompressible:
+            self._text = b64encode(generator.randbytes(_PADDING_CHARS * 3 // 4)).decode("ascii")
+        else:
+            words = ["".join(generator.choices(_LETTERS, k=64)) for _ in range(2048)]
+            self._text = "".join(generator.choices(words, k=_PADDING_CHARS // 64))
 
     def take(self, size: int, at: int) -> str:
         """Return ``size`` characters from somewhere, the same for the same ``at``."""

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,22 +24,25 @@ if TYPE_CHECKING:
 class Tools:
     """What the command line lends: where Weir runs, its sources, keys to sign with, where runs are kept, how to print.
 
-    ``place`` takes ``--to``, ``--endpoint`` and ``--stack``. Errors in a command of ``group`` become sentences.
+    ``place`` takes ``--to``, ``--endpoint`` and ``--stack``; ``run_stack`` starts `weir run` with a folder, arguments and a
+    file for what it says, and ``embedded`` takes that folder. Errors in a command of ``group`` become sentences.
     """
 
     group: type[click.Group]
     place: Callable[[str | None, str | None, str], Place]
+    embedded: Callable[[Path], Place]
     catalogue: Callable[[], Catalogue]
     signing_keys: Callable[[Place], Mapping[str, str]]
     dictionary: Callable[[], bytes]
     folder: Callable[[], Path]
+    run_stack: Callable[[Path, Sequence[str], Path], subprocess.Popen[bytes]]
     say: Callable[[str], None]
 
 
 def load_group(tools: Tools) -> click.Group:
     """Return the group of commands."""
-    group = tools.group("load", help="Load tests: attack, reconcile, report.")
-    for add in (_attack, _reconcile, _report):
+    group = tools.group("load", help="Load and faults: attack, reconcile, report, figures, faults.")
+    for add in (_attack, _reconcile, _report, _figures, _faults):
         add(group, tools)
     return group
 
@@ -55,9 +59,12 @@ def _placed(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _target(tools: Tools, options: dict[str, Any]) -> Target:
+    return _target_at(tools, tools.place(options.pop("to"), options.pop("endpoint"), options.pop("stack")))
+
+
+def _target_at(tools: Tools, place: Place) -> Target:
     from loadtest.session import Target
 
-    place = tools.place(options.pop("to"), options.pop("endpoint"), options.pop("stack"))
     keys = tools.signing_keys(place)
     return Target(place, tools.catalogue(), keys, tools.dictionary(), tools.folder(), tools.say)
 
@@ -132,6 +139,73 @@ def _report(group: click.Group, tools: Tools) -> None:
         figures = session.write_report(paths, out, (lambda _: None) if as_json else tools.say)
         if as_json:
             tools.say(json.dumps(figures))
+
+
+def _figures(group: click.Group, tools: Tools) -> None:
+    @group.command("figures")
+    @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+    @click.option("--seconds", default=8.0, show_default=True, type=click.FloatRange(1), help="Of each measurement.")
+    @click.option("--connections", default=16, show_default=True, type=click.IntRange(1))
+    @click.option("--sustain", default=60.0, show_default=True, help="Seconds of the run that consumption must follow.")
+    @_placed
+    def figures(rounds: int, seconds: float, connections: int, sustain: float, **options: Any) -> None:
+        """Measure what is promised: gateway against bare engine, consumption, driver. Exit code 1 if one is missed."""
+        from loadtest import figures as measuring
+
+        target = _target(tools, options)
+        found = measuring.measure(target, rounds=rounds, seconds=seconds, connections=connections)
+        accepted = next(one.value for one in found if one.name == "accepted webhooks/s")
+        if sustain:
+            found += measuring.consumption(target, accepted / 2, sustain)
+        for line in measuring.lines(found):
+            tools.say(line)
+        sys.exit(0 if all(one.met for one in found) else 1)
+
+
+def _faults(group: click.Group, tools: Tools) -> None:
+    @group.command("faults")
+    @click.argument("names", nargs=-1, metavar="[NAME]...")
+    @click.option("--list", "listed", is_flag=True, help="List the scenarios.")
+    @click.option("--scale", default=1.0, show_default=True, type=click.FloatRange(0.5), help="Stretch all times.")
+    @click.option("--rate", default=10.0, show_default=True, help="Requests a second, with --to.")
+    @click.option("--keep", type=click.Path(path_type=Path), help="Folder of the stack to break; kept afterwards.")
+    @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the matrix as JSON.")
+    @_placed
+    def faults(names: tuple[str, ...], listed: bool, **options: Any) -> None:
+        """Break a stack of its own in the ways named (all by default), and judge it. Exit code 1 if it breaks."""
+        from loadtest import matrix
+        from loadtest.faults import SCENARIOS
+
+        if listed:
+            for scenario in SCENARIOS.values():
+                tools.say(f"{scenario.name:24} {scenario.claim}")
+            return
+        to, scale = options["to"], options["scale"]
+        if to not in {None, "embedded"} or options["endpoint"]:
+            scenarios = matrix.chosen(names, anywhere=True)
+            target = _target(tools, options)
+            endings = matrix.play_elsewhere(scenarios, target, tools.say, scale=scale, rate=options["rate"])
+        else:
+            scenarios = matrix.chosen(names, anywhere=False)
+            keep = options["keep"]
+            endings = matrix.play_embedded(
+                scenarios, tools.run_stack, _rig_target(tools), tools.say, scale=scale, keep=keep
+            )
+        if options["out"]:
+            matrix.write(options["out"], endings)
+        failed = [ending.name for ending in endings if not ending.passed]
+        tools.say(
+            f"{len(endings) - len(failed)} of {len(endings)} passed"
+            + (f"; FAILED: {', '.join(failed)}" if failed else "")
+        )
+        sys.exit(1 if failed else 0)
+
+
+def _rig_target(tools: Tools) -> Callable[[Path], Target]:
+    """Return how to reach a stack by its folder, with its runs kept in that folder."""
+    from dataclasses import replace
+
+    return lambda home: replace(_target_at(tools, tools.embedded(home)), folder=home / "load")
 
 
 def _timed(command: Callable[..., None]) -> Callable[..., None]:

@@ -20,7 +20,7 @@ class Mix:
 
     ``sources`` and ``sizes`` (body bytes) are weighted. ``keyed`` requests name an ordering key in their URL, of
     ``key_count`` keys; ``hot`` of them go to the first ``hot_key_count`` of these. Money moves on ``account_count``
-    accounts.
+    accounts. Bodies compress like prose, or not at all when ``incompressible``.
     """
 
     sources: Mapping[str, float] = field(default_factory=dict)
@@ -33,6 +33,7 @@ class Mix:
     hot: float = 0.0
     hot_key_count: int = 4
     account_count: int = 200
+    incompressible: bool = False
 
     def __post_init__(self) -> None:
         for name in ("duplicates", "bad_signatures", "oversized", "keyed", "hot"):

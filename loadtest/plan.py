@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from heapq import heappop, heappush
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -77,7 +78,7 @@ class Plan:
 
     ``signing_keys`` by source never leave the machine's memory. ``engine_stream`` names a stream: then the same
     envelopes go as PutRecord to the engine at ``endpoint``, to compare with. ``sender_clock_ms`` is how far the
-    senders' clocks are ahead.
+    senders' clocks are ahead, ``disorder_s`` how long at most a delivery is held back while later ones go.
     """
 
     run: str
@@ -89,6 +90,7 @@ class Plan:
     seed: int = 1
     engine_stream: str | None = None
     sender_clock_ms: int = 0
+    disorder_s: float = 0.0
 
 
 class Planned(NamedTuple):
@@ -115,16 +117,26 @@ class Planner:
         self._catalogue: Catalogue = sources.parse_compiled(plan.catalogue)
         self._names, self._weights = _sources(plan.mix, self._catalogue, plan.signing_keys)
         self._sizes, self._size_weights = list(plan.mix.sizes), list(accumulate(plan.mix.sizes.values()))
-        self._padding = Padding(plan.seed)
+        self._padding = Padding(plan.seed, incompressible=plan.mix.incompressible)
         self._recent: deque[tuple[int, _Made]] = deque(maxlen=_REMEMBERED)
         self._random = random.Random()  # noqa: S311 - a load test must be repeatable
         self._target = urlsplit(plan.endpoint)
 
     def requests(self, worker: int = 0, worker_count: int = 1) -> Iterator[Planned]:
         """Yield one worker's part of the requests, in the order of time."""
+        held: list[tuple[float, int, Planned]] = []
         for seq, at_s in enumerate(self._plan.timing.offsets_s(self._plan.seed)):
-            if seq % worker_count == worker:
-                yield self._planned(seq, at_s)
+            if seq % worker_count != worker:
+                continue
+            planned = self._planned(seq, at_s)
+            if not self._plan.disorder_s:
+                yield planned
+                continue
+            sent_s = at_s + self._random.random() * self._plan.disorder_s
+            heappush(held, (sent_s, seq, planned._replace(at_s=sent_s)))
+            while held and held[0][0] <= at_s:
+                yield heappop(held)[2]
+        yield from (heappop(held)[2] for _ in range(len(held)))
 
     def _planned(self, seq: int, at_s: float) -> Planned:
         self._random.seed(self._plan.seed * _SEED_STEP + seq)

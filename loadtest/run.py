@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
@@ -27,8 +27,12 @@ _LATE_LIMIT_MS = 10.0
 _PREPARE_LIMIT_S = 300.0
 
 
-def conduct(plan: Plan, limits: Limits, path: Path, *, workers: int = 0) -> results.Run:
+def conduct(
+    plan: Plan, limits: Limits, path: Path, *, workers: int = 0, on_start: Callable[[float], None] = lambda _: None
+) -> results.Run:
     """Run a plan, write its results to ``path`` and return them; ``workers`` 0: as many as the rate needs.
+
+    ``on_start`` is told the epoch time of the start, just before it.
 
     Raises: StackFailed when a worker ends early.
     """
@@ -51,6 +55,7 @@ def conduct(plan: Plan, limits: Limits, path: Path, *, workers: int = 0) -> resu
         start_at_s = time.time() + _SET_OFF_S
         for pipe in pipes:
             pipe.send(start_at_s)
+        on_start(start_at_s)
         ends = [_take(pipe, process) for pipe, process in zip(pipes, processes, strict=True)]
     finally:
         for process in processes:

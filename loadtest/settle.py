@@ -46,7 +46,9 @@ def settle(
         "lag": lag,
         "batches": [_plain(batch) for batch in consumer_log.batches(stores.place, started_ms)],
     }
+    delays_s = [(applied - received) / 1000 for received, applied in spans]
     facts = {name: value for name, value in lag.items() if name != "series_s"}
+    facts |= {"delay_p50_s": series.nearest(delays_s, 0.5), "delay_max_s": max(delays_s, default=0.0)}
     return replace(verdict, facts=facts), observed
 
 

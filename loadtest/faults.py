@@ -1,0 +1,354 @@
+"""The fault matrix: named scenarios, each with the promise that it tries to break.
+
+Every scenario sends signed traffic, breaks one thing meanwhile, and is judged like any run: nothing acknowledged is
+lost, nothing applied twice, the others keep flowing within a bound, and it recovers by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ingest import signatures
+from loadtest import poison
+from loadtest.proxy import Rule, conflict, cut, flood, late, lose_answer, once, refuse, refuse_xml, rewrite, slow
+from loadtest.stage import MIX, Bounds, Stage
+
+_HOUR_MS = 3_600_000
+_OUT_OF_MEMORY_BYTES = 400 << 20
+_LOOSE = Bounds(typical_s=float("inf"), worst_s=float("inf"), recovery_s=float("inf"))
+_WRITES = frozenset({"TransactWriteItems", "BatchExecuteStatement", "PutItem", "ExecuteStatement"})
+_DATABASE = _WRITES | {"BatchGetItem", "GetItem"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """``claim`` says what must hold; ``anywhere`` that no proxy and no process of ours is needed."""
+
+    name: str
+    claim: str
+    play: Callable[[Stage], None]
+    bounds: Bounds
+    anywhere: bool
+
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def _scenario(
+    name: str, claim: str, bounds: Bounds | None = None, *, anywhere: bool = False
+) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
+    def register(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
+        SCENARIOS[name] = Scenario(name, claim, play, bounds or Bounds(), anywhere)
+        return play
+
+    return register
+
+
+def _broken(stage: Stage, seconds: float, *rules: Rule) -> None:
+    """Keep rules in force for a while, in the middle of traffic, and note how many calls they met."""
+    proxy = stage.broken.proxy
+    before = proxy.hits.copy()
+    with stage.traffic():
+        stage.pass_time(1)
+        with proxy.rules(*rules):
+            stage.pass_time(seconds)
+        stage.fault_ends()
+    for service in {rule.service for rule in rules}:
+        stage.bites[f"calls to {service}"] = proxy.hits[service] - before[service]
+
+
+# ---------------------------------------------------------------------------------------------- Kinesis
+
+
+@_scenario("kinesis-throttles", "bursts of throttled PutRecord reach the sender as 503, and it loses nothing")
+def kinesis_throttles(stage: Stage) -> None:
+    proxy = stage.broken.proxy
+    throttled = Rule("kinesis", refuse("ProvisionedThroughputExceededException"), frozenset({"PutRecord"}))
+    before = proxy.hits["kinesis"]
+    with stage.traffic():
+        for _ in range(4):
+            with proxy.rules(throttled):
+                stage.pass_time(0.5)
+            stage.pass_time(0.5)
+        stage.fault_ends()
+    stage.bites["throttled calls"] = proxy.hits["kinesis"] - before
+
+
+@_scenario("kinesis-down", "no Kinesis at all: nothing is acknowledged meanwhile, nothing lost after")
+def kinesis_down(stage: Stage) -> None:
+    # Five seconds of the short run are the minute of the long one.
+    _broken(stage, 5, Rule("kinesis", cut))
+
+
+# ---------------------------------------------------------------------------------------------- DynamoDB
+
+
+@_scenario("dynamodb-throttles", "half of all database calls throttled: retried within the invocation, then again")
+def dynamodb_throttles(stage: Stage) -> None:
+    throttled = refuse("ProvisionedThroughputExceededException")
+    _broken(stage, 4, Rule("dynamodb", throttled, _DATABASE, share=0.5))
+
+
+@_scenario("dynamodb-conflicts", "transactions cancelled by conflicts are retried and change nothing twice")
+def dynamodb_conflicts(stage: Stage) -> None:
+    _broken(stage, 4, Rule("dynamodb", conflict, frozenset({"TransactWriteItems"}), share=0.5))
+
+
+@_scenario("dynamodb-late", "answers later than anyone waits for: the write that happened counts once")
+def dynamodb_late(stage: Stage) -> None:
+    _broken(stage, 4, Rule("dynamodb", late(7.0), _WRITES, share=0.1), Rule("dynamodb", slow(0.5), _WRITES, share=0.5))
+
+
+@_scenario("dynamodb-lost-answers", "writes whose answer is lost are found out and count once")
+def dynamodb_lost_answers(stage: Stage) -> None:
+    _broken(stage, 4, Rule("dynamodb", lose_answer, _WRITES, share=0.4))
+
+
+@_scenario("dynamodb-fails", "database errors of its own are waited out")
+def dynamodb_fails(stage: Stage) -> None:
+    _broken(stage, 3, Rule("dynamodb", refuse("InternalServerError", status=500), _DATABASE, share=0.9))
+
+
+# ---------------------------------------------------------------------------------------------- the consumer
+
+
+@_scenario("consumer-killed", "the consumer killed in the middle of batches leaves nothing half done")
+def consumer_killed(stage: Stage) -> None:
+    rig, killed = stage.broken, 0
+    with stage.traffic(), rig.proxy.rules(Rule("dynamodb", late(0.3), _WRITES)):
+        for _ in range(5):
+            stage.pass_time(0.9)
+            killed += rig.signal("function", signal.SIGKILL)
+        stage.fault_ends()
+    stage.bites["killed processes"] = killed
+
+
+@_scenario("consumer-hung", "a consumer that hangs is ended by the function's timeout; the others go on")
+def consumer_hung(stage: Stage) -> None:
+    rig = stage.broken
+    with stage.traffic(), rig.proxy.rules(Rule("dynamodb", late(0.3), _WRITES)):
+        stage.pass_time(1.5)
+        stage.bites["stopped processes"] = rig.signal("function", signal.SIGSTOP, only_first=True)
+    stage.fault_ends()
+
+
+@_scenario("consumer-out-of-memory", "a consumer that takes more memory than it has is ended and replaced")
+def consumer_out_of_memory(stage: Stage) -> None:
+    _broken(stage, 3, Rule("dynamodb", once(flood(_OUT_OF_MEMORY_BYTES)), _WRITES))
+
+
+# ---------------------------------------------------------------------------------------------- records
+
+
+def _poisoned(stage: Stage, kinds: list[tuple[list[bytes], str, str]]) -> None:
+    """Put records into the stream amid traffic; each kind is records, the reason of their quarantine, their key."""
+    place = stage.target.place
+    kinesis, stream = place.client("kinesis"), place.outputs()["StreamName"]
+    with stage.traffic():
+        stage.pass_time(1)
+        for records, reason, key in kinds:
+            stage.poisons += poison.put(kinesis, stream, records, reason, key=key)
+        stage.fault_ends()
+    stage.bites["poisoned records"] = len(stage.poisons)
+
+
+@_scenario("poison-one", "one record that can never succeed is quarantined with its bytes", anywhere=True)
+def poison_one(stage: Stage) -> None:
+    _poisoned(stage, [(poison.malformed(1), "unreadable", "")])
+
+
+@_scenario("poison-many", "poison of every kind among good records stops none of them", anywhere=True)
+def poison_many(stage: Stage) -> None:
+    _poisoned(stage, [(poison.malformed(160), "unreadable", "")])
+
+
+@_scenario("poison-batch", "batches of nothing but poison, all under one key, hold nobody up", anywhere=True)
+def poison_batch(stage: Stage) -> None:
+    _poisoned(stage, [(poison.malformed(600), "unreadable", "poison")])
+
+
+@_scenario("damaged-aggregate", "broken KPL aggregates are quarantined whole, never dropped", anywhere=True)
+def damaged_aggregate(stage: Stage) -> None:
+    _poisoned(stage, [(poison.damaged_aggregates(20), "aggregate_damaged", "")])
+
+
+@_scenario("duplicate-storm", "four of five deliveries are duplicates, and each event counts once", anywhere=True)
+def duplicate_storm(stage: Stage) -> None:
+    with stage.traffic(mix=replace(MIX, duplicates=0.8)):
+        stage.fault_ends()
+    stage.bites["duplicates"] = 1
+
+
+@_scenario("reordered-delivery", "senders deliver seconds out of order, and sums are right all the same", anywhere=True)
+def reordered_delivery(stage: Stage) -> None:
+    with stage.traffic(disorder_s=2.0):
+        stage.fault_ends()
+    stage.bites["disorder"] = 1
+
+
+@_scenario("redelivery", "the stream is read again from an older place, and nothing counts twice")
+def redelivery(stage: Stage) -> None:
+    rig = stage.broken
+    older = {path: path.read_bytes() for path in rig.checkpoints}
+    with stage.traffic():
+        stage.pass_time(4)
+        rig.kill()
+        for path, content in older.items():
+            path.write_bytes(content)
+        rig.start()
+        stage.fault_ends()
+    stage.bites["checkpoints put back"] = len(older)
+
+
+# ---------------------------------------------------------------------------------------------- stream and secrets
+
+
+@_scenario("reshard", "a shard split and merged again in the middle of load loses nothing and keeps order")
+def reshard(stage: Stage) -> None:
+    place = stage.target.place
+    kinesis, stream = place.client("kinesis"), place.outputs()["StreamName"]
+    with stage.traffic(7):
+        stage.pass_time(1.5)
+        parent = next(shard for shard in _open_shards(kinesis, stream))
+        low, high = (int(parent["HashKeyRange"][f"{end}HashKey"]) for end in ("Starting", "Ending"))
+        middle = str((low + high) // 2)
+        kinesis.split_shard(StreamName=stream, ShardToSplit=parent["ShardId"], NewStartingHashKey=middle)
+        stage.pass_time(2.5)
+        children = [shard for shard in _open_shards(kinesis, stream) if shard.get("ParentShardId") == parent["ShardId"]]
+        children.sort(key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+        first, second = (shard["ShardId"] for shard in children)
+        kinesis.merge_shards(StreamName=stream, ShardToMerge=first, AdjacentShardToMerge=second)
+        stage.fault_ends()
+    stage.bites["children of the split"] = len(children)
+
+
+def _open_shards(kinesis: Any, stream: str) -> list[dict[str, Any]]:
+    shards = kinesis.list_shards(StreamName=stream)["Shards"]
+    return [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
+
+
+@_scenario("secret-rotated", "a secret changed at the provider in the middle of load refuses nobody", anywhere=True)
+def secret_rotated(stage: Stage) -> None:
+    source, scheme = "stripe", stage.target.catalogue["stripe"].scheme
+    pair = signatures.generate_secret(scheme, secrets.token_bytes(32))
+    rotated = {**stage.target.signing_keys, source: pair.sign_with}
+    mix = replace(MIX, sources={source: 1.0})
+    with stage.traffic(mix=mix):
+        stage.pass_time(2)
+        _add_secret(stage, source, pair.verify_with)
+        after = stage.begin_traffic(4, mix=mix, signing_keys=rotated)
+        stage.fault_ends()
+    after.join()
+    stage.bites["rotated"] = 1
+
+
+def _add_secret(stage: Stage, source: str, value: str) -> None:
+    """Make a secret live before the others, as `weir secrets set` does."""
+    ssm, prefix = stage.target.place.client("ssm"), stage.target.place.outputs()["SecretsPrefix"]
+    name = f"{prefix}/{source}"
+    live = json.loads(ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])["secrets"]
+    changed = {"secrets": [{"value": value, "created_at_ms": live[0]["created_at_ms"] + 1}, *live]}
+    ssm.put_parameter(Name=name, Value=json.dumps(changed), Type="SecureString", Overwrite=True)
+
+
+@_scenario("secret-store-down", "no secret can be read: events wait, none is taken for forged")
+def secret_store_down(stage: Stage) -> None:
+    rig = stage.broken
+    before = rig.proxy.hits["ssm"]
+    with rig.proxy.rules(Rule("ssm", refuse("InternalServerError", status=500))):
+        # What the running consumers have in memory goes with them.
+        rig.signal("function", signal.SIGKILL)
+        with stage.traffic():
+            stage.pass_time(4)
+            rig.signal("function", signal.SIGKILL)
+            stage.pass_time(1)
+    stage.fault_ends()
+    stage.bites["refused secrets"] = rig.proxy.hits["ssm"] - before
+
+
+# ---------------------------------------------------------------------------------------------- clocks
+
+
+@_scenario(
+    "sender-clock", "senders an hour behind: what signs its time is quarantined as expired, the rest is applied", _LOOSE
+)
+def sender_clock(stage: Stage) -> None:
+    stage.expected_reasons = ("signature_expired",)
+    with stage.traffic(sender_clock_ms=-_HOUR_MS):
+        stage.fault_ends()
+    stage.bites["clock"] = 1
+
+
+@_scenario("consumer-clock", "a consumer whose clock is an hour ahead of gateway and senders refuses nobody", _LOOSE)
+def consumer_clock(stage: Stage) -> None:
+    # Clocks are relative: senders and gateway an hour behind look to the consumer as its own clock an hour ahead would.
+    behind = Rule("kinesis", rewrite(_an_hour_before), frozenset({"PutRecord"}))
+    before = stage.broken.proxy.hits["kinesis"]
+    with stage.broken.proxy.rules(behind), stage.traffic(sender_clock_ms=-_HOUR_MS):
+        stage.fault_ends()
+    stage.bites["records moved in time"] = stage.broken.proxy.hits["kinesis"] - before
+
+
+def _an_hour_before(body: bytes) -> bytes:
+    """Return a PutRecord call whose envelope arrived an hour earlier."""
+    call = json.loads(body)
+    envelope = json.loads(b64decode(call["Data"]))
+    envelope["at"] -= _HOUR_MS
+    call["Data"] = b64encode(json.dumps(envelope, separators=(",", ":")).encode() + b"\n").decode("ascii")
+    return json.dumps(call).encode()
+
+
+# ---------------------------------------------------------------------------------------------- bucket and processes
+
+
+@_scenario("bucket-refuses", "the bucket takes no large bodies: they wait, the others do not", Bounds(worst_s=30.0))
+def bucket_refuses(stage: Stage) -> None:
+    rig = stage.broken
+    before = rig.proxy.hits["s3"]
+    large = replace(MIX, sizes={1024: 9.0, 480 * 1024: 1.0}, incompressible=True)
+    with stage.traffic(mix=large):
+        with rig.proxy.rules(Rule("s3", refuse_xml("SlowDown", status=503), frozenset({"PUT"}))):
+            stage.pass_time(4)
+        stage.fault_ends()
+    stage.bites["refused objects"] = rig.proxy.hits["s3"] - before
+
+
+@_scenario(
+    "gateway-killed", "the gateway killed: the rest stops in good order, and a new start goes on", Bounds(worst_s=40.0)
+)
+def gateway_killed(stage: Stage) -> None:
+    rig = stage.broken
+    with stage.traffic():
+        stage.pass_time(2)
+        stage.bites["killed gateways"] = rig.signal("gateway", signal.SIGKILL)
+        rig.await_end()
+        rig.start()
+        stage.fault_ends()
+
+
+@_scenario("engine-killed", "the engine killed: what was answered is there after a new start", Bounds(worst_s=40.0))
+def engine_killed(stage: Stage) -> None:
+    rig = stage.broken
+    with stage.traffic():
+        stage.pass_time(2)
+        stage.bites["killed engines"] = rig.signal("engine", signal.SIGKILL)
+        rig.await_end()
+        rig.start()
+        stage.fault_ends()
+
+
+@_scenario("all-killed", "everything killed at once, and started again", Bounds(worst_s=40.0))
+def all_killed(stage: Stage) -> None:
+    rig = stage.broken
+    with stage.traffic():
+        stage.pass_time(2)
+        rig.kill()
+        rig.start()
+        stage.fault_ends()
+    stage.bites["killed stacks"] = 1

@@ -1,0 +1,270 @@
+"""A proxy in front of the engine that breaks calls as it is told, so that the product needs no flag for it.
+
+It runs in a thread of its own. Rules are asked in their order; the first that matches a call decides what happens:
+an error instead of the call, a delay, another request, or an answer that never arrives though the call was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+_HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host", "date"}
+_JSON = "application/x-amz-json-1.0"
+_START_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to the engine: ``service`` in lower case, ``action`` such as PutRecord or, for S3, its method."""
+
+    service: str
+    action: str
+    body: bytes
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of a JSON call."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of the proxy's own; with status 0 the connection is cut instead."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Forward = Callable[[Call], Awaitable[Reply]]
+Behaviour = Callable[[Call, Forward], Awaitable[Reply]]
+CUT = Reply(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What to do with some share of the calls of a service, or of some of its actions."""
+
+    service: str
+    behaviour: Behaviour
+    actions: frozenset[str] = frozenset()
+    share: float = 1.0
+
+    def matches(self, call: Call, drawn: float) -> bool:
+        """Tell whether this rule is for a call; ``drawn`` is a random number below 1."""
+        return call.service == self.service and (not self.actions or call.action in self.actions) and drawn < self.share
+
+
+class Proxy:
+    """Listens on a free loopback port; ``with proxy.rules(...)`` breaks calls until the block ends.
+
+    ``hits`` counts the calls that each service's rules met.
+    """
+
+    def __init__(self, port: int, engine: str) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.hits: Counter[str] = Counter()
+        self._port, self._engine = port, engine
+        self._rules: tuple[Rule, ...] = ()
+        self._random = random.Random()  # noqa: S311 - which calls are broken
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._stopping = asyncio.Event()
+        self._session: aiohttp.ClientSession | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True, name="engine-proxy")
+
+    def start(self) -> None:
+        """Listen."""
+        self._thread.start()
+        self._ready.wait(_START_S)
+
+    def stop(self) -> None:
+        """Stop listening; calls under way are cut."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(_START_S)
+
+    @contextmanager
+    def rules(self, *rules: Rule) -> Iterator[None]:
+        """Put rules in force, before those that are, until the block ends."""
+        before = self._rules
+        self._rules = (*rules, *before)
+        try:
+            yield
+        finally:
+            self._rules = before
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=120), auto_decompress=False
+        )
+        # A call that was cut by whoever made it ends here too.
+        runner = web.ServerRunner(web.Server(self._handle, access_log=None), handle_signals=False, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        self._ready.set()
+        await self._stopping.wait()
+        await runner.cleanup()
+        await self._session.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.read()
+        target = request.headers.get("X-Amz-Target", "")
+        service = _service(request.headers.get("Authorization", ""))
+        call = Call(service, target.rpartition(".")[2] or request.method, body)
+
+        async def forward(changed: Call) -> Reply:
+            return await self._forward(request, changed.body)
+
+        drawn = self._random.random()
+        rule = next((rule for rule in self._rules if rule.matches(call, drawn)), None)
+        if rule is None:
+            reply = await forward(call)
+        else:
+            self.hits[service] += 1
+            reply = await rule.behaviour(call, forward)
+        if reply.status == 0:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=500)
+        return web.Response(status=reply.status, body=reply.body, headers=dict(reply.headers))
+
+    async def _forward(self, request: web.BaseRequest, body: bytes) -> Reply:
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS}
+        if encoding := request.headers.get("Content-Encoding"):
+            headers["Content-Encoding"] = encoding
+        session = self._session
+        if session is None:
+            return CUT
+        try:
+            url = URL(f"{self._engine}{request.raw_path}", encoded=True)
+            async with session.request(request.method, url, data=body, headers=headers) as answer:
+                content = await answer.read()
+                kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_HEADERS]
+                return Reply(answer.status, content, tuple(kept))
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return CUT
+
+
+def _service(authorization: str) -> str:
+    """Return the service in the credential scope."""
+    _, _, scope = authorization.partition("Credential=")
+    parts = scope.partition(",")[0].split("/")
+    return parts[3].lower() if len(parts) > 3 else ""
+
+
+# ---------------------------------------------------------------------------------------------- behaviours
+
+
+def refuse(type_: str, message: str = "injected", *, status: int = 400) -> Behaviour:
+    """Answer with an error; the engine never hears of the call."""
+    body = json.dumps({"__type": f"com.amazonaws#{type_}", "message": message, "Message": message}).encode()
+
+    async def behaviour(_call: Call, _forward: Forward) -> Reply:
+        return Reply(status, body, (("Content-Type", _JSON),))
+
+    return behaviour
+
+
+def refuse_xml(code: str, *, status: int) -> Behaviour:
+    """Answer with an error as S3 writes it."""
+    body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>injected</Message></Error>'.encode()
+
+    async def behaviour(_call: Call, _forward: Forward) -> Reply:
+        return Reply(status, body, (("Content-Type", "application/xml"),))
+
+    return behaviour
+
+
+async def conflict(call: Call, forward: Forward) -> Reply:
+    """Cancel a transaction because another one holds an item; other calls pass."""
+    if call.action != "TransactWriteItems":
+        return await forward(call)
+    count = len(call.parameters()["TransactItems"])
+    reasons = [{"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}]
+    reasons += [{"Code": "None"}] * (count - 1)
+    said = ", ".join(reason["Code"] for reason in reasons)
+    content = {
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": f"Transaction cancelled, please refer cancellation reasons for specific reasons [{said}]",
+        "CancellationReasons": reasons,
+    }
+    return Reply(400, json.dumps(content).encode(), (("Content-Type", _JSON),))
+
+
+async def cut(_call: Call, _forward: Forward) -> Reply:
+    """Close the connection; the engine never hears of the call."""
+    return CUT
+
+
+async def lose_answer(call: Call, forward: Forward) -> Reply:
+    """Let the call happen and close the connection before its answer."""
+    await forward(call)
+    return CUT
+
+
+def late(delay_s: float) -> Behaviour:
+    """Make the call at once and hold its answer back."""
+
+    async def behaviour(call: Call, forward: Forward) -> Reply:
+        reply = await forward(call)
+        await asyncio.sleep(delay_s)
+        return reply
+
+    return behaviour
+
+
+def slow(delay_s: float) -> Behaviour:
+    """Hold the call back before it is made."""
+
+    async def behaviour(call: Call, forward: Forward) -> Reply:
+        await asyncio.sleep(delay_s)
+        return await forward(call)
+
+    return behaviour
+
+
+def rewrite(change: Callable[[bytes], bytes]) -> Behaviour:
+    """Change a call's body on its way."""
+
+    async def behaviour(call: Call, forward: Forward) -> Reply:
+        return await forward(replace(call, body=change(call.body)))
+
+    return behaviour
+
+
+def once(behaviour: Behaviour) -> Behaviour:
+    """Apply a behaviour to one call only; the others pass."""
+    left = [1]
+
+    async def first(call: Call, forward: Forward) -> Reply:
+        if left[0]:
+            left[0] -= 1
+            return await behaviour(call, forward)
+        return await forward(call)
+
+    return first
+
+
+def flood(size_bytes: int) -> Behaviour:
+    """Answer with more than any function has memory for."""
+
+    async def behaviour(_call: Call, _forward: Forward) -> Reply:
+        return Reply(200, b'"' + b"x" * size_bytes, (("Content-Type", _JSON),))
+
+    return behaviour

@@ -1,0 +1,158 @@
+"""A stack to break: started as anyone starts it, with a proxy in front of its engine, and its processes at hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ingest.errors import StackFailed
+from loadtest.proxy import Proxy
+from loadtest.session import Target
+
+_START_S = 90.0
+_STOP_S = 40.0
+# Short enough that a hung function is found out within a scenario, small enough that memory can run out.
+SETTINGS = ("FunctionTimeoutSeconds=6", "FunctionMemoryMB=256")
+_PARTS = {"engine": "infra.local.engine_process", "gateway": "infra.local.gateway_process", "function": "local.runtime"}
+
+
+# Starts `weir run` with a home, arguments and a file for what it says.
+RunStack = Callable[[Path, Sequence[str], Path], "subprocess.Popen[bytes]"]
+
+
+class Rig:
+    """One stack in a folder of its own. ``target`` says how to reach it once it runs, given that folder."""
+
+    def __init__(self, run_stack: RunStack, target: Callable[[Path], Target], *, keep: Path | None = None) -> None:
+        self._run_stack, self._target_of = run_stack, target
+        self._temporary = keep is None
+        self.home = keep or Path(tempfile.mkdtemp(prefix="weir-faults-"))
+        self._port, self._engine_port, proxy_port = _free_ports(3)
+        self.proxy = Proxy(proxy_port, f"http://127.0.0.1:{self._engine_port}")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._target: Target | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.home / "run.log"
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The files that say how far the stream is done."""
+        return sorted((self.home / "checkpoints").glob("*.json"))
+
+    @property
+    def target(self) -> Target:
+        if self._target is None:
+            self._target = self._target_of(self.home)
+        return self._target
+
+    def __enter__(self) -> Rig:
+        self.proxy.start()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.proxy.stop()
+        if self._temporary:
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the stack and wait until it is ready. Raises: StackFailed with its last words."""
+        arguments = ["--port", str(self._port), "--engine-port", str(self._engine_port), "--engine-via", self.proxy.url]
+        for setting in SETTINGS:
+            arguments += ["--set", setting]
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.log.write_bytes(b"")
+        self._process = self._run_stack(self.home, arguments, self.log)
+        deadline_s = time.monotonic() + _START_S
+        while "\nready" not in (said := self.log.read_text(encoding="utf-8", errors="replace")):
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                self.stop()
+                raise StackFailed("The stack to break did not start.", said=said.splitlines()[-5:])
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it in good order."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def kill(self) -> None:
+        """Kill the supervisor, and wait until everything that it started has gone with it."""
+        if self._process is None:
+            return
+        children = [pid for part in _PARTS for pid in self.pids(part)]
+        self._process.kill()
+        self._process.wait()
+        self._await_gone(children)
+
+    def await_end(self) -> None:
+        """Wait until the supervisor has taken the stack down by itself. Raises: StackFailed when it does not."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired as error:
+            raise StackFailed("The stack goes on without one of its parts.") from error
+
+    def pids(self, part: str) -> list[int]:
+        """Return the processes of ``engine``, ``gateway`` or ``function``."""
+        if self._process is None:
+            return []
+        listed = subprocess.run(
+            ["ps", "-axo", "pid=,ppid=,args="],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        rows = (line.split(None, 2) for line in listed.stdout.splitlines())
+        parent, mark = str(self._process.pid), _PARTS[part]
+        return [int(row[0]) for row in rows if len(row) == 3 and row[1] == parent and mark in row[2]]
+
+    def signal(self, part: str, number: int, *, only_first: bool = False) -> int:
+        """Send a signal to the processes of a part; return how many there were."""
+        pids = self.pids(part)[: 1 if only_first else None]
+        for pid in pids:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+        return len(pids)
+
+    def _await_gone(self, pids: Sequence[int]) -> None:
+        deadline_s = time.monotonic() + _STOP_S
+        while time.monotonic() < deadline_s and any(_lives(pid) for pid in pids):
+            time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
