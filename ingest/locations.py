@@ -164,8 +164,11 @@ def parse_json(body: bytes) -> Any:
 
 
 def canonical_json(value: Any) -> bytes:
-    """Serialise a parsed value so that equal values give equal bytes."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=True)
+    """Serialise a parsed value so that equal values give equal bytes. Raises: Unreadable when nested too deeply."""
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=True)
+    except RecursionError as error:  # what could just be read can still be too deep to be written
+        raise Unreadable("the body is nested too deeply") from error
     return text.encode("ascii")
 
 

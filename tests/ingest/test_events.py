@@ -133,6 +133,19 @@ def test_forms() -> None:
     assert events.extract(github, form)[0].type == "issues.opened"
 
 
+def test_any_depth() -> None:
+    """A body is read or refused at each depth of nesting, and never breaks the reader."""
+    meta = source_of("meta")
+    outcomes = set()
+    for depth in range(800, 1100):
+        body = b'{"object":"page","entry":[{"id":' + b"[" * depth + b"]" * depth + b"}]}"
+        try:
+            outcomes.add(len(events.extract(meta, delivery(body))))
+        except EventMalformed:
+            outcomes.add(0)
+    assert outcomes == {0, 1}
+
+
 def test_empty_batch() -> None:
     """A batch without elements is one event of its own type, so that the delivery is accounted for."""
     line = source_of("line")
