@@ -4,6 +4,7 @@
     gateway   the API definition, a child process                 infra.local.gateway
     function  the consumer, one process an environment            infra.local.function
     poller    the event source mapping, in this process           infra.local.poller
+    archiver  the delivery stream to the archive, likewise        infra.local.archiver
 
 Started in this order and stopped in the reverse one, so that nothing is accepted that is not stored, and nothing is
 fetched that is not checkpointed. A part that ends by itself takes the rest down, cleanly.
@@ -28,13 +29,15 @@ from pathlib import Path
 from typing import Any
 
 from infra import secrets, sender, template
-from infra.deploy import throttles
+from infra.deploy import sources_parameters, throttles
 from infra.local import provision
+from infra.local.archiver import Archiver, Delivery, Disaggregate
 from infra.local.engine import Engine
 from infra.local.function import Function
 from infra.local.mapping import EventSourceMapping
 from infra.local.narrator import Narrator
 from infra.local.poller import Poller
+from infra.local.readers import Readers
 from infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from ingest import routes, signatures, sources
 from ingest.errors import StackFailed
@@ -49,7 +52,13 @@ _WATCH_S = 0.2
 _GATEWAY_START_S = 30.0
 _GATEWAY_STOP_S = 15.0
 # One machine has one processor family and no artifacts to fetch; a provisioned stream shows its shards.
-_GIVEN = {"ArtifactBucket": "none", "ApiDefinitionKey": "none", "FunctionKey": "none", "StreamMode": "PROVISIONED"}
+_GIVEN = {
+    "ArtifactBucket": "none",
+    "ApiDefinitionKey": "none",
+    "FunctionKey": "none",
+    "StreamMode": "PROVISIONED",
+    "ArchiveBufferSeconds": "10",  # a person who tries things out wants to see what was archived
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +77,19 @@ def run(
     given: Mapping[str, str],
     say: Say,
     engine: EngineAddress | None = None,
+    disaggregate: Disaggregate = lambda data: [data],
 ) -> int:
     """Run the stack until SIGINT or SIGTERM; return the exit code: 0, or 1 when a part ended by itself.
+
+    ``disaggregate`` opens KPL aggregates for the archive, as Firehose does.
 
     Raises: ServiceError when the stack cannot be started; whatever was started is stopped again.
     """
     home.mkdir(parents=True, exist_ok=True)
     with _lock(home):
         _check_port(port)
-        stack = _Stack(home, port, sources.load(sources_file), given, say, engine=engine or EngineAddress())
+        catalogue = sources.load(sources_file)
+        stack = _Stack(home, port, catalogue, given, say, engine=engine or EngineAddress(), disaggregate=disaggregate)
         return asyncio.run(stack.run())
 
 
@@ -90,18 +103,21 @@ class _Stack:
         say: Say,
         *,
         engine: EngineAddress,
+        disaggregate: Disaggregate,
     ) -> None:
         self._home, self._port, self._say = home, port, say
         self._catalogue = catalogue
+        self._disaggregate = disaggregate
         self._template = template.load()
+        needed = sources_parameters(catalogue, partition="aws", region=REGION, account=EMBEDDED_ACCOUNT)
         self._resources, self._outputs = template.evaluate(
-            self._template, {**_GIVEN, **given}, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
+            self._template, {**_GIVEN, **needed, **given}, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
         )
         self._engine = Engine(home / "engine", port=engine.port)
         self._called = engine.via or self._engine.endpoint
         self._gateway: subprocess.Popen[bytes] | None = None
         self._function: Function | None = None
-        self._poller: Poller | None = None
+        self._readers: Readers | None = None
         self._narrator = Narrator(home / "consumer.log", say)
 
     async def run(self) -> int:
@@ -111,9 +127,9 @@ class _Stack:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         try:
-            polling = await self._start()
+            await self._start()
             self._introduce()
-            ended = await self._watch(stop, polling)
+            ended = await self._watch(stop)
         finally:
             await self._stop()
         if ended:
@@ -122,7 +138,7 @@ class _Stack:
         self._say("stopped; the data is kept, `make run` brings it back")
         return 0
 
-    async def _start(self) -> asyncio.Task[None]:
+    async def _start(self) -> None:
         self._tell_about_data()
         await asyncio.to_thread(self._engine.start)
         place = self._place()
@@ -136,8 +152,8 @@ class _Stack:
         self._function = self._make_function()
         if reason := await self._function.warm():
             raise StackFailed(f"The consumer does not start: {reason}", log=str(self._home / "consumer.log"))
-        self._poller = self._make_poller(self._function)
-        return asyncio.create_task(self._poller.run())
+        self._readers = self._make_readers(self._function)
+        await self._readers.start()
 
     def _place(self) -> Place:
         outputs = {
@@ -146,6 +162,7 @@ class _Stack:
             "ConsumerLog": str(self._home / "consumer.log"),
             "AccessLog": str(self._home / "access.log"),
             "SigningFile": str(self._home / SIGNING_FILE),
+            "Home": str(self._home),
             "FailureQueueUrl": f"{self._engine.endpoint}/{EMBEDDED_ACCOUNT}/{self._outputs['FailureQueueUrl']}",
         }
         return Place("embedded", STACK, endpoint=self._engine.endpoint, outputs=outputs)
@@ -161,7 +178,13 @@ class _Stack:
     # ------------------------------------------------------------------------------------------ parts
 
     def _start_gateway(self) -> subprocess.Popen[bytes]:
-        substitutions = {"partition": "aws", "region": REGION, "credentials": "embedded"}
+        function_arn = f"arn:aws:lambda:{REGION}:{EMBEDDED_ACCOUNT}:function:{STACK}-handshake"
+        substitutions = {
+            "partition": "aws",
+            "region": REGION,
+            "credentials": "embedded",
+            "handshake_function": function_arn,
+        }
         definition = routes.api_definition(self._catalogue, substitutions)
         stage = template.prepare(self._template, b"", throttles(self._catalogue))["Resources"]["Stage"]["Properties"]
         config = {
@@ -172,6 +195,7 @@ class _Stack:
             "access_log": str(self._home / "access.log"),
             "engine": self._called,
             "port": self._port,
+            "functions": self._handshake_function(),
         }
         path = self._home / "gateway.json"
         path.write_text(json.dumps(config), encoding="utf-8")
@@ -189,13 +213,9 @@ class _Stack:
 
     def _make_function(self) -> Function:
         properties = self._resources["Consumer"].properties
-        variables = properties["Environment"]["Variables"] | {
-            "AWS_ENDPOINT_URL": self._called,
-            "SOURCES_FILE": str(self._home / "sources.json"),
-        }
         return Function(
             properties["Handler"],
-            {name: str(value) for name, value in variables.items()},
+            self._variables("Consumer"),
             root=ROOT,
             log_path=self._home / "consumer.log",
             name=properties["FunctionName"],
@@ -205,28 +225,62 @@ class _Stack:
             region=REGION,
         )
 
-    def _make_poller(self, function: Function) -> Poller:
+    def _handshake_function(self) -> dict[str, Any]:
+        """Return what the gateway runs the handshake function with; nothing if no source asks for it."""
+        if "Handshake" not in self._resources:
+            return {}
+        properties = self._resources["Handshake"].properties
+        given = {
+            "handler": properties["Handler"],
+            "environment": self._variables("Handshake"),
+            "log_path": str(self._home / "handshake.log"),
+            "timeout_s": float(properties["Timeout"]),
+            "memory_mb": int(properties["MemorySize"]),
+        }
+        return {properties["FunctionName"]: given}
+
+    def _variables(self, logical_id: str) -> dict[str, str]:
+        """Return a function's environment: the template's, and where the engine and the sources are on this machine."""
+        given = self._resources[logical_id].properties["Environment"]["Variables"]
+        local = {"AWS_ENDPOINT_URL": self._called, "SOURCES_FILE": str(self._home / "sources.json")}
+        return {name: str(value) for name, value in (given | local).items()}
+
+    def _make_readers(self, function: Function) -> Readers:
         mapping = EventSourceMapping.from_properties(self._resources["ConsumerMapping"].properties)
-        return Poller(
-            mapping,
-            function.invoke,
-            endpoint=self._called,
-            state=self._home / "checkpoints",
-            on_batch=self._narrator.on_batch,
-            on_notice=self._narrator.on_notice,
-        )
+        state = self._home / "checkpoints"
+
+        def make_poller() -> Poller:
+            return Poller(
+                mapping,
+                function.invoke,
+                endpoint=self._called,
+                state=state,
+                on_batch=self._narrator.on_batch,
+                on_notice=self._narrator.on_notice,
+            )
+
+        archiver = None
+        if "Archive" in self._resources:
+            archiver = Archiver(
+                Delivery.from_properties(self._resources["Archive"].properties),
+                endpoint=self._called,
+                state=state,
+                disaggregate=self._disaggregate,
+                on_notice=self._narrator.on_notice,
+            )
+        return Readers(make_poller, archiver, home=self._home, say=self._say)
 
     # ------------------------------------------------------------------------------------------ life
 
-    async def _watch(self, stop: asyncio.Event, polling: asyncio.Task[None]) -> str | None:
+    async def _watch(self, stop: asyncio.Event) -> str | None:
         """Return why the stack must stop; None when it was asked to."""
         while not stop.is_set():
             if (code := self._engine.poll()) is not None:
                 return f"the engine ended (exit code {code}); see {self._engine.log}"
             if self._gateway is not None and (code := self._gateway.poll()) is not None:
                 return f"the gateway ended (exit code {code}); see {self._home / 'gateway.log'}"
-            if polling.done():
-                return f"the poller ended: {polling.exception()!r}"
+            if self._readers is not None and (ended := await self._readers.look()):
+                return ended
             try:
                 await asyncio.wait_for(stop.wait(), _WATCH_S)
             except TimeoutError:
@@ -236,8 +290,8 @@ class _Stack:
     async def _stop(self) -> None:
         if self._gateway is not None:
             await asyncio.to_thread(_end, self._gateway)
-        if self._poller is not None:
-            await self._poller.stop()
+        if self._readers is not None:
+            await self._readers.stop()
         if self._function is not None:
             await self._function.close()
         await asyncio.to_thread(self._engine.stop)
