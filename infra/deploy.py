@@ -21,7 +21,7 @@ from infra import package, template
 from infra.place import Place
 from ingest import routes
 from ingest.errors import StackFailed
-from ingest.sources import Catalogue
+from ingest.sources import SECRETS_MANAGER, SSM, Catalogue
 
 Say = Callable[[str], None]
 
@@ -92,6 +92,7 @@ def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cac
     ):
         _upload(place, bucket, key, content, say)
     values = {
+        **sources_parameters(catalogue, partition=place.partition, region=place.region, account=account),
         **given,
         "ArtifactBucket": bucket,
         "ApiDefinitionKey": made.definition_key,
@@ -107,13 +108,29 @@ def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cac
 
 def _artifacts(place: Place, catalogue: Catalogue, account: str, architecture: str, cache: Path) -> Artifacts:
     role = f"arn:{place.partition}:iam::{account}:role/{place.stack}-{place.region}-gateway"
-    substitutions = {"partition": place.partition, "region": place.region, "credentials": role}
+    function_arn = f"arn:{place.partition}:lambda:{place.region}:{account}:function:{place.stack}-handshake"
+    substitutions = {
+        "partition": place.partition,
+        "region": place.region,
+        "credentials": role,
+        "handshake_function": function_arn,
+    }
     definition = routes.render(routes.api_definition(catalogue, substitutions))
     ready = template.prepare(template.load(), definition, throttles(catalogue))
     function = package.build(
         catalogue.dump(), architecture=architecture, cache=cache, requirements=_extra_requirements(catalogue)
     )
     return Artifacts(definition, function, json.dumps(ready, indent=1).encode("utf-8"))
+
+
+def sources_parameters(catalogue: Catalogue, *, partition: str, region: str, account: str) -> dict[str, str]:
+    """Return the template's parameters that follow from the sources: what they need, and the rights to it."""
+    names = [source.secret.removeprefix(SECRETS_MANAGER) for source in catalogue.values() if source.secret != SSM]
+    here = f"arn:{partition}:secretsmanager:{region}:{account}:secret:"
+    # Secrets Manager adds a hyphen and six characters to the name in an ARN.
+    arns = [name if name.startswith("arn:") else f"{here}{name}-??????" for name in names]
+    asked = any(source.methods_by_function for source in catalogue.values())
+    return {"SecretsManagerArns": ",".join(sorted(set(arns))), "HandshakeFunction": "true" if asked else "false"}
 
 
 def throttles(catalogue: Catalogue) -> dict[str, tuple[float, int]]:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 PYTHON_VERSION = "3.13"  # the template's Runtime
 _ROOMS = ("ingest", "consumers")
 # What the consumer never opens: they belong to the gateway and to `weir send`.
-_LEFT_OUT = ("ingest/samples", "ingest/openapi.yaml", "ingest/presets.yaml", "ingest/put_record.vtl")
+_LEFT_OUT = ("ingest/samples", "ingest/openapi.yaml", "ingest/presets", "ingest/put_record.vtl")
 _PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
 # Lambda's python3.13 runs on Amazon Linux 2023, whose glibc is 2.34.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html

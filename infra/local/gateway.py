@@ -1,4 +1,4 @@
-"""The embedded API Gateway: serves the API definition with its Kinesis and mock integrations, as AWS documents them.
+"""The embedded API Gateway: serves the API definition with its Kinesis, Lambda and mock integrations, as AWS documents.
 
 It parses, verifies and looks up nothing of a delivery: the request template makes a PutRecord request of it, and the
 integration responses make the answer of what the engine said.
@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from infra.local import gateway_definition, gateway_mapping, gateway_request, vtl
+from infra.local.function import Function
 from infra.local.gateway_definition import Method
 from infra.local.gateway_exchange import Exchange, Fault, new_extended_request_id
 from infra.local.gateway_kinesis import IntegrationAnswer, KinesisIntegration, UnreachableError
+from infra.local.gateway_lambda import LambdaIntegration
 from infra.local.gateway_request import DisconnectedError, EncodingError, Receive, Scope, Send, TooLargeError
 from infra.local.gateway_responses import JSON, GatewayResponses, Response, fixed
 from infra.local.gateway_routes import Routes
@@ -50,6 +52,7 @@ class Gateway:
         access_log: Path | None = None,
         access_log_format: str = "$context.requestId",
         method_settings: Iterable[Mapping[str, Any]] = (),
+        functions: Mapping[str, Function] | None = None,
         stage: str = "live",
         region: str = "us-east-1",
         clock: Callable[[], float] = time.time,
@@ -69,6 +72,7 @@ class Gateway:
         self._log = AccessLog(access_log, access_log_format) if access_log is not None else None
         self._engine: tuple[str, str] = engine_endpoint, region
         self._integration: KinesisIntegration | None = None
+        self._functions = LambdaIntegration(functions or {})
         self._stage = stage
         self._clock, self._timer, self._new_request_id = clock, timer, new_request_id
 
@@ -78,9 +82,10 @@ class Gateway:
         self._integration = KinesisIntegration(endpoint, region=region)
 
     async def aclose(self) -> None:
-        """Close the connections to the engine and the access log."""
+        """Close the connections to the engine, the functions and the access log."""
         if self._integration is not None:
             await self._integration.close()
+        await self._functions.close()
         if self._log is not None:
             self._log.close()
 
@@ -138,6 +143,10 @@ class Gateway:
         method = self._method(exchange)
         content = await gateway_request.body(receive, exchange.headers.lower)
         exchange.query = gateway_request.query(exchange.query_string) if exchange.query_string else {}
+        if method.function is not None:
+            return await self._functions.call(
+                method.function, exchange, content, self._stage_variables, timeout_s=method.timeout_s
+            )
         request, overrides = self._map_request(method, exchange, content)
         if method.target is None:
             return self._map_answer(method, exchange, _mock_answer(request), overrides)

@@ -31,6 +31,9 @@ _INTEGRATION_KEYS = {
     *("requestParameters", "requestTemplates", "responses"),
 }
 _URI = re.compile(r"arn:[\w-]+:apigateway:([\w-]+):kinesis:action/(PutRecord|PutRecords)")
+_INVOKE_URI = re.compile(
+    r"arn:[\w-]+:apigateway:[\w-]+:lambda:path/2015-03-31/functions/arn:[\w-]+:lambda:[\w-]+:\d+:function:([\w-]+)/invocations"
+)
 _KINESIS_VERSION = "Kinesis_20131202"
 # Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 _TIMEOUT_MS = range(50, 29_001)
@@ -46,7 +49,7 @@ class RequestTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method of one resource. ``target`` is the action to call; None makes it a mock."""
+    """One method of one resource. ``target`` is the action to call, ``function`` a function's name; none is a mock."""
 
     resource_path: str
     http_method: str
@@ -55,6 +58,7 @@ class Method:
     templates: Mapping[str, RequestTemplate]
     headers: tuple[HeaderMapping, ...]
     answers: tuple[Answer, ...]
+    function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +117,13 @@ def _method(path: str, name: str, operation: Mapping[str, Any], binary: BinaryTy
     if integration is None:
         raise refuse(where, "a method without an integration")
     _known(where, integration, _INTEGRATION_KEYS)
-    target = _target(where, integration)
     timeout_ms = int(integration.get("timeoutInMillis", _TIMEOUT_MS[-1]))
     if timeout_ms not in _TIMEOUT_MS:
         raise refuse(where, "timeoutInMillis is 50 to 29000", found=timeout_ms)
+    if str(integration.get("type")).lower() == "aws_proxy":
+        function = _function(where, integration)
+        return Method(path, name.upper(), None, timeout_ms / 1000, {}, (), (), function)
+    target = _target(where, integration)
     return Method(
         resource_path=path,
         http_method=name.upper(),
@@ -128,12 +135,19 @@ def _method(path: str, name: str, operation: Mapping[str, Any], binary: BinaryTy
     )
 
 
+def _function(where: str, integration: Mapping[str, Any]) -> str:
+    invoked = _INVOKE_URI.fullmatch(integration["uri"])
+    if invoked is None or str(integration.get("httpMethod")).upper() != "POST":
+        raise refuse(where, "a proxy integration is a POST to a Lambda function", found=integration["uri"])
+    return invoked[1]
+
+
 def _target(where: str, integration: Mapping[str, Any]) -> str | None:
     kind = str(integration.get("type")).lower()
     if kind == "mock":
         return None
     if kind != "aws":
-        raise refuse(where, "the gateway has integrations of the types aws and mock", found=kind)
+        raise refuse(where, "the gateway has integrations of the types aws, aws_proxy and mock", found=kind)
     action = _URI.fullmatch(integration["uri"])
     if action is None or str(integration.get("httpMethod")).upper() != "POST":
         raise refuse(

@@ -1,7 +1,8 @@
 """The gateway as a process of its own: ``python -m infra.local.gateway_process CONFIGURATION.json``.
 
 The configuration holds ``definition``, ``stage_variables``, ``method_settings``, ``access_log``, ``access_log_format``,
-``engine`` (its address) and ``port``.
+``engine`` (its address), ``port``, and ``functions``: for each name ``handler``, ``environment``, ``log_path``,
+``timeout_s`` and ``memory_mb``.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ import json
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from infra.local.function import Function
 from infra.local.gateway import Gateway
 from infra.local.serving import SupervisedServer, end_with_parent
 from ingest.errors import ServiceError, StackFailed
 
 # AWS closes idle connections after a while too; a sender's next request opens another.
 _KEEP_ALIVE_S = 60
+ROOT = Path(__file__).parents[2]
 _STOP_S = 10
 _BACKLOG = 2048
 
@@ -134,11 +138,24 @@ def main() -> None:
             access_log=Path(configuration["access_log"]),
             access_log_format=configuration["access_log_format"],
             method_settings=configuration["method_settings"],
+            functions={name: _function(name, given) for name, given in configuration.get("functions", {}).items()},
         )
         serve(gateway, "127.0.0.1", configuration["port"])
     except ServiceError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
+
+
+def _function(name: str, given: dict[str, Any]) -> Function:
+    return Function(
+        given["handler"],
+        given["environment"],
+        root=ROOT,
+        log_path=Path(given["log_path"]),
+        name=name,
+        timeout_s=given["timeout_s"],
+        memory_mb=given["memory_mb"],
+    )
 
 
 if __name__ == "__main__":
