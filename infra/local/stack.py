@@ -245,26 +245,6 @@ class _Stack:
         local = {"AWS_ENDPOINT_URL": self._called, "SOURCES_FILE": str(self._home / "sources.json")}
         return {name: str(value) for name, value in (given | local).items()}
 
-    def _handshake_function(self) -> dict[str, Any]:
-        """Return what the gateway runs the handshake function with; nothing if no source asks for it."""
-        if "Handshake" not in self._resources:
-            return {}
-        properties = self._resources["Handshake"].properties
-        given = {
-            "handler": properties["Handler"],
-            "environment": self._variables("Handshake"),
-            "log_path": str(self._home / "handshake.log"),
-            "timeout_s": float(properties["Timeout"]),
-            "memory_mb": int(properties["MemorySize"]),
-        }
-        return {properties["FunctionName"]: given}
-
-    def _variables(self, logical_id: str) -> dict[str, str]:
-        """Return a function's environment: the template's, and where the engine and the sources are on this machine."""
-        given = self._resources[logical_id].properties["Environment"]["Variables"]
-        local = {"AWS_ENDPOINT_URL": self._called, "SOURCES_FILE": str(self._home / "sources.json")}
-        return {name: str(value) for name, value in (given | local).items()}
-
     def _make_readers(self, function: Function) -> Readers:
         mapping = EventSourceMapping.from_properties(self._resources["ConsumerMapping"].properties)
         state = self._home / "checkpoints"
