@@ -81,7 +81,7 @@ def deliveries(draw: st.DrawFn, preset: str) -> Envelope:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_delivery_is_judged(preset: str, data: st.DataObject) -> None:
     """A spoilt delivery under any secrets gives a verdict or a RecordError, and no other exception."""
@@ -94,7 +94,7 @@ def test_any_delivery_is_judged(preset: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_delivery_is_read(preset: str, data: st.DataObject) -> None:
     """A spoilt delivery gives events with ids that can be stored, or EventMalformed, and no other exception."""
