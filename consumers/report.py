@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from consumers import metrics
 from consumers.items import Outcome, Prepared
+from consumers.judge import EventFailed
 from consumers.logs import Log, place
 from consumers.records import Record, lowest
 from consumers.settings import LOG_LEVELS
@@ -18,7 +19,7 @@ _DEBUG, _INFO, _WARNING, _ERROR = (LOG_LEVELS[name] for name in ("DEBUG", "INFO"
 _LEVELS = {"applied": _INFO, "duplicate": _INFO, "ignored": _INFO, "quarantined": _WARNING, "retry": _WARNING}
 
 # The reason of what failed in a way that nobody foresaw; its detail names a place in the code, never a value.
-BUG = "event_failed"
+BUG = EventFailed.code
 
 
 class Tally:

@@ -208,6 +208,22 @@ def test_an_unknown_secret_is_not_a_bad_signature(store: Store, secrets: Secrets
         secrets.judge("github", envelope, signed_with("any"))
 
 
+def test_patience_ends_for_a_certificate_too(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """A verdict that itself waits for something, such as a certificate, waits no longer than for a secret."""
+    store.put("github", "real")
+    envelope = arrived(clock.now_ms)
+
+    def verdict(_: Sequence[str]) -> int:
+        raise SecretUnavailable("The certificate could not be fetched.", status=503)
+
+    secrets.begin_batch(["github"])
+    with pytest.raises(SecretUnavailable, match="certificate"):
+        secrets.judge("github", envelope, verdict)
+    clock.pass_s(PATIENCE_S + 1)
+    with pytest.raises(SecretAbsent, match="certificate"):
+        secrets.judge("github", envelope, verdict)
+
+
 def test_a_store_that_fails_does_not_overturn_what_is_known(store: Store, secrets: Secrets, clock: Clock) -> None:
     """Within the time to live the known secrets prove right and wrong, though they cannot be read again."""
     store.put("github", "real")
