@@ -1,0 +1,245 @@
+"""The account: what was acknowledged equals what was applied, was a duplicate, ignored, quarantined or is in flight.
+
+    access log  --ids-->  stream or archive  --deliveries-->  events table  --states-->  the sum
+
+What is left over is named, with where it was last seen. An id of the access log that neither the stream nor the archive
+has is looked for in the table itself, once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from consumers.replay.delivery import Delivery, Origin
+from consumers.replay.looks import Looker
+from consumers.settled import Settled, State
+
+_CHUNK = 500
+_LOG_ALONE = "the access log: neither in the stream nor in the archive nor in the table"
+_STATES: tuple[State, ...] = ("applied", "duplicate", "ignored", "quarantined")
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """One request that was answered 2xx; ``at_ms`` is when it arrived."""
+
+    request_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An acknowledged delivery that is nowhere it should be."""
+
+    request_id: str
+    at_ms: int
+    source: str
+    last_seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A delivery that stands in the stream more than once; its effect was had once."""
+
+    request_id: str
+    places: tuple[str, ...]
+
+
+class Progress(Protocol):
+    """How far the consumer has read."""
+
+    def has_read(self, shard_id: str, sequence_number: str, arrived_at_ms: int) -> bool:
+        """Tell whether the consumer is done with a record of the stream, one way or another."""
+
+
+@dataclass(slots=True)
+class Account:
+    """The sum over a window. ``unacknowledged`` are stored and were never answered 2xx: their sender tried again."""
+
+    since_ms: int
+    until_ms: int
+    acknowledged: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    missing: list[Missing] = field(default_factory=list)
+    repeated: list[Repeated] = field(default_factory=list)
+    unacknowledged: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_even(self) -> bool:
+        """Tell whether nothing is unaccounted for."""
+        return not self.missing
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "since_ms": self.since_ms,
+            "until_ms": self.until_ms,
+            "acknowledged": self.acknowledged,
+            **{state: self.counts[state] for state in _STATES},
+            "in_flight": self.counts["in_flight"],
+            "unaccounted": len(self.missing),
+            "unacknowledged": self.unacknowledged,
+            "missing": [
+                {"request_id": one.request_id, "at_ms": one.at_ms, "source": one.source, "last_seen": one.last_seen}
+                for one in self.missing
+            ],
+            "repeated": [{"request_id": one.request_id, "places": list(one.places)} for one in self.repeated],
+            "notes": self.notes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the account is made of. ``acknowledged`` None: there is no access log, so the stream counts as one.
+
+    ``primary`` is the stream, or the archive where the stream no longer reaches back; ``secondary`` the other one,
+    asked only for what the primary lacks. ``failures`` yields (request id, object) of what the mapping gave up on,
+    ``stored`` (request id, outcome) of the whole table in the window.
+    """
+
+    acknowledged: Iterable[Acknowledged] | None
+    primary: Origin
+    secondary: Origin | None
+    settled: Settled
+    progress: Progress
+    failures: Callable[[], Iterable[tuple[str, str]]]
+    stored: Callable[[], Iterable[tuple[str, str]]]
+    grace_ms: int = 0
+
+
+def take(books: Books, since_ms: int, until_ms: int) -> Account:
+    """Close the account of a window; both of its ends are included."""
+    return _Closing(books, Account(since_ms, until_ms)).close()
+
+
+class _Closing:
+    """One account on its way."""
+
+    def __init__(self, books: Books, account: Account) -> None:
+        self._books = books
+        self._account = account
+        self._looker: Looker = books.settled.looker
+        self._has_log = books.acknowledged is not None
+        self._unseen: dict[str, int] = {}  # acknowledged, arrival; not seen anywhere yet
+        self._unsettled: dict[str, Delivery] = {}
+        self._places: dict[str, str] = {}  # of each delivery in the primary book, the first
+        self._repeated: dict[str, list[str]] = {}
+
+    def close(self) -> Account:
+        """Read all books in turn, each only for what the ones before leave open."""
+        books, account = self._books, self._account
+        self._unseen = {one.request_id: one.at_ms for one in books.acknowledged or () if self._is_within(one.at_ms)}
+        account.acknowledged = len(self._unseen)
+        self._match(books.primary, is_primary=True)
+        if books.secondary is not None and self._unseen:
+            self._match(books.secondary, is_primary=False)
+        if self._unseen:
+            self._search_table()
+        self._look_again()
+        self._name_missing()
+        account.repeated = [Repeated(request_id, tuple(places)) for request_id, places in self._repeated.items()]
+        return account
+
+    def _match(self, origin: Origin, *, is_primary: bool) -> None:
+        for chunk in _chunks(self._within(origin)):
+            fresh = [delivery for delivery in chunk if self._takes(delivery, is_primary=is_primary)]
+            for delivery, state in zip(fresh, self._books.settled.states(fresh), strict=True):
+                self._settle(delivery, state)
+
+    def _within(self, origin: Origin) -> Iterator[Delivery]:
+        for step in origin.read({}):
+            if isinstance(step, Delivery):
+                envelope = self._looker.look(step).envelope
+                if envelope is not None and self._is_within(envelope.arrived_at_ms):
+                    yield step
+
+    def _is_within(self, at_ms: int) -> bool:
+        return self._account.since_ms <= at_ms <= self._account.until_ms
+
+    def _takes(self, delivery: Delivery, *, is_primary: bool) -> bool:
+        """Tell whether a delivery is to be settled: if it was acknowledged, the first time that it is seen."""
+        request_id = self._request_id(delivery)
+        if is_primary:
+            if request_id in self._places:
+                self._repeated.setdefault(request_id, [self._places[request_id]]).append(delivery.where)
+                return False
+            self._places[request_id] = delivery.where
+        if self._unseen.pop(request_id, None) is not None:
+            return True
+        if self._has_log:
+            self._account.unacknowledged += is_primary
+        else:
+            self._account.acknowledged += is_primary
+        return is_primary and not self._has_log
+
+    def _settle(self, delivery: Delivery, state: State) -> None:
+        request_id = self._request_id(delivery)
+        if state == "unsettled":
+            self._unsettled[request_id] = delivery
+        else:
+            self._unsettled.pop(request_id, None)
+            self._account.counts[state] += 1
+
+    def _search_table(self) -> None:
+        for request_id, outcome in self._books.stored():
+            if self._unseen.pop(request_id, None) is not None:
+                self._account.counts[outcome] += 1
+
+    def _look_again(self) -> None:
+        """Give what was being committed while the books were read another chance."""
+        for chunk in _chunks(list(self._unsettled.values())):
+            for delivery, state in zip(chunk, self._books.settled.states(chunk), strict=True):
+                self._settle(delivery, state)
+
+    def _name_missing(self) -> None:
+        given_up = dict(self._books.failures()) if self._unsettled else {}
+        for request_id, delivery in self._unsettled.items():
+            if request_id in given_up:
+                place = f"given up by the mapping and kept in {given_up[request_id]}: weir failures"
+                self._miss(delivery, place)
+            elif self._is_in_flight(delivery):
+                self._account.counts["in_flight"] += 1
+            else:
+                self._miss(delivery, _last_seen(delivery))
+        for request_id, at_ms in self._unseen.items():
+            if at_ms > self._account.until_ms - self._books.grace_ms:
+                self._account.counts["in_flight"] += 1
+            else:
+                self._account.missing.append(Missing(request_id, at_ms, "", _LOG_ALONE))
+
+    def _miss(self, delivery: Delivery, last_seen: str) -> None:
+        envelope = self._looker.look(delivery).envelope
+        if envelope is not None:
+            missing = Missing(envelope.request_id, envelope.arrived_at_ms, envelope.source, last_seen)
+            self._account.missing.append(missing)
+
+    def _is_in_flight(self, delivery: Delivery) -> bool:
+        record = delivery.record
+        if record is None:  # of the archive: the stream has lost it
+            return False
+        return not self._books.progress.has_read(record.shard_id, record.sequence_number, record.arrived_at_ms)
+
+    def _request_id(self, delivery: Delivery) -> str:
+        envelope = self._looker.look(delivery).envelope
+        return envelope.request_id if envelope else ""
+
+
+def _last_seen(delivery: Delivery) -> str:
+    if delivery.record is None:
+        return f"the archive, {delivery.where}: not in the stream and not in the table"
+    return f"the stream, {delivery.where}: read by the consumer, but not in the table"
+
+
+def _chunks(deliveries: Iterable[Delivery]) -> Iterator[Sequence[Delivery]]:
+    chunk: list[Delivery] = []
+    for delivery in deliveries:
+        chunk.append(delivery)
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
