@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Tools:
     """What the command line lends: where Weir runs, its sources, keys to sign with, where runs are kept, how to print.
 
-    ``place`` takes ``--to``, ``--endpoint`` and ``--stack``; ``run_stack`` starts `weir run` with a folder, arguments and a
-    file for what it says, and ``embedded`` takes that folder. Errors in a command of ``group`` become sentences.
+    ``place`` takes ``--to``, ``--endpoint`` and ``--stack``; ``run_stack`` starts `weir run` with a folder, arguments
+    and a file for what it says, and ``embedded`` takes that folder. Errors in a command of ``group`` become sentences.
     """
 
     group: type[click.Group]

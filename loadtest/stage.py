@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
+from zlib import crc32
 
 from ingest.errors import StackFailed
 from loadtest import pacer, report, results, settle
@@ -88,8 +90,9 @@ class Traffic:
 class Stage:
     """The surroundings of one scenario. ``scale`` stretches times: 1 for the short run of the matrix.
 
-    ``rig`` is None where the stack is not ours to break. A scenario notes in ``bites`` what shows that its fault met
-    something, in ``poisons`` what must be quarantined, in ``expected_reasons`` why good events may be.
+    ``rig`` is None where the stack is not ours to break. A scenario notes in ``bites`` that its fault met something,
+    or in ``shows`` how the runs' figures tell it, in ``poisons`` what must be quarantined, in ``expected_reasons``
+    why good events may be.
     """
 
     target: Target
@@ -97,6 +100,7 @@ class Stage:
     scale: float = 1.0
     rate_per_s: float = 60.0
     bites: dict[str, int] = field(default_factory=dict)
+    shows: dict[str, Callable[[Sequence[Mapping[str, Any]]], int]] = field(default_factory=dict)
     poisons: list[Poison] = field(default_factory=list)
     expected_reasons: tuple[str, ...] = ()
     ended_at_s: float = 0.0
@@ -120,7 +124,9 @@ class Stage:
     def begin_traffic(self, seconds: float, *, mix: Mix = MIX, **changes: Any) -> Traffic:
         """Begin to send; `end` waits for it."""
         timing = Timing("poisson", pacer.constant(self.rate_per_s, seconds * self.scale))
-        plan = replace(self.target.plan(timing, mix), **changes)
+        plan = self.target.plan(timing, mix)
+        # Its own seed, so that no two scenarios send the same.
+        plan = replace(plan, seed=crc32(plan.run.encode()), **changes)
         traffic = Traffic(self.target, plan)
         self._traffics.append(traffic)
         return traffic
@@ -135,13 +141,15 @@ class Stage:
 
     def judge(self, name: str, bounds: Bounds, say: Callable[[str], None]) -> Ending:
         """Wait, read everything, and compare it with the promises."""
-        faults = [f"the fault met nothing: {what}" for what, count in self.bites.items() if not count]
-        figures: dict[str, Any] = {"bites": dict(self.bites), "runs": []}
+        faults: list[str] = []
+        figures: dict[str, Any] = {"runs": []}
         for traffic in self._traffics:
             traffic.join()
             found, said = self._judge_traffic(traffic, bounds, say)
             faults += found
             figures["runs"].append(said)
+        figures["bites"] = self.bites | {what: look(figures["runs"]) for what, look in self.shows.items()}
+        faults += [f"the fault met nothing: {what}" for what, count in figures["bites"].items() if not count]
         faults += self._judge_poisons()
         return Ending(name, tuple(faults), figures)
 
@@ -158,6 +166,9 @@ class Stage:
         found = [f"{name.replace('_', ' ')}: {what}" for name, ids in verdict.faults.items() for what in ids[:5]]
         if verdict.refused + verdict.unanswered > sum(one.kind == "oversized" for one in run.results):
             found.append(f"{verdict.refused} refused and {verdict.unanswered} unanswered to the end of all patience")
+        said["late_to_early"] = sum(
+            a.seq > b.seq for a, b in pairwise(sorted(run.results, key=lambda one: one.sent_at_ms))
+        )
         said["recovered_after_s"] = self._recovered_after_s(observed["lag"]["series_s"], run.header["started_at_ms"])
         for figure, bound in (
             ("delay_p50_s", bounds.typical_s),

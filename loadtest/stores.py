@@ -203,7 +203,7 @@ def _delivery(record: Mapping[str, Any], run: str, shard_id: str, position: int)
             arrived_at_ms=wire["at"],
             body_sha256=sha256(body).hexdigest(),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
