@@ -17,6 +17,7 @@ LOCKS = {
     "test": ("--extra=build", "--extra=test", "--extra=load", *RUN, "pyproject.toml"),
     "load": ("--extra=build", "--extra=load", *RUN, "pyproject.toml"),
     "function": (*RUN, *(f"--unsafe-package={name}" for name in LEFT_OUT), "requirements/function.in"),
+    "oracles": ("-c", "requirements/test.txt", "requirements/oracles.in"),
     "function-crypto": (*RUN, "-c", "requirements/test.txt", "requirements/function-crypto.in"),
 }
 

@@ -17,10 +17,8 @@ def leaves(branch: type[errors.ServiceError]) -> list[type[errors.ServiceError]]
 
 def reasons() -> str:
     """Write the table of quarantine reasons as it must stand in the README."""
-    rows = ["| reason | meaning | what to do |", "| --- | --- | --- |"]
-    for kind in leaves(errors.RecordError):
-        rows.append(f"| `{kind.code}` | {(kind.__doc__ or '').strip()} | {kind.hint} |")
-    return "\n".join(rows)
+    rows = [f"| `{kind.code}` | {(kind.__doc__ or '').strip()} | {kind.hint} |" for kind in leaves(errors.RecordError)]
+    return "\n".join(["| reason | meaning | what to do |", "| --- | --- | --- |", *rows])
 
 
 def test_reasons_stand_in_the_readme() -> None:

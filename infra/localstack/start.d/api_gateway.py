@@ -11,7 +11,11 @@
 """
 
 import airspeed
-from localstack.services.apigateway.next_gen.execute_api.handlers import integration_request, integration_response, parse
+from localstack.services.apigateway.next_gen.execute_api.handlers import (
+    integration_request,
+    integration_response,
+    parse,
+)
 from werkzeug.datastructures import Headers
 
 airspeed.operators.__additional_methods__[Headers] = {"keySet": lambda headers: list(dict(headers))}
