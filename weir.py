@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from consumers.history import Table
     from infra.place import Place
     from infra.sender import Sent
-    from ingest.sources import Catalogue
+    from ingest.sources import Catalogue, Source
 
 ROOT = Path(__file__).parent
 
@@ -143,6 +143,7 @@ def send(place: Place, source: str, file: Path | None, key: str, times: int, tam
         if answer.request_id and wait_s:
             emit(f"    {await_outcome(place, sent, answer.request_id, deadline_s)}")
     if not all(answer.request_id for answer in sent.answers):
+        click.echo(sender.advice(catalogue(), source) or "", err=True, nl=False)
         sys.exit(1)
 
 
@@ -263,6 +264,17 @@ def secrets_set(place: Place, source: str) -> None:
     emit(f"{source}: {count} live secret{'s' if count > 1 else ''}")
 
 
+@secrets.command("generate", cls=Command)
+@click.argument("source")
+@at_place
+def secrets_generate(place: Place, source: str) -> None:
+    """Give a source that has no secret one to try things out with; `make run` does so by itself."""
+    from infra import signing_keys
+
+    made = signing_keys.provide(place, known(source))
+    emit(f"{source}: {'1 live secret, made here' if made else 'has a live secret already'}")
+
+
 @secrets.command("rotate", cls=Command)
 @click.argument("source")
 @at_place
@@ -270,8 +282,9 @@ def secrets_rotate(place: Place, source: str) -> None:
     """Like set, and retire the secrets that the provider's retries can no longer be signed with."""
     from infra import secrets as store
 
-    window_s = catalogue()[known(source)].retry_window_s or 30 * 86400
-    count, retired = store.rotate(place, source, read_secret(source), keep_s=window_s)
+    found = known(source)
+    window_s = found.retry_window_s or found.dedupe_s
+    count, retired = store.rotate(place, found, read_secret(source), keep_s=window_s)
     emit(f"{source}: {count} live secrets, {retired} retired")
 
 
@@ -294,21 +307,24 @@ def secrets_list(place: Place) -> None:
 
     from infra import secrets as store
 
-    for source in catalogue():
+    for name, source in catalogue().items():
         live = store.live(place, source)
         if not live:
-            emit(f"{source:24} none")
+            emit(f"{name:24} none in {source.secret}")
         for position, secret in enumerate(live):
             since = datetime.fromtimestamp(secret.created_at_ms / 1000, UTC)
-            emit(f"{source:24} {position} live since {since:%Y-%m-%d %H:%M:%S} UTC")
+            emit(f"{name:24} {position} live since {since:%Y-%m-%d %H:%M:%S} UTC in {source.secret}")
 
 
-def known(source: str) -> str:
-    """Return the name of a source, or say which there are."""
-    names = list(catalogue())
-    if source not in names:
-        raise click.ClickException(f"There is no source {source!r} in {sources_file()}; there are: {', '.join(names)}.")
-    return source
+def known(name: str) -> Source:
+    """Return a source by name, or say which there are."""
+    sources = catalogue()
+    if name not in sources:
+        raise click.ClickException(
+            f"There is no source {name!r} in {sources_file()}; there are: {', '.join(sources)}. "
+            f"`weir sources add {name}` adds one of a known provider."
+        )
+    return sources[name]
 
 
 def read_secret(source: str) -> str:
@@ -361,8 +377,11 @@ def destination(target: str, endpoint: str | None, stack: str) -> Place:
     from infra import place
 
     if target == "localstack":
-        return place.at_endpoint(endpoint or os.environ.get("AWS_ENDPOINT_URL") or "http://127.0.0.1:4566", stack)
-    return place.Place("aws", stack, endpoint=endpoint)
+        where = place.at_endpoint(endpoint or os.environ.get("AWS_ENDPOINT_URL") or "http://127.0.0.1:4566", stack)
+    else:
+        where = place.Place("aws", stack, endpoint=endpoint)
+    where.home = home()
+    return where
 
 
 def parameters(settings: tuple[str, ...]) -> dict[str, str]:
@@ -379,17 +398,84 @@ def sources() -> None:
 
 
 @sources.command("check", cls=Command)
-@click.option("--json", "as_json", is_flag=True)
-def sources_check(as_json: bool) -> None:
-    """Validate the sources file and warn of what may surprise."""
+@click.option("--endpoint", metavar="URL", help="Look for secrets at LocalStack or another AWS endpoint.")
+@click.option("--stack", default="weir", show_default=True, metavar="NAME", help="CloudFormation stack there.")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a source.")
+def sources_check(endpoint: str | None, stack: str, as_json: bool) -> None:
+    """Validate the sources file, tell which secrets exist, and warn of what may surprise."""
+    from ingest import routes
+
     found = catalogue()
+    routes.api_definition(found, {})
     for name, source in found.items():
+        count = secrets_count(source, endpoint, stack)
+        warnings = [*source.warnings, *([f"it has no secret: `weir secrets set {name}`."] if count == 0 else [])]
+        facts = {"source": name, "preset": source.preset, "scheme": source.scheme.label, "secrets": count}
         if as_json:
-            emit(json.dumps({"source": name, "preset": source.preset, "warnings": source.warnings}))
-        else:
-            emit(f"{name:24} {source.preset or 'own scheme'}")
-            for warning in source.warnings:
-                emit(f"{'':24} warning: {warning}")
+            emit(json.dumps({**facts, "warnings": warnings}))
+            continue
+        known_by = "secrets not looked up: no stack runs" if count is None else f"{count} live in {source.secret}"
+        emit(f"{name:24} {source.preset or 'own scheme':24} {source.scheme.label:24} {known_by}")
+        for warning in warnings:
+            emit(f"{'':24} warning: {warning}")
+
+
+def secrets_count(source: Source, endpoint: str | None, stack: str) -> int | None:
+    """Return how many secrets of a source are live; None if no stack is there to ask."""
+    from infra import place
+    from infra import secrets as store
+    from ingest.errors import StackFailed
+
+    try:
+        where = place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ)
+        return len(store.live(where, source))
+    except StackFailed:
+        if endpoint:
+            raise
+        return None
+
+
+@sources.command("presets", cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a provider, with every fact.")
+def sources_presets(as_json: bool) -> None:
+    """List the known providers: how they sign, how long they repeat, what they ask, and who checked the preset."""
+    from ingest import presets
+
+    if not as_json:
+        emit(f"{'NAME':26} {'SCHEME':24} {'REPEATS':>8} {'QUESTION':10} {'CHECKED':11} PROVIDER")
+    for name, preset in presets.all_presets().items():
+        if as_json:
+            emit(json.dumps({"name": name, **preset.model_dump(mode="json", exclude_defaults=True)}))
+            continue
+        repeats = "?" if preset.retry_window_s is None else f"{preset.retry_window_s / 86400:.3g} d"
+        asked = {"function" if handshake.needs_code else "template" for handshake in preset.handshakes}
+        body = "" if preset.covers_body else " (the proof does not cover the body)"
+        emit(
+            f"{name:26} {preset.scheme.label:24} {repeats:>8} {', '.join(sorted(asked)):10} "
+            f"{preset.checked.partition(':')[0]:11} {preset.title}{body}"
+        )
+
+
+@sources.command("add", cls=Command)
+@click.argument("name")
+@click.option("--preset", metavar="PROVIDER", help="The provider, if the source is to have another name.")
+@click.option("--url", metavar="URL", help="The public URL of the source, where the provider signs it.")
+def sources_add(name: str, preset: str | None, url: str | None) -> None:
+    """Write a known provider into the sources file, as one would by hand."""
+    from ingest import sources_file as editor
+
+    path = sources_file()
+    for line in editor.add(path, name, preset=preset or name, url=url):
+        emit(line)
+    emit(f"added to {path}; now `make run` or `weir deploy`, and `weir secrets set {name}`")
+
+
+@sources.command("schema", cls=Command)
+def sources_schema() -> None:
+    """Print the JSON Schema of the sources file, which editors complete and check it by."""
+    from ingest import sources_file as editor
+
+    click.echo(editor.json_schema(), nl=False)
 
 
 # ------------------------------------------------------------------------------------------------ load tests
@@ -411,21 +497,17 @@ def load_signing_keys(place: Any) -> dict[str, str]:
 
     On LocalStack, whose data is for throwing away, such a source is given one.
     """
-    import secrets as entropy
-
-    from infra import secrets, sender
-    from ingest import signatures
+    from infra import signing_keys
     from ingest.errors import StackFailed
 
     keys = {}
     for name, source in catalogue().items():
+        if place.kind == "localstack":
+            signing_keys.provide(place, source)
         try:
-            keys[name] = sender.signing_key(place, name)
+            keys[name] = signing_keys.signing_key(place, source)
         except StackFailed:
-            if place.kind == "localstack":
-                pair = signatures.generate_secret(source.scheme, entropy.token_bytes(32))
-                secrets.add(place, name, pair.verify_with)
-                keys[name] = pair.sign_with
+            continue
     return keys
 
 

@@ -33,6 +33,7 @@ class Place:
         self.kind = kind  # embedded | localstack | aws
         self.stack = stack
         self.endpoint = endpoint
+        self.home: Path | None = None  # where this machine keeps what belongs to the stack
         self._outputs = dict(outputs) if outputs is not None else None
         self._clients: dict[str, Any] = {}
 
@@ -167,7 +168,12 @@ def embedded(home: Path) -> Place:
 
 def choose(*, home: Path, stack: str, endpoint: str | None, environment: Mapping[str, str]) -> Place:
     """Return the place that options and the usual AWS variables point at; the embedded stack if they say nothing."""
-    endpoint = endpoint or environment.get("AWS_ENDPOINT_URL")
+    chosen = _choose(home, stack, endpoint or environment.get("AWS_ENDPOINT_URL"), environment)
+    chosen.home = home
+    return chosen
+
+
+def _choose(home: Path, stack: str, endpoint: str | None, environment: Mapping[str, str]) -> Place:
     if endpoint:
         return at_endpoint(endpoint, stack)
     # LocalStack's own tools export the dummy key `test`; that alone never means AWS.

@@ -1,7 +1,7 @@
-"""Secrets of sources in SSM Parameter Store, as the operator sets them: several live at once, never printed.
+"""Secrets of sources, as the operator sets them: several live at once, checked for their form, never printed.
 
-One SecureString a source, `{prefix}/{source}`, newest first:
-`{"secrets": [{"value": ..., "created_at_ms": ...}]}`.
+They are kept where the source says: in an SSM SecureString named `{prefix}/{source}`, or in Secrets Manager. Both hold
+the same text, newest first: `{"secrets": [{"value": ..., "created_at_ms": ...}]}`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.place import Place
+from ingest import signatures
 from ingest.errors import SettingInvalid, StackFailed
+from ingest.sources import SECRETS_MANAGER, SSM, Source
 
 # Source: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 _STANDARD_TIER_BYTES = 4096
 _ADVANCED_TIER_BYTES = 8192
+# Source: https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
+_MANAGED_BYTES = 65_536
+_ABSENT = {"ParameterNotFound", "ResourceNotFoundException"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +38,32 @@ class Secret:
         return f"Secret(created_at_ms={self.created_at_ms})"
 
 
-def live(place: Place, source: str) -> list[Secret]:
-    """Return a source's secrets, newest first; none when the parameter does not exist.
+def live(place: Place, source: Source) -> list[Secret]:
+    """Return a source's secrets, newest first; none when nothing is kept for it.
 
-    Raises: StackFailed when the store does not answer.
+    Raises: StackFailed when the store does not answer, or keeps something else there.
     """
-    try:
-        answer = place.client("ssm").get_parameter(Name=_name(place, source), WithDecryption=True)
-    except place.client("ssm").exceptions.ParameterNotFound:
+    text = _read(place, source)
+    if text is None:
         return []
-    except (ClientError, BotoCoreError) as error:
-        raise StackFailed(f"{place.label}: secrets of {source}: {error}") from error
-    stored: list[dict[str, Any]] = json.loads(answer["Parameter"]["Value"])["secrets"]
-    return [Secret(item["value"], item["created_at_ms"]) for item in stored]
+    try:
+        return [Secret(item["value"], item["created_at_ms"]) for item in json.loads(text)["secrets"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise StackFailed(f"What is kept at {where(place, source)} was not written by `weir secrets set`.") from error
 
 
-def add(place: Place, source: str, value: str) -> int:
+def add(place: Place, source: Source, value: str) -> int:
     """Make a secret live beside those that are; return how many are live now. The same value twice counts once.
 
-    Raises: SettingInvalid for a value that cannot be one; StackFailed when the store does not answer.
+    Raises: SettingInvalid for a value that cannot be one of this source; StackFailed when the store does not answer.
     """
-    if not value or any(character in value for character in "\r\n\0"):
-        raise SettingInvalid("A secret is one line of text, and not empty.", source=source)
+    _check(source, value)
     others = [secret for secret in live(place, source) if secret.value != value]
     _write(place, source, [Secret(value, int(time.time() * 1000)), *others])
     return len(others) + 1
 
 
-def rotate(place: Place, source: str, value: str, *, keep_s: int) -> tuple[int, int]:
+def rotate(place: Place, source: Source, value: str, *, keep_s: int) -> tuple[int, int]:
     """Make a secret live and retire what was superseded longer than ``keep_s`` ago; return (live, retired).
 
     The one just superseded stays: a provider's retries are still signed with it.
@@ -78,35 +81,78 @@ def rotate(place: Place, source: str, value: str, *, keep_s: int) -> tuple[int, 
     return len(kept), len(secrets) - len(kept)
 
 
-def remove(place: Place, source: str, position: int) -> int:
+def remove(place: Place, source: Source, position: int) -> int:
     """Retire the secret at a position of the list, 0 the newest; return how many are live now.
 
     Raises: SettingInvalid when there is none at that position.
     """
     secrets = live(place, source)
     if not 0 <= position < len(secrets):
-        raise SettingInvalid(f"{source} has {len(secrets)} live secrets; there is none at {position}.")
+        raise SettingInvalid(f"{source.name} has {len(secrets)} live secrets; there is none at {position}.")
     rest = secrets[:position] + secrets[position + 1 :]
-    if rest:
+    if rest or source.secret != SSM:
         _write(place, source, rest)
     else:
-        place.client("ssm").delete_parameter(Name=_name(place, source))
+        place.client("ssm").delete_parameter(Name=where(place, source))
     return len(rest)
 
 
-def _name(place: Place, source: str) -> str:
-    return f"{place.outputs()['SecretsPrefix']}/{source}"
+def where(place: Place, source: Source) -> str:
+    """Return the name of the parameter, or the name or ARN of the secret, that keeps a source's secrets."""
+    if source.secret == SSM:
+        return f"{place.outputs()['SecretsPrefix']}/{source.name}"
+    return source.secret.removeprefix(SECRETS_MANAGER)
 
 
-def _write(place: Place, source: str, secrets: Iterable[Secret]) -> None:
+def _check(source: Source, value: str) -> None:
+    """Raises: SettingInvalid that says what is wrong and never quotes the value."""
+    # Only keys in PEM have lines; two secrets pasted at once must not become one.
+    several_lines = any(character in value.strip() for character in "\r\n") and "-----BEGIN" not in value
+    if not value.strip() or several_lines or "\0" in value:
+        raise SettingInvalid("A secret is one line of text, and not empty.", source=source.name)
+    try:
+        signatures.check_secret(source.scheme, value)
+    except ValueError as error:
+        raise SettingInvalid(f"This is no secret of {source.name}: {error}.", scheme=source.scheme.label) from error
+
+
+def _read(place: Place, source: Source) -> str | None:
+    name = where(place, source)
+    try:
+        if source.secret == SSM:
+            parameter = place.client("ssm").get_parameter(Name=name, WithDecryption=True)
+            return str(parameter["Parameter"]["Value"])
+        return str(place.client("secretsmanager").get_secret_value(SecretId=name).get("SecretString", ""))
+    except (ClientError, BotoCoreError) as error:
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] in _ABSENT:
+            return None
+        raise StackFailed(f"{place.label}: secrets of {source.name}: {error}") from error
+
+
+def _write(place: Place, source: Source, secrets: Iterable[Secret]) -> None:
     stored = [{"value": secret.value, "created_at_ms": secret.created_at_ms} for secret in secrets]
     text = json.dumps({"secrets": stored}, separators=(",", ":"))
-    if len(text.encode("utf-8")) > _ADVANCED_TIER_BYTES:
-        raise SettingInvalid("These secrets are too long for one parameter: retire old ones first.", source=source)
-    tier = "Standard" if len(text.encode("utf-8")) <= _STANDARD_TIER_BYTES else "Advanced"
+    size_bytes = len(text.encode("utf-8"))
+    if size_bytes > (_ADVANCED_TIER_BYTES if source.secret == SSM else _MANAGED_BYTES):
+        raise SettingInvalid("These secrets are too long to be kept together: retire old ones.", source=source.name)
     try:
-        place.client("ssm").put_parameter(
-            Name=_name(place, source), Value=text, Type="SecureString", Overwrite=True, Tier=tier
-        )
+        if source.secret == SSM:
+            _put_parameter(place.client("ssm"), where(place, source), text, size_bytes)
+        else:
+            _put_secret(place.client("secretsmanager"), where(place, source), text)
     except (ClientError, BotoCoreError) as error:
-        raise StackFailed(f"{place.label}: secrets of {source}: {error}") from error
+        raise StackFailed(f"{place.label}: secrets of {source.name}: {error}") from error
+
+
+def _put_parameter(ssm: Any, name: str, text: str, size_bytes: int) -> None:
+    tier = "Standard" if size_bytes <= _STANDARD_TIER_BYTES else "Advanced"
+    ssm.put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True, Tier=tier)
+
+
+def _put_secret(secrets_manager: Any, name: str, text: str) -> None:
+    try:
+        secrets_manager.put_secret_value(SecretId=name, SecretString=text)
+    except secrets_manager.exceptions.ResourceNotFoundException:
+        if name.startswith("arn:"):  # an ARN ends in letters that Secrets Manager chooses
+            raise
+        secrets_manager.create_secret(Name=name, SecretString=text)

@@ -12,15 +12,14 @@ import shlex
 import time
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
-from infra import secrets
 from infra.place import Place
-from ingest import events, samples, signatures
+from infra.signing_keys import signing_key
+from ingest import events, presets, samples, signatures
 from ingest.errors import RecordError, StackFailed
 from ingest.prover import Draft
-from ingest.schemes import ContentScheme
+from ingest.schemes import AnyOf, ContentScheme, Scheme
 from ingest.sources import Catalogue, Source
 
 _PATIENCE_S = 35.0  # API Gateway answers within 29 s
@@ -45,69 +44,74 @@ class Sent:
 
 
 def send(
-    place: Place, catalogue: Catalogue, source: str, *, body: bytes | None, key: str, times: int, tamper: bool
+    place: Place, catalogue: Catalogue, name: str, *, body: bytes | None, key: str, times: int, tamper: bool
 ) -> Sent:
     """Post one signed delivery ``times`` times, byte for byte the same; ``body`` replaces the sample's.
 
-    A source that is not in the sources file is sent an unsigned sample, to see it refused.
+    ``name`` is a source, or a provider of whom there is exactly one source. One that is neither is posted to under its
+    own name all the same, to see it refused.
 
     Raises: StackFailed when nothing listens or no signing key is to be had.
     """
-    url = "/".join([place.outputs()["Endpoint"], quote(source, safe=""), *([quote(key, safe="")] if key else [])])
-    draft = _draft(place, catalogue.get(source), source, body, url)
+    source = _meant(catalogue, name)
+    path = "/".join(quote(part, safe="") for part in (source.name if source else name, key) if part)
+    url = f"{place.outputs()['Endpoint']}/{path}"
+    draft = _unknown(name, body, url) if source is None else _draft(place, source, body, url, key)
     if tamper:
         draft.body += b" "
     answers = tuple(_post(url, draft) for _ in range(times))
-    return Sent(source, _event_ids(catalogue.get(source), draft), answers)
+    return Sent(source.name if source else name, _event_ids(source, draft), answers)
 
 
 def curl(place: Place, catalogue: Catalogue) -> str | None:
-    """Return a curl line that is accepted for good, of a source with a plain HMAC; None if there is none."""
+    """Return a curl line that is accepted for good, of a source that signs no time; None if there is none."""
     for name, source in catalogue.items():
         scheme = source.scheme
-        if source.preset == "hmac" and isinstance(scheme, ContentScheme) and scheme.timestamp is None:
-            draft = _draft(place, source, name, b'{"id":"evt_hello","type":"hello"}', "")
+        if isinstance(scheme, ContentScheme) and scheme.timestamp is None and scheme.alg.startswith("hmac"):
+            draft = _draft(place, source, b'{"id":"evt_hello","type":"hello"}', "", "")
             headers = [f"-H {shlex.quote(f'{header}: {value}')}" for header, value in draft.headers.items()]
             url = f"{place.outputs()['Endpoint']}/{name}"
             return " ".join(["curl", "-i", url, *headers, "-d", shlex.quote(draft.body.decode())])
     return None
 
 
-def _draft(place: Place, source: Source | None, name: str, body: bytes | None, url: str) -> Draft:
+def advice(catalogue: Catalogue, name: str) -> str | None:
+    """Say how a provider becomes a source; None if there is no such provider, or a source of it already."""
+    if _meant(catalogue, name) is not None or name not in presets.names():
+        return None
+    return f"{name} is a known provider without a source: `weir sources add {name}`, then `make run` or `weir deploy`."
+
+
+def _meant(catalogue: Catalogue, name: str) -> Source | None:
+    if name in catalogue:
+        return catalogue[name]
+    of_provider = [source for source in catalogue.values() if source.preset == name]
+    return of_provider[0] if len(of_provider) == 1 else None
+
+
+def _draft(place: Place, source: Source, body: bytes | None, url: str, key: str) -> Draft:
     at_ms, seed = int(time.time() * 1000), uuid.uuid4().hex
-    if source is None:
-        return Draft(body or b"{}", at_ms, seed, {"Content-Type": "application/json"}, url)
     sample, headers = samples.sample(source.preset, seed=seed, at_ms=at_ms)
-    draft = Draft(
-        sample if body is None else body, at_ms, samples.message_id(0, seed=seed), headers, source_url(source, url)
-    )
-    signatures.sign_draft(source.scheme, signing_key(place, name), draft)
+    # Who signs the URL signs the public one, which is not where this machine posts to.
+    public = _public_url(source.scheme)
+    signed = f"{public}/{quote(key, safe='')}".rstrip("/") if public else url
+    draft = Draft(sample if body is None else body, at_ms, samples.message_id(0, seed=seed), headers, signed)
+    signatures.sign_draft(source.scheme, signing_key(place, source), draft)
     return draft
 
 
-def source_url(source: Source, url: str) -> str:
-    """Return the URL that the sender signs: the public one of the source's definition, if it has one."""
-    return getattr(source.scheme, "url", "") or url
+def _public_url(scheme: Scheme) -> str:
+    options = scheme.any_of if isinstance(scheme, AnyOf) else (scheme,)
+    return next((url for option in options if (url := getattr(option, "url", ""))), "")
 
 
-def signing_key(place: Place, source: str) -> str:
-    """Return what deliveries of a source can be signed with.
-
-    Raises: StackFailed when there is none.
-    """
-    if kept := _kept_keys(place).get(source):
-        return kept
-    live = secrets.live(place, source)
-    if not live:
-        raise StackFailed(f"{source} has no secret in {place.label}: `weir secrets set {source}`.")
-    return live[0].value
-
-
-def _kept_keys(place: Place) -> dict[str, str]:
-    path = place.outputs().get("SigningFile")
-    if not path or not Path(path).exists():
-        return {}
-    return json.loads(Path(path).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+def _unknown(name: str, body: bytes | None, url: str) -> Draft:
+    """Make a delivery for a source that does not exist: a known provider's sample, else an empty object."""
+    at_ms = int(time.time() * 1000)
+    if name not in presets.names():
+        return Draft(body or b"{}", at_ms, uuid.uuid4().hex, {"Content-Type": "application/json"}, url)
+    sample, headers = samples.sample(name, seed=uuid.uuid4().hex, at_ms=at_ms)
+    return Draft(sample if body is None else body, at_ms, uuid.uuid4().hex, headers, url)
 
 
 def _post(url: str, draft: Draft) -> Answer:

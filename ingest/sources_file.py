@@ -97,6 +97,25 @@ def load(path: Path) -> Catalogue:
     return Catalogue({name: _resolve(name, entry, str(path), lines[(name,)]) for name, entry in entries.items()})
 
 
+def add(path: Path, name: str, *, preset: str, url: str | None = None) -> list[str]:
+    """Append a source to the file and return the lines written; what is there stays as it is.
+
+    Raises: CatalogueInvalid when the file would not be valid with it; it is then left alone.
+    """
+    options = [f"  preset: {preset}", *([f"  url: {url}"] if url else [])]
+    if any(handshake.needs_code for handshake in presets.preset(preset).handshakes):
+        options.append("  handshake_function: true")
+    lines = [f"{name}:", *options]
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    path.write_text("\n".join([before.rstrip("\n"), "", *lines, ""]).lstrip("\n"), encoding="utf-8")
+    try:
+        load(path)
+    except CatalogueInvalid:
+        path.write_text(before, encoding="utf-8")
+        raise
+    return lines
+
+
 def json_schema() -> str:
     """Return the JSON Schema of the sources file, for editors."""
     schema = SourcesFile.json_schema()

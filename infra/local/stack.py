@@ -16,7 +16,6 @@ import asyncio
 import fcntl
 import json
 import os
-import secrets as entropy
 import signal
 import socket
 import subprocess
@@ -28,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import secrets, sender, template
+from infra import sender, signing_keys, template
 from infra.deploy import sources_parameters, throttles
 from infra.local import provision
 from infra.local.archiver import Archiver, Delivery, Disaggregate
@@ -39,7 +38,7 @@ from infra.local.narrator import Narrator
 from infra.local.poller import Poller
 from infra.local.readers import Readers
 from infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
-from ingest import routes, signatures, sources
+from ingest import routes, sources
 from ingest.errors import StackFailed
 from ingest.sources import Catalogue
 
@@ -147,7 +146,7 @@ class _Stack:
         _write_private(
             self._home / STATE_FILE, {"stack": STACK, "engine": self._engine.endpoint, "outputs": place.outputs()}
         )
-        await asyncio.to_thread(_provide_secrets, place, self._catalogue, self._home / SIGNING_FILE)
+        await asyncio.to_thread(_provide_secrets, place, self._catalogue)
         self._gateway = await asyncio.to_thread(self._start_gateway)
         self._function = self._make_function()
         if reason := await self._function.warm():
@@ -362,17 +361,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _provide_secrets(place: Place, catalogue: Catalogue, path: Path) -> None:
-    """Give each source that has no secret one to try things out with; keep a pair's signing half for `weir send`."""
-    signing: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for name, source in catalogue.items():
-        if secrets.live(place, name):
-            continue
-        pair = signatures.generate_secret(source.scheme, entropy.token_bytes(32))
-        secrets.add(place, name, pair.verify_with)
-        if pair.sign_with != pair.verify_with:
-            signing[name] = pair.sign_with
-    _write_private(path, signing)
+def _provide_secrets(place: Place, catalogue: Catalogue) -> None:
+    for source in catalogue.values():
+        signing_keys.provide(place, source)
 
 
 def _write_private(path: Path, content: Mapping[str, Any]) -> None:
