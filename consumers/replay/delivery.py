@@ -61,7 +61,9 @@ class Estimate:
 class Origin(Protocol):
     """Where deliveries come from."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """Name it for a person."""
 
     def estimate(self) -> Estimate:
         """Say how much there is to read, in at most a few calls."""

@@ -130,7 +130,7 @@ class DryRun:
                 self._say(f"{'':20} {show(change)}")
 
 
-class RefusedBefore(RecordError):  # noqa: N818 - named like the other leaves
+class RefusedBefore(RecordError):
     """DynamoDB refused what this delivery would have changed; `weir failures retry` gives it another chance."""
 
     code = "refused"

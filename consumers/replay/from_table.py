@@ -57,12 +57,14 @@ class FromTable:
             order = sqlite3.connect(f"{folder}/order")
             try:
                 order.execute("CREATE TABLE found (at INTEGER, pk TEXT, PRIMARY KEY (at, pk)) WITHOUT ROWID")
-                order.executemany("INSERT OR IGNORE INTO found VALUES (?, ?)", self._found())
+                keys = ((facts["received_at_ms"] or 0, facts["pk"]) for facts in self.scan())
+                order.executemany("INSERT OR IGNORE INTO found VALUES (?, ?)", keys)
                 yield from self._deliveries(order, done)
             finally:
                 order.close()
 
-    def _found(self) -> Iterator[tuple[int, str]]:
+    def scan(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the facts of each item that is wanted, in the table's order, without its bytes."""
         options: dict[str, Any] = {"ConsistentRead": True, "ProjectionExpression": ",".join(_NAMES)}
         if self.quarantine_only:
             options = {"IndexName": INDEX}
@@ -72,7 +74,7 @@ class FromTable:
             for item in page["Items"]:
                 facts = _facts(item)
                 if facts["outcome"] != FENCED and self.wants(facts):
-                    yield facts["received_at_ms"] or 0, facts["pk"]
+                    yield facts
 
     def _deliveries(self, order: sqlite3.Connection, done: tuple[int, str]) -> Iterator[Delivery]:
         rows = order.execute("SELECT at, pk FROM found WHERE (at, pk) > (?, ?) ORDER BY at, pk", done)

@@ -25,11 +25,11 @@ _CHUNK_S = 1.0
 _PACED_CHUNK_S = 0.25
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: somebody pressed Ctrl-C
+class Stopped(Exception):
     """A target was told to stop while it waited; nothing of its batch counts."""
 
 
-class TargetUnavailable(TransientError):  # noqa: N818 - named like the other leaves
+class TargetUnavailable(TransientError):
     """The target of a replay does not take what it is given."""
 
     code = "target_unavailable"
