@@ -12,13 +12,13 @@ from consumers import items
 from consumers.calls import Store
 from consumers.commit import Report, commit
 from consumers.items import Outcome, Prepared
-from consumers.judge import EventFailed, Judge
+from consumers.judge import Judge
 from consumers.logs import Log, place
 from consumers.memory import Memory
 from consumers.records import read
 from consumers.report import Response, Tally
 from consumers.settings import Settings
-from ingest.errors import CommitConflict, ConfigError, StoreUnavailable
+from ingest.errors import CommitConflict, ConfigError, EventFailed, StoreUnavailable
 
 Attempt: TypeAlias = Callable[[Sequence[Prepared]], Report]
 

@@ -19,17 +19,10 @@ from consumers.records import Record
 from consumers.secrets import Secrets
 from ingest import events, signatures
 from ingest.envelope import Envelope, decode
-from ingest.errors import RecordError, SourceUnknown, TransientError
+from ingest.errors import EventFailed, RecordError, SourceUnknown, TransientError
 from ingest.events import Event
 from ingest.signatures import Fetch, Verdict
 from ingest.sources import Catalogue, Source
-
-
-class EventFailed(RecordError):  # noqa: N818 - named like the other leaves
-    """The code failed on this event in a way that it did not foresee."""
-
-    code = "event_failed"
-    hint = "A bug, at the place that the detail names; mend it, deploy, then retry the quarantined event."
 
 
 class _Delivery(NamedTuple):

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 from consumers import metrics
 from consumers.items import Outcome, Prepared
-from consumers.judge import EventFailed
 from consumers.logs import Log, place
 from consumers.records import Record, lowest
 from consumers.settings import LOG_LEVELS
-from ingest.errors import AggregateDamaged, TransientError
+from ingest.errors import AggregateDamaged, EventFailed, TransientError
 
 Response = dict[str, list[dict[str, str]]]
 

@@ -95,6 +95,13 @@ class EventRejected(RecordError):
     hint = "Mend the business code or the data, then retry the quarantined event."
 
 
+class EventFailed(RecordError):
+    """The code failed on this event in a way that it did not foresee."""
+
+    code = "event_failed"
+    hint = "A bug, at the place that the detail names; mend it, deploy, then verify the quarantine again."
+
+
 class ConditionFailed(RecordError):
     """A condition that the business code set on an item does not hold."""
 
