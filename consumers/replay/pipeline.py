@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
 
-from consumers.aws import parameter_reader
+from consumers.aws import secret_reader
 from consumers.calls import Place, Store
 from consumers.commit import Report, commit
 from consumers.consumer import isolate, now_ms
@@ -17,9 +17,10 @@ from consumers.judge import Judge
 from consumers.memory import Memory
 from consumers.records import Record
 from consumers.replay.run import Stopped, TargetUnavailable
-from consumers.secrets import Secrets
+from consumers.secrets import Secrets, elsewhere
 from consumers.settings import Settings
 from consumers.store import DynamoStore
+from consumers.wiring import certificates
 from ingest.envelope import Envelope
 from ingest.errors import SecretAbsent, SignatureMismatch
 from ingest.sources import Catalogue
@@ -45,19 +46,32 @@ def settings_of(outputs: Mapping[str, str]) -> Settings:
     )
 
 
-def make_judge(catalogue: Catalogue, ssm: Any, settings: Settings, secrets: Secrets | None = None) -> Judge:
-    """Return a judge with the sources, secrets and business code of this working tree."""
-    return Judge(catalogue, secrets or make_secrets(ssm, settings), quarantine_s=settings.quarantine_days * 86_400)
+def make_judge(
+    catalogue: Catalogue, client: Callable[[str], Any], settings: Settings, secrets: Secrets | None = None
+) -> Judge:
+    """Return a judge with the sources, secrets and business code of this working tree.
+
+    ``client`` returns a boto3 client by the name of its service.
+    """
+    return Judge(
+        catalogue,
+        secrets or make_secrets(catalogue, client, settings),
+        quarantine_s=settings.quarantine_days * 86_400,
+        fetch=certificates(catalogue),
+    )
 
 
-def make_secrets(ssm: Any, settings: Settings, kind: type[Secrets] = Secrets) -> Secrets:
+def make_secrets(
+    catalogue: Catalogue, client: Callable[[str], Any], settings: Settings, kind: type[Secrets] = Secrets
+) -> Secrets:
     """Return the secrets as a replay uses them."""
     return kind(
-        parameter_reader(lambda: ssm),
+        secret_reader(lambda: client("ssm"), lambda: client("secretsmanager")),
         settings.secrets_prefix,
         ttl_s=settings.secrets_ttl_s,
         patience_s=_SECRET_PATIENCE_S,
         clock_ms=now_ms,
+        elsewhere=elsewhere(catalogue),
     )
 
 

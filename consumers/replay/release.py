@@ -7,9 +7,10 @@ first; the quarantined item is deleted last. A crash between the two leaves the 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
-from consumers.items import FENCED, UNREADABLE, Prepared, quarantine_key
+from consumers.items import FENCED, UNREADABLE, Outcome, Prepared, quarantine_key
 from consumers.replay.delivery import Delivery
 from consumers.replay.looks import Look
 from consumers.replay.marks import Mark, Marks
@@ -43,6 +44,23 @@ class Release:
             self._settled[key] = None
         self._settled[f"{prepared.source}!{prepared.request_id}"] = None
         self._settled[quarantine_key(prepared)] = None
+
+    def renew(self, delivery: Delivery, prepared: Prepared, outcome: Outcome) -> None:
+        """Let a quarantined item say why it is refused today, which may be another reason than at first."""
+        key = delivery.facts.get("pk", "")
+        if key != quarantine_key(prepared) or delivery.facts.get("reason") == outcome.reason:
+            return
+        with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):  # discarded or released meanwhile
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"pk": {"S": key}},
+                UpdateExpression="SET reason = :reason, detail = :detail",
+                ConditionExpression="attribute_exists(quarantine)",
+                ExpressionAttributeValues={
+                    ":reason": {"S": outcome.reason},
+                    ":detail": {"S": outcome.detail or outcome.reason},
+                },
+            )
 
     def flush(self) -> None:
         """Delete the quarantined items of what has been settled."""

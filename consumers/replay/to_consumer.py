@@ -77,6 +77,8 @@ class ToConsumer:
             results.append(self._result(prepared, outcome, known, since_ms if again else None, seen))
             if outcome.kind in {"applied", "ignored", "duplicate"} and prepared.position not in waiting:
                 self._release.settle(delivery, prepared)
+            elif outcome.kind == "quarantined" and self._retries:
+                self._release.renew(delivery, prepared, outcome)
         self._release.flush()
         return results
 
