@@ -36,7 +36,7 @@ class Reason:
     mark: Mark | None = None
 
 
-class Cancelled(Exception):  # noqa: N818 - DynamoDB's word
+class Cancelled(Exception):
     """A transaction in which no action took effect; ``reasons`` are in the order of the actions."""
 
     def __init__(self, reasons: Sequence[Reason]) -> None:
@@ -44,7 +44,7 @@ class Cancelled(Exception):  # noqa: N818 - DynamoDB's word
         super().__init__(", ".join(reason.code for reason in reasons))
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A call that the store will never take; it does not say which part of it is wrong."""
 
 

@@ -40,8 +40,6 @@ def read_reasons(roles: Sequence[Role], reasons: Sequence[Reason]) -> Verdict:
     """Settle or refuse the events that the reasons name."""
     verdict = Verdict()
     failed = [(role, reason) for role, reason in zip(roles, reasons, strict=False) if reason.code != NONE]
-    # Subtle: marks first. If an event was applied before, its conditions were judged on what it changed itself.
-    failed.sort(key=lambda pair: pair[0].kind == "change")
     for role, reason in failed:
         if reason.code == CONDITION_FAILED:
             _fail(role, reason)
@@ -49,7 +47,7 @@ def read_reasons(roles: Sequence[Role], reasons: Sequence[Reason]) -> Verdict:
         elif reason.code not in (VALIDATION_ERROR, TOO_LARGE):
             verdict.transient = transient(reason)
         elif len(role.works) == 1:
-            _refuse(role.works[0], refusal(reason.message or reason.code))
+            _refuse(role, role.works[0], refusal(reason.message or reason.code))
             verdict.progress = True
         else:
             verdict.unclear = reason.message or reason.code
@@ -96,14 +94,15 @@ def _fail(role: Role, reason: Reason) -> None:
     for work in role.works:
         if role.action is None or work.outcome is not None:
             continue
-        if role.action.stale_ok:
+        if role.action.stale_ok and work.refusal is None:
             work.actions.remove(role.action)
         else:
-            _refuse(work, ConditionFailed(describe(role.action.item)))
+            _refuse(role, work, ConditionFailed(describe(role.action.item)))
 
 
-def _refuse(work: Work, error: RecordError) -> None:
-    if work.outcome is None:
+def _refuse(role: Role, work: Work, error: RecordError) -> None:
+    """Refuse an event once, whatever else of it failed in the same transaction, or give up its quarantine."""
+    if work.outcome is None and (work.refusal is None or role.kind != "change"):
         work.refuse(error)
 
 

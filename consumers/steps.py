@@ -233,7 +233,7 @@ class Inserting(Step):
         self._sent: list[Work] = []
 
     def call(self) -> Call | None:
-        for work in [work for work in self.works if work.outcome is None and (work.over_fence or work.refusal)]:
+        for work in [work for work in self.works if work.outcome is None and (work.fence or work.refusal)]:
             self.works.remove(work)
             self._hand_over(work)
         works = [work for work in self.works if work.outcome is None]

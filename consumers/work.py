@@ -47,8 +47,8 @@ _FACTS_BYTES = 1024
 class Work:
     """One event: what is to be written, what the table said of it so far, and in the end its outcome.
 
-    ``head`` is the first event of the batch with the same id, ``followers`` those after it. ``over_fence`` is set when
-    the id is known to be fenced by other deliveries only. ``doubtful`` means that its mark must be read,
+    ``head`` is the first event of the batch with the same id, ``followers`` those after it. ``fence`` holds the
+    refused deliveries if the id is fenced by others. ``doubtful`` means that its mark must be read,
     ``was_present`` that it was there before, ``is_planned`` that some step has it.
     """
 
@@ -57,7 +57,7 @@ class Work:
     key: str
     actions: list[Action] = field(default_factory=list)
     refusal: ServiceError | None = None
-    over_fence: bool = False
+    fence: frozenset[str] = frozenset()
     doubtful: bool = False
     was_present: bool = False
     is_planned: bool = False
@@ -70,9 +70,7 @@ class Work:
     @property
     def is_cheap(self) -> bool:
         """Return whether one conditional insert keeps all promises: nothing else has to happen with it."""
-        return not (self.actions or self.refusal or self.over_fence) and not any(
-            other.actions for other in self.followers
-        )
+        return not (self.actions or self.refusal or self.fence) and not any(other.actions for other in self.followers)
 
     @property
     def is_phantom(self) -> bool:
@@ -137,16 +135,16 @@ class Work:
             for follower in self.followers:
                 follower.head = self
         self.head = None
-        self.over_fence = True
+        self.doubtful = True
 
     def meet(self, mark: Mark) -> None:
         """Take note of the mark that holds the event's id: this delivery's own, another's, or a fence."""
         self.doubtful = False
         self.was_present = mark.outcome != FENCED
-        if mark.outcome == FENCED and refusal_key(self.prepared) in mark.refused:
+        if refusal_key(self.prepared) in mark.refused:
             self.settle("quarantined", mark.reason)
         elif mark.outcome == FENCED:
-            self.over_fence = True
+            self.fence = mark.refused
         elif mark.request_id != self.prepared.request_id:
             self.settle("duplicate")
         else:
@@ -251,7 +249,11 @@ def fill(works: Sequence[Work]) -> list[Work]:
     for work in works:
         if not work.is_phantom:
             fresh = [action for action in work.actions if action.item not in shares]
-            clash = any(shares.get(action.item, action.shares or "+") != action.shares for action in work.actions)
+            clash = any(
+                not action.shares or shares[action.item] != action.shares
+                for action in work.actions
+                if action.item in shares
+            )
             behind_refused = work.head is not None and work.head.outcome is None
             actions += 2 if work.refusal else 1 + len(fresh)
             if taken and (clash or behind_refused or actions > ACTIONS_MAX):
@@ -310,10 +312,13 @@ def _mark(work: Work, table: str, now_ms: int) -> Request:
         "ConditionExpression": "attribute_not_exists(pk)",
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
-    if work.over_fence:
-        put["ConditionExpression"] += " OR (#outcome = :fenced AND NOT contains(refused, :delivery))"
+    if work.fence:
+        # The applied item goes on to tell which deliveries were refused, so that each keeps its outcome when read again.
+        refused = {"SS": sorted(work.fence)}
+        put["Item"] = {**put["Item"], "refused": refused}
+        put["ConditionExpression"] += " OR (#outcome = :fenced AND refused = :refused)"
         put["ExpressionAttributeNames"] = {"#outcome": "outcome"}
-        put["ExpressionAttributeValues"] = {":fenced": {"S": FENCED}, ":delivery": {"S": refusal_key(work.prepared)}}
+        put["ExpressionAttributeValues"] = {":fenced": {"S": FENCED}, ":refused": refused}
     return {"Put": put}
 
 

@@ -1,0 +1,241 @@
+"""Whatever happens between the calls, the tables end as if each event had been applied once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from consumers.calls import Call
+from consumers.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
+from consumers.memory import Memory
+from consumers.session import Session
+from consumers.steps import Step
+from ingest.errors import CommitConflict, DeadlineNear, StoreThrottled, StoreUnavailable
+from tests.support.batches import NOW_MS, of_record
+from tests.support.memory_store import EVENTS, MemoryStore
+from tests.support.model import Model, Record, plain
+
+_NUMBERS = st.integers(-50, 50)
+_THINGS = st.sampled_from(["t0", "t1", "t2"])
+_VERSIONS = st.integers(1, 4)
+
+
+@st.composite
+def _change(draw: st.DrawFn) -> Any:
+    """Draw a change: mostly additions, as in life, and every other kind."""
+    number, thing, version = draw(_NUMBERS), draw(_THINGS), draw(_VERSIONS)
+    account = draw(st.sampled_from(["a0", "a1"]))
+    addition = Update("balances", {"account": account}, add={"EUR": number, "events": 1})
+    return draw(
+        st.sampled_from(
+            [
+                addition,
+                addition,
+                Update("balances", {"account": account}, add={"EUR": -1}, condition=at_least("EUR", number)),
+                Put("things", {"id": thing}, {"n": number}),
+                Put("things", {"id": thing}, {"n": number}, newer=Newer("version", version)),
+                Put("things", {"id": thing}, {"n": number}, condition=absent("id")),
+                Update("things", {"id": thing}, set={"v": f"v{number}"}, newer=Newer("version", version)),
+                Update("things", {"id": thing}, set={"n": "text"}),
+                Update("things", {"id": thing}, add={"n": number}),
+                Update("things", {"id": thing}, add={"n": number}, condition=at_least("n", -number)),
+                Update("things", {"id": thing}, set={"v": "w"}, remove=("n",)),
+                Delete("things", {"id": thing}),
+                Delete("things", {"id": thing}, newer=Newer("version", version)),
+                Check("things", {"id": thing}, exists("id")),
+                Check("things", {"id": thing}, ~exists("v") | at_least("n", 0)),
+                Put("things", {"id": 7}, {"n": number}),
+                Put("nowhere", {"id": thing}),
+            ]
+        )
+    )
+
+
+@st.composite
+def _streams(draw: st.DrawFn) -> list[Record]:
+    """Draw a shard: deliveries of a few events, many of them more than once, some forged, some with an id used before."""
+    events: dict[str, tuple[Change, ...] | None] = {}
+    for number in range(draw(st.integers(1, 8))):
+        wanted = draw(st.lists(_change(), max_size=3, unique_by=lambda change: (change.table, str(change.key))))
+        events[f"e{number}"] = None if draw(st.integers(0, 7)) == 7 else tuple(wanted)
+    keys = {event_id: draw(st.sampled_from(["", "k0", "k1"])) for event_id in events}
+    records = []
+    for number, event_id in enumerate(draw(st.lists(st.sampled_from(sorted(events)), min_size=1, max_size=14))):
+        is_forged, like = draw(st.integers(0, 11)) == 11, event_id
+        if draw(st.integers(0, 7)) == 7:
+            like = draw(st.sampled_from(sorted(events)))
+        records.append(Record(event_id, f"r{number}", keys[like], events[like], is_forged))
+    return records
+
+
+@dataclass
+class _Choices:
+    """The adversary: a list of numbers that decides everything; when it is used up, all goes well."""
+
+    numbers: list[int]
+
+    def below(self, bound: int) -> int:
+        return self.numbers.pop() % bound if self.numbers and bound > 1 else 0
+
+
+@dataclass
+class _Flight:
+    """A call on its way: not yet made, or made and its answer not yet read."""
+
+    step: Step
+    call: Call
+    answer: Any = None
+    is_made: bool = False
+
+
+@dataclass
+class _Consumer:
+    """Reads the stream from its checkpoint, dies and is started again, splits batches: as Lambda's poller would.
+
+    ``reports`` are the outcomes that it told, by position in the stream.
+    """
+
+    records: list[Record]
+    store: MemoryStore
+    choices: _Choices
+    wire: list[Call]
+    seeds: Iterator[int]  # as every process has its own, no two tokens are equal
+    reports: list[tuple[int, str]] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
+    checkpoint: int = 0
+
+    def run(self) -> Iterator[None]:
+        """Work to the end of the stream; yields after every single thing that happens."""
+        while self.checkpoint < len(self.records):
+            size = 1 + self.choices.below(len(self.records) - self.checkpoint) if self.choices.numbers else 100
+            yield from self._consume(self.records[self.checkpoint : self.checkpoint + size])
+
+    def _consume(self, records: Sequence[Record]) -> Iterator[None]:
+        rng = Random(next(self.seeds))
+        batch = [of_record(record) for record in records]
+        session = Session(batch, self.store.place, self.memory, now_ms=NOW_MS, rng=rng)
+        ready = [task.step for task in session.start()]
+        flights: list[_Flight] = []
+        while ready or flights:
+            fate = self.choices.below(40)
+            if fate == 39:  # killed: what is on the wire may still arrive, at any time
+                self.wire += [flight.call for flight in flights if not flight.is_made]
+                self.memory = Memory()
+                return
+            if fate == 38:  # time is up: answers that have not come are not waited for
+                self.wire += [flight.call for flight in flights if not flight.is_made]
+                break
+            self._happen(session, ready, flights)
+            yield
+        self._report(session, len(batch))
+
+    def _happen(self, session: Session, ready: list[Step], flights: list[_Flight]) -> None:
+        """Begin a step, make a call that is under way, or bring an answer: whichever is chosen."""
+        at = self.choices.below(len(ready) + len(flights))
+        if at < len(ready):
+            step = ready.pop(at)
+            call, unlocked = session.begin(step)
+            ready += [task.step for task in unlocked]
+            if call is not None:
+                flights.append(_Flight(step, call))
+            return
+        flight = flights[at - len(ready)]
+        if flight.is_made:
+            flights.remove(flight)
+            ready += [task.step for task in session.answer(flight.step, flight.answer)]
+        else:
+            flight.answer, flight.is_made = self._make(flight.call), True
+
+    def _make(self, call: Call) -> Any:
+        fate = self.choices.below(12)
+        if fate == 11:
+            return StoreThrottled()
+        if fate == 10:
+            return CommitConflict()
+        if fate == 9:  # it never arrived, or it will
+            self.wire.append(call)
+            return StoreUnavailable()
+        answer = attempt(call, self.store)
+        return StoreUnavailable() if fate == 8 else answer  # done, but the answer is lost
+
+    def _report(self, session: Session, size: int) -> None:
+        outcomes = session.outcomes(DeadlineNear())
+        assert len(outcomes) == size
+        assert session.bugs == []
+        done = [outcome.kind != "retry" for outcome in outcomes]
+        for at, outcome in enumerate(outcomes):
+            if done[at]:
+                self.reports.append((self.checkpoint + at, outcome.kind))
+        self.checkpoint += done.index(False) if False in done else size
+
+
+def attempt(call: Call, store: MemoryStore) -> Any:
+    try:
+        return call.run(store)
+    except Exception as error:  # noqa: BLE001 - as the driver does
+        return error
+
+
+def _interleave(consumers: list[_Consumer], store: MemoryStore, choices: _Choices, wire: list[Call]) -> None:
+    """Let all consumers work to their ends, and every call on the wire arrive at some time or never."""
+    running = [consumer.run() for consumer in consumers]
+    while running:
+        at = choices.below(len(running) + 1)
+        if at == len(running):
+            if wire:
+                attempt(wire.pop(choices.below(len(wire))), store)
+            continue
+        if next(running[at], "over") == "over":
+            running.pop(at)
+    for call in wire:
+        attempt(call, store)
+
+
+def _check(records: list[Record], store: MemoryStore, consumers: list[_Consumer]) -> None:
+    model = Model().apply_all(records)
+    for table in ("balances", "things"):
+        assert {key: plain(item) for key, item in store.tables[table].items()} == model.tables[table]
+    for consumer in consumers:
+        for position, told in consumer.reports:
+            assert (position, told) == (position, model.outcomes[position])
+        assert {position for position, _ in consumer.reports} == set(range(len(records)))
+    events = {
+        key: item["outcome"]["S"] for key, item in store.tables[EVENTS].items() if item["outcome"]["S"] != "fenced"
+    }
+    expected = {}
+    for record, outcome in zip(records, model.outcomes, strict=True):
+        if outcome == "quarantined":
+            expected[f"shop!{record.request_id}"] = "quarantined"
+        elif outcome != "duplicate":
+            expected[f"shop#{record.event_id}"] = outcome
+    assert events == expected
+
+
+_CHOICES = st.lists(st.integers(0, 1 << 16), max_size=400)
+_PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@_PROPERTY
+@given(_streams(), _CHOICES)
+def test_one_consumer_ends_in_the_model_s_table(records: list[Record], numbers: list[int]) -> None:
+    """A consumer that is throttled, killed, cut short and read again ends in the table of the exact model."""
+    store, choices, wire, seeds = MemoryStore(), _Choices(numbers), list[Call](), count()
+    consumer = _Consumer(records, store, choices, wire, seeds)
+    _interleave([consumer], store, choices, wire)
+    _check(records, store, [consumer])
+
+
+@_PROPERTY
+@given(_streams(), _CHOICES)
+def test_two_consumers_at_once_end_in_the_model_s_table(records: list[Record], numbers: list[int]) -> None:
+    """Two consumers on the same records, as live and replay are, change nothing twice and nothing out of order."""
+    store, choices, wire, seeds = MemoryStore(), _Choices(numbers), list[Call](), count()
+    consumers = [_Consumer(records, store, choices, wire, seeds) for _ in range(2)]
+    _interleave(consumers, store, choices, wire)
+    _check(records, store, consumers)

@@ -1,0 +1,107 @@
+"""Makes what the handler would hand to the commit, from records of the model and by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from random import Random
+
+from consumers import items
+from consumers.changes import Change
+from consumers.commit import Report, commit
+from consumers.items import Prepared
+from consumers.memory import Memory
+from ingest.envelope import Envelope
+from ingest.errors import SignatureMismatch
+from ingest.events import Event
+from tests.support.model import Record
+
+NOW_MS = 1_790_000_000_000
+RETENTION_S = 86_400
+SOURCE = "shop"
+
+
+def envelope(request_id: str = "r1", body: bytes = b'{"id":1}') -> Envelope:
+    headers = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
+    return Envelope(request_id, NOW_MS - 5, SOURCE, "", "192.0.2.1", "/v1/shop", {}, headers, body)
+
+
+def prepared(
+    event_id: str,
+    changes: Sequence[Change] | None = (),
+    *,
+    request_id: str = "",
+    key: str = "",
+    body: bytes = b"",
+    index: int = 0,
+    count: int = 1,
+    position: int = 0,
+) -> Prepared:
+    """Prepare a verified event; its delivery has an id of its own unless one is given."""
+    delivery = envelope(request_id or f"r-{event_id}", body or json.dumps({"id": event_id}).encode())
+    event = Event(SOURCE, event_id, "order.paid", NOW_MS - 9, key, None, index, delivery)
+    return items.apply(
+        event,
+        changes,
+        position=position,
+        partition_key=key or f"{delivery.request_id}.{index}",
+        retention_s=RETENTION_S,
+        count=count,
+    )
+
+
+def forged(request_id: str) -> Prepared:
+    """Prepare a delivery whose signature is wrong."""
+    return items.quarantine(
+        SignatureMismatch(), envelope(request_id), position=0, partition_key=request_id, retention_s=RETENTION_S
+    )
+
+
+def of_record(record: Record) -> Prepared:
+    """Prepare a record of the model."""
+    if record.is_forged:
+        return forged(record.request_id)
+    return prepared(record.event_id, record.changes, request_id=record.request_id, key=record.partition_key)
+
+
+class Clock:
+    """Time that passes only when someone sleeps."""
+
+    def __init__(self, left_s: float) -> None:
+        self.left_s = left_s
+        self.slept: list[float] = []
+
+    def left(self) -> float:
+        return self.left_s
+
+    def sleep(self, duration_s: float) -> None:
+        self.slept.append(duration_s)
+        self.left_s -= duration_s
+
+
+def run(
+    batch: Sequence[Prepared],
+    store: object,
+    *,
+    clock: Clock | None = None,
+    memory: Memory | None = None,
+    seed: int = 1,
+    concurrency: int = 1,
+) -> Report:
+    """Commit a batch, on time that stands still unless something waits."""
+    clock = clock or Clock(60.0)
+    return commit(
+        batch,
+        store,  # type: ignore[arg-type]
+        deadline=clock.left,
+        concurrency=concurrency,
+        rng=Random(seed),
+        sleep=clock.sleep,
+        now_ms=NOW_MS,
+        memory=memory,
+    )
+
+
+def words(report: Report) -> list[str]:
+    """Return each outcome as a word, a quarantine with its reason."""
+    return [f"{outcome.kind} {outcome.reason}".strip() for outcome in report.outcomes]
