@@ -22,6 +22,8 @@ from loadtest.stage import MIX, Bounds, Stage
 _HOUR_MS = 3_600_000
 _OUT_OF_MEMORY_BYTES = 400 << 20
 _LOOSE = Bounds(typical_s=float("inf"), worst_s=float("inf"), recovery_s=float("inf"))
+# Where everything stands still, nobody can be asked to keep flowing; all the more, all must come back.
+_OUTAGE = Bounds(typical_s=float("inf"), worst_s=40.0)
 _WRITES = frozenset({"TransactWriteItems", "BatchExecuteStatement", "PutItem", "ExecuteStatement"})
 _DATABASE = _WRITES | {"BatchGetItem", "GetItem"}
 
@@ -261,7 +263,7 @@ def _add_secret(stage: Stage, source: str, value: str) -> None:
     ssm.put_parameter(Name=name, Value=json.dumps(changed), Type="SecureString", Overwrite=True)
 
 
-@_scenario("secret-store-down", "no secret can be read: events wait, none is taken for forged")
+@_scenario("secret-store-down", "no secret can be read: events wait, none is taken for forged", _OUTAGE)
 def secret_store_down(stage: Stage) -> None:
     rig = stage.broken
     before = rig.proxy.hits["ssm"]
@@ -315,7 +317,7 @@ def _an_hour_before(body: bytes) -> bytes:
 def bucket_refuses(stage: Stage) -> None:
     rig = stage.broken
     before = rig.proxy.hits["s3"]
-    large = replace(MIX, sizes={1024: 9.0, 480 * 1024: 1.0}, incompressible=True)
+    large = replace(MIX, sizes={1024: 9.0, 540 * 1024: 1.0}, incompressible=True)
     with stage.traffic(mix=large):
         with rig.proxy.rules(Rule("s3", refuse_xml("SlowDown", status=503), frozenset({"PUT"}))):
             stage.pass_time(4)
@@ -336,7 +338,7 @@ def gateway_killed(stage: Stage) -> None:
         stage.fault_ends()
 
 
-@_scenario("engine-killed", "the engine killed: what was answered is there after a new start", Bounds(worst_s=40.0))
+@_scenario("engine-killed", "the engine killed: what was answered is there after a new start", _OUTAGE)
 def engine_killed(stage: Stage) -> None:
     rig = stage.broken
     with stage.traffic():
@@ -347,7 +349,7 @@ def engine_killed(stage: Stage) -> None:
         stage.fault_ends()
 
 
-@_scenario("all-killed", "everything killed at once, and started again", Bounds(worst_s=40.0))
+@_scenario("all-killed", "everything killed at once, and started again", _OUTAGE)
 def all_killed(stage: Stage) -> None:
     rig = stage.broken
     with stage.traffic():

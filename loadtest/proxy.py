@@ -107,6 +107,10 @@ class Proxy:
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self._loop.close()
 
     async def _serve(self) -> None:
@@ -123,7 +127,7 @@ class Proxy:
         await self._session.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
+        body = await request.content.read()  # request.read() would stop at 1 MiB
         target = request.headers.get("X-Amz-Target", "")
         service = _service(request.headers.get("Authorization", ""))
         call = Call(service, target.rpartition(".")[2] or request.method, body)
