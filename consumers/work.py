@@ -313,7 +313,7 @@ def _mark(work: Work, table: str, now_ms: int) -> Request:
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
     if work.fence:
-        # The applied item goes on to tell which deliveries were refused, so that each keeps its outcome when read again.
+        # The applied item goes on to tell which deliveries were refused: each keeps its outcome when it is read again.
         refused = {"SS": sorted(work.fence)}
         put["Item"] = {**put["Item"], "refused": refused}
         put["ConditionExpression"] += " OR (#outcome = :fenced AND refused = :refused)"

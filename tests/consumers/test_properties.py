@@ -59,7 +59,7 @@ def _change(draw: st.DrawFn) -> Any:
 
 @st.composite
 def _streams(draw: st.DrawFn) -> list[Record]:
-    """Draw a shard: deliveries of a few events, many of them more than once, some forged, some with an id used before."""
+    """Draw a shard: deliveries of a few events, many of them more than once, some forged, some with another's id."""
     events: dict[str, tuple[Change, ...] | None] = {}
     for number in range(draw(st.integers(1, 8))):
         wanted = draw(st.lists(_change(), max_size=3, unique_by=lambda change: (change.table, str(change.key))))
