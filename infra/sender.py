@@ -64,8 +64,9 @@ def send(
 
 
 def curl(place: Place, catalogue: Catalogue) -> str | None:
-    """Return a curl line that is accepted for good, of a source that signs no time; None if there is none."""
-    for name, source in catalogue.items():
+    """Return a curl line that is accepted for good: of a source that signs no time, a plain one if there is; or None."""
+    plain_first = sorted(catalogue.items(), key=lambda entry: entry[1].preset != "hmac")
+    for name, source in plain_first:
         scheme = source.scheme
         if isinstance(scheme, ContentScheme) and scheme.timestamp is None and scheme.alg.startswith("hmac"):
             draft = _draft(place, source, b'{"id":"evt_hello","type":"hello"}', "", "")
