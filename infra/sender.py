@@ -64,7 +64,7 @@ def send(
 
 
 def curl(place: Place, catalogue: Catalogue) -> str | None:
-    """Return a curl line that is accepted for good: of a source that signs no time, a plain one if there is; or None."""
+    """Return a curl line that is accepted for good, of a source that signs no time; None if there is none."""
     plain_first = sorted(catalogue.items(), key=lambda entry: entry[1].preset != "hmac")
     for name, source in plain_first:
         scheme = source.scheme

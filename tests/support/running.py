@@ -31,7 +31,7 @@ class Running:
         home.mkdir(parents=True, exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEIR_"))}
         self.environment = {**kept, "WEIR_HOME": str(home), "PORT": str(self.port), **variables}
-        self._output = (home / "output").open("ab")
+        self._output = (home / "output").open("wb")
         self.process = subprocess.Popen(
             [WEIR, "run", *arguments],
             cwd=home,
