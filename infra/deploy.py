@@ -28,6 +28,8 @@ Say = Callable[[str], None]
 # Kept by the stack's deletion policies; removed only when that is asked for by name.
 _STATEFUL = {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket"}
 _POLL_S = 2.0
+# Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+_ROLE_NAME_CHARS = 64
 _DONE = ("COMPLETE", "FAILED")
 
 
@@ -107,7 +109,10 @@ def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cac
 
 
 def _artifacts(place: Place, catalogue: Catalogue, account: str, architecture: str, cache: Path) -> Artifacts:
-    role = f"arn:{place.partition}:iam::{account}:role/{place.stack}-{place.region}-gateway"
+    role_name = f"{place.stack}-{place.region}-gateway"
+    if len(role_name) > _ROLE_NAME_CHARS:
+        raise StackFailed(f"--stack {place.stack} is too long: {role_name} may have {_ROLE_NAME_CHARS} characters.")
+    role = f"arn:{place.partition}:iam::{account}:role/{role_name}"
     function_arn = f"arn:{place.partition}:lambda:{place.region}:{account}:function:{place.stack}-handshake"
     substitutions = {
         "partition": place.partition,
