@@ -20,7 +20,16 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-_HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host", "date"}
+_HOP_HEADERS = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "content-length",
+    "content-encoding",
+    "host",
+    "date",
+    "expect",
+}
 _JSON = "application/x-amz-json-1.0"
 _START_S = 10.0
 
@@ -107,10 +116,7 @@ class Proxy:
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(_end_tasks())
         self._loop.close()
 
     async def _serve(self) -> None:
@@ -127,7 +133,13 @@ class Proxy:
         await self._session.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.content.read()  # request.read() would stop at 1 MiB
+        if request.headers.get("Expect"):
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        try:
+            body = await request.content.read()  # request.read() would stop at 1 MiB
+        except ConnectionError:
+            return web.Response(status=500)  # whoever called has gone
         target = request.headers.get("X-Amz-Target", "")
         service = _service(request.headers.get("Authorization", ""))
         call = Call(service, target.rpartition(".")[2] or request.method, body)
@@ -163,6 +175,13 @@ class Proxy:
                 return Reply(answer.status, content, tuple(kept))
         except (aiohttp.ClientError, OSError, TimeoutError):
             return CUT
+
+
+async def _end_tasks() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 def _service(authorization: str) -> str:
