@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from consumers import quarantine_cli
+from infra import sources_cli
 from ingest.errors import ServiceError
 from loadtest.cli import Tools, load_group
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from consumers.history import Table
     from infra.place import Place
     from infra.sender import Sent
-    from ingest.sources import Catalogue, Source
+    from ingest.sources import Catalogue
 
 ROOT = Path(__file__).parent
 
@@ -60,11 +62,16 @@ def at_place(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--stack", default="weir", show_default=True, metavar="NAME", help="CloudFormation stack there.")
     @functools.wraps(command)
     def with_place(endpoint: str | None, stack: str, **options: Any) -> None:
-        from infra import place
-
-        command(place=place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ), **options)
+        command(place=chosen_place(endpoint, stack), **options)
 
     return with_place
+
+
+def chosen_place(endpoint: str | None, stack: str) -> Place:
+    """Return the place that the options or the environment point at."""
+    from infra import place
+
+    return place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ)
 
 
 def home() -> Path:
@@ -245,95 +252,6 @@ def balances(place: Place, as_json: bool) -> None:
             click.echo(f"{account['account']:40} {amounts or '0'}   {account['events']} events")
 
 
-# ------------------------------------------------------------------------------------------------ secrets and sources
-
-
-@main.group(cls=Group)
-def secrets() -> None:
-    """The secrets that deliveries are signed with; no command prints a value."""
-
-
-@secrets.command("set", cls=Command)
-@click.argument("source")
-@at_place
-def secrets_set(place: Place, source: str) -> None:
-    """Read a secret from standard input and make it live beside those that are."""
-    from infra import secrets as store
-
-    count = store.add(place, known(source), read_secret(source))
-    emit(f"{source}: {count} live secret{'s' if count > 1 else ''}")
-
-
-@secrets.command("generate", cls=Command)
-@click.argument("source")
-@at_place
-def secrets_generate(place: Place, source: str) -> None:
-    """Give a source that has no secret one to try things out with; `make run` does so by itself."""
-    from infra import signing_keys
-
-    made = signing_keys.provide(place, known(source))
-    emit(f"{source}: {'1 live secret, made here' if made else 'has a live secret already'}")
-
-
-@secrets.command("rotate", cls=Command)
-@click.argument("source")
-@at_place
-def secrets_rotate(place: Place, source: str) -> None:
-    """Like set, and retire the secrets that the provider's retries can no longer be signed with."""
-    from infra import secrets as store
-
-    found = known(source)
-    window_s = found.retry_window_s or found.dedupe_s
-    count, retired = store.rotate(place, found, read_secret(source), keep_s=window_s)
-    emit(f"{source}: {count} live secrets, {retired} retired")
-
-
-@secrets.command("remove", cls=Command)
-@click.argument("source")
-@click.argument("position", type=click.IntRange(0))
-@at_place
-def secrets_remove(place: Place, source: str, position: int) -> None:
-    """Retire the secret at POSITION of `weir secrets list`; 0 is the newest."""
-    from infra import secrets as store
-
-    emit(f"{source}: {store.remove(place, known(source), position)} live")
-
-
-@secrets.command("list", cls=Command)
-@at_place
-def secrets_list(place: Place) -> None:
-    """List each source's live secrets by age."""
-    from datetime import UTC, datetime
-
-    from infra import secrets as store
-
-    for name, source in catalogue().items():
-        live = store.live(place, source)
-        if not live:
-            emit(f"{name:24} none in {source.secret}")
-        for position, secret in enumerate(live):
-            since = datetime.fromtimestamp(secret.created_at_ms / 1000, UTC)
-            emit(f"{name:24} {position} live since {since:%Y-%m-%d %H:%M:%S} UTC in {source.secret}")
-
-
-def known(name: str) -> Source:
-    """Return a source by name, or say which there are."""
-    sources = catalogue()
-    if name not in sources:
-        raise click.ClickException(
-            f"There is no source {name!r} in {sources_file()}; there are: {', '.join(sources)}. "
-            f"`weir sources add {name}` adds one of a known provider."
-        )
-    return sources[name]
-
-
-def read_secret(source: str) -> str:
-    """Read one secret from standard input, without its line end; ask without echo at a terminal."""
-    if sys.stdin.isatty():
-        return str(click.prompt(f"secret of {source}", hide_input=True))
-    return sys.stdin.read().rstrip("\r\n")
-
-
 # ------------------------------------------------------------------------------------------------ deployment
 
 
@@ -390,92 +308,6 @@ def parameters(settings: tuple[str, ...]) -> dict[str, str]:
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE", param_hint="--set")
     return {name: value for name, _, value in pairs}
-
-
-@main.group(cls=Group)
-def sources() -> None:
-    """The sources file."""
-
-
-@sources.command("check", cls=Command)
-@click.option("--endpoint", metavar="URL", help="Look for secrets at LocalStack or another AWS endpoint.")
-@click.option("--stack", default="weir", show_default=True, metavar="NAME", help="CloudFormation stack there.")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a source.")
-def sources_check(endpoint: str | None, stack: str, as_json: bool) -> None:
-    """Validate the sources file, tell which secrets exist, and warn of what may surprise."""
-    from ingest import routes
-
-    found = catalogue()
-    routes.api_definition(found, {})
-    for name, source in found.items():
-        count = secrets_count(source, endpoint, stack)
-        warnings = [*source.warnings, *([f"it has no secret: `weir secrets set {name}`."] if count == 0 else [])]
-        facts = {"source": name, "preset": source.preset, "scheme": source.scheme.label, "secrets": count}
-        if as_json:
-            emit(json.dumps({**facts, "warnings": warnings}))
-            continue
-        known_by = "secrets not looked up: no stack runs" if count is None else f"{count} live in {source.secret}"
-        emit(f"{name:24} {source.preset or 'own scheme':24} {source.scheme.label:24} {known_by}")
-        for warning in warnings:
-            emit(f"{'':24} warning: {warning}")
-
-
-def secrets_count(source: Source, endpoint: str | None, stack: str) -> int | None:
-    """Return how many secrets of a source are live; None if no stack is there to ask."""
-    from infra import place
-    from infra import secrets as store
-    from ingest.errors import StackFailed
-
-    try:
-        where = place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ)
-        return len(store.live(where, source))
-    except StackFailed:
-        if endpoint:
-            raise
-        return None
-
-
-@sources.command("presets", cls=Command)
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a provider, with every fact.")
-def sources_presets(as_json: bool) -> None:
-    """List the known providers: how they sign, how long they repeat, what they ask, and who checked the preset."""
-    from ingest import presets
-
-    if not as_json:
-        emit(f"{'NAME':26} {'SCHEME':24} {'REPEATS':>8} {'QUESTION':10} {'CHECKED':11} PROVIDER")
-    for name, preset in presets.all_presets().items():
-        if as_json:
-            emit(json.dumps({"name": name, **preset.model_dump(mode="json", exclude_defaults=True)}))
-            continue
-        repeats = "?" if preset.retry_window_s is None else f"{preset.retry_window_s / 86400:.3g} d"
-        asked = {"function" if handshake.needs_code else "template" for handshake in preset.handshakes}
-        body = "" if preset.covers_body else " (the proof does not cover the body)"
-        emit(
-            f"{name:26} {preset.scheme.label:24} {repeats:>8} {', '.join(sorted(asked)):10} "
-            f"{preset.checked.partition(':')[0]:11} {preset.title}{body}"
-        )
-
-
-@sources.command("add", cls=Command)
-@click.argument("name")
-@click.option("--preset", metavar="PROVIDER", help="The provider, if the source is to have another name.")
-@click.option("--url", metavar="URL", help="The public URL of the source, where the provider signs it.")
-def sources_add(name: str, preset: str | None, url: str | None) -> None:
-    """Write a known provider into the sources file, as one would by hand."""
-    from ingest import sources_file as editor
-
-    path = sources_file()
-    for line in editor.add(path, name, preset=preset or name, url=url):
-        emit(line)
-    emit(f"added to {path}; now `make run` or `weir deploy`, and `weir secrets set {name}`")
-
-
-@sources.command("schema", cls=Command)
-def sources_schema() -> None:
-    """Print the JSON Schema of the sources file, which editors complete and check it by."""
-    from ingest import sources_file as editor
-
-    click.echo(editor.json_schema(), nl=False)
 
 
 # ------------------------------------------------------------------------------------------------ load tests
@@ -554,6 +386,33 @@ main.add_command(
             say=emit,
         )
     )
+)
+
+
+quarantine_cli.add_commands(
+    main,
+    quarantine_cli.Tools(
+        command=Command,
+        group=Group,
+        at_place=at_place,
+        catalogue=catalogue,
+        events_table=events_table,
+        show_row=show_row,
+        show_event=show_event,
+        say=emit,
+    ),
+)
+sources_cli.add_commands(
+    main,
+    sources_cli.Tools(
+        command=Command,
+        group=Group,
+        at_place=at_place,
+        choose=chosen_place,
+        catalogue=catalogue,
+        sources_file=sources_file,
+        say=emit,
+    ),
 )
 
 

@@ -18,6 +18,7 @@ from ingest.errors import StackFailed
 _SUMMARY = (
     *("pk", "source", "event_id", "request_id", "outcome", "reason", "detail", "type", "key"),
     *("received_at", "applied_at", "event_at", "body_sha256", "scheme", "secret", "expires_at", "payload_s3"),
+    *("discarded", "discarded_at"),
 )
 # Every name goes through a placeholder: several are DynamoDB's reserved words.
 _NAMES = {f"#{name}": name for name in _SUMMARY}
@@ -143,7 +144,7 @@ def balances(dynamodb: Any, table: str) -> Iterator[dict[str, Any]]:
 def summary(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item's facts as plain values; what it lacks is None, times are ISO 8601 beside milliseconds."""
     facts: dict[str, Any] = {name: _plain(item.get(name)) for name in _SUMMARY}
-    for name in ("received_at", "applied_at", "event_at"):
+    for name in ("received_at", "applied_at", "event_at", "discarded_at"):
         facts[f"{name}_ms"] = facts[name]
         facts[name] = iso(facts[name])
     return facts
