@@ -15,9 +15,11 @@ from typing import Any, Protocol
 
 from consumers.replay.delivery import Delivery, Origin
 from consumers.replay.looks import Looker
+from consumers.replay.moments import show_moment
 from consumers.settled import Settled, State
 
 _CHUNK = 500
+_SHOWN = 20
 _LOG_ALONE = "the access log: neither in the stream nor in the archive nor in the table"
 _STATES: tuple[State, ...] = ("applied", "duplicate", "ignored", "quarantined")
 
@@ -90,6 +92,22 @@ class Account:
             "repeated": [{"request_id": one.request_id, "places": list(one.places)} for one in self.repeated],
             "notes": self.notes,
         }
+
+    def lines(self) -> list[str]:
+        """Return it for a person: the sum, then what is missing, then what is remarkable."""
+        sums: dict[str, int] = {"acknowledged": self.acknowledged}
+        sums |= {state: self.counts[state] for state in _STATES}
+        sums |= {"in flight": self.counts["in_flight"], "unaccounted": len(self.missing)}
+        lines = [f"{show_moment(self.since_ms)} to {show_moment(self.until_ms)}"]
+        lines += [f"{name:14} {count:>12,}" for name, count in sums.items()]
+        lines += [f"  {one.request_id} {one.source or '?'}: last seen in {one.last_seen}" for one in self.missing]
+        for one in self.repeated[:_SHOWN]:
+            lines.append(f"  {one.request_id} stands {len(one.places)} times in the stream: {', '.join(one.places)}")
+        if len(self.repeated) > _SHOWN:
+            lines.append(f"  and {len(self.repeated) - _SHOWN:,} more that stand there more than once")
+        if self.unacknowledged:
+            lines.append(f"  {self.unacknowledged:,} more are stored that the access log does not show as acknowledged")
+        return lines + [f"  {note}" for note in self.notes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,13 @@ def s3_client() -> Any:
     return boto3.client("s3", config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}))
 
 
+def general_client(service: str) -> Any:
+    """Return an ordinary client of any service, with retries of its own: for functions that nobody waits for."""
+    import boto3  # noqa: PLC0415 - the consumer has no need of it
+
+    return boto3.client(service, config=Config(retries={"mode": "standard", "max_attempts": 5}))
+
+
 def secret_reader(ssm: Callable[[], Any], secrets_manager: Callable[[], Any]) -> ReadParameters:
     """Return a function that reads secrets wherever they are kept; a client is asked for when it is first needed.
 

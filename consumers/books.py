@@ -23,7 +23,7 @@ from consumers.replay.from_stream import AWS, FromStream, Service, Span
 from consumers.replay.looks import Looker
 from consumers.replay.marks import Marks
 from consumers.settled import Settled
-from ingest.sources import Source
+from ingest.sources import Catalogue
 
 # A log line is written after the answer, and CloudWatch takes its time.
 _LOG_LATE_MS = 300_000
@@ -41,7 +41,7 @@ class Stack:
     kinesis: Any
     stream: str
     service: Service
-    catalogue: Mapping[str, Source]
+    catalogue: Catalogue
     access_log: Path | None = None
     access_group: str = ""
     logs: Any = None

@@ -16,6 +16,7 @@ from typing import Any
 from consumers.records import open_record
 from consumers.replay.delivery import Delivery
 from consumers.replay.from_stream import Service, list_shards
+from consumers.replay.moments import show_span
 from consumers.settled import Settled
 
 _PAGES = 20
@@ -65,6 +66,22 @@ class _Unread:
     is_more: bool
     oldest_s: float | None
     first_sequence: str = ""
+
+
+def show(shards: Sequence[ShardLag]) -> list[str]:
+    """Write the lag for a person, a line a shard and one for the worst of all."""
+    lines = [f"{'SHARD':22} {'UNREAD':>9} {'BEHIND':>10} {'ARRIVING':>11} {'DRAINING':>11}  TIME TO LOSS"]
+    for one in shards:
+        unread = f"{one.unread:,}{'+' if one.unread_is_more else ''}"
+        behind = "-" if one.oldest_age_s is None else show_span(one.oldest_age_s)
+        loss = "-" if one.time_to_loss_s is None else show_span(one.time_to_loss_s)
+        name = one.shard_id.removeprefix("shardId-") + (" closed" if one.is_closed else "")
+        lines.append(
+            f"{name:22} {unread:>9} {behind:>10} {one.arriving_per_s:>9,.1f}/s {one.draining_per_s:>9,.1f}/s  {loss}"
+        )
+    waiting = [one.time_to_loss_s for one in shards if one.time_to_loss_s is not None]
+    lines.append(f"time to loss: {show_span(min(waiting))}" if waiting else "nothing waits to be read")
+    return lines
 
 
 class LagReader:

@@ -32,6 +32,10 @@ UNITS = {
     "WriteUnits": "Count",
     "BatchDuration": "Milliseconds",
     "OldestArrivalAge": "Milliseconds",
+    # Of the scheduled account.
+    "Acknowledged": "Count",
+    "InFlight": "Count",
+    "Unaccounted": "Count",
 }
 
 

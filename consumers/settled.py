@@ -45,7 +45,11 @@ class Settled:
 def _of_marks(look: Look, known: dict[str, Mark]) -> State:
     request_id = look.envelope.request_id if look.envelope else ""
     for keys in look.mark_keys():
-        marks = [known[key] for key in keys if key in known and known[key].is_done]
+        marks = [
+            known[key]
+            for index, key in enumerate(keys)
+            if key in known and known[key].is_done and not known[key].refused & {request_id, f"{request_id}.{index}"}
+        ]
         if len(marks) == len(keys):
             own = {mark.outcome for mark in marks if mark.request_id == request_id}
             return "applied" if "applied" in own else "ignored" if own else "duplicate"

@@ -86,6 +86,10 @@ class Filter:
         said |= {id(delivery): {_fact(delivery.facts)} for delivery in stored}
         return [delivery for delivery in found if self._has_outcome(said[id(delivery)])]
 
+    def wants_facts(self, facts: Mapping[str, Any]) -> bool:
+        """Tell by an item's facts alone whether its bytes are worth reading."""
+        return self._matches_facts(facts) and (not self.wanted.asks_table or self._has_outcome({_fact(facts)}))
+
     def _matches(self, delivery: Delivery) -> bool:
         wanted = self.wanted
         if delivery.facts and not wanted.where:

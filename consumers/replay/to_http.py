@@ -56,7 +56,8 @@ class ToHttp:
         self._looker = looker
         self._patience_s = patience_s
         self._timeout_s = timeout_s
-        self._say, self._stopped, self._sleep, self._answered = say, stopped, sleep, answered
+        self._say, self._stopped, self._sleep = say, stopped, sleep
+        self.answered = answered
         self._connection: http.client.HTTPConnection | None = None
         self._is_silent = False
 
@@ -83,7 +84,7 @@ class ToHttp:
             return Result("failed", "no envelope: it has no headers and no path")
         began_s = time.monotonic()
         status = self._post_patiently(envelope)
-        self._answered(delivery, status, time.monotonic() - began_s)
+        self.answered(delivery, status, time.monotonic() - began_s)
         return Result("delivered") if 200 <= status < 300 else Result("failed", f"HTTP {status}")
 
     def _post_patiently(self, envelope: Envelope) -> int:

@@ -1,0 +1,167 @@
+"""`weir rebuild`, step by step: fresh tables, the past, what arrived meanwhile, the comparison, the swap."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from consumers.rebuild import Comparer, Comparison, Fresh, ToRebuild, drop, make_fresh, settle, swap
+from consumers.replay.checkpoint import Checkpoint
+from consumers.replay.commands import default_name
+from consumers.replay.delivery import Origin
+from consumers.replay.filters import Filter, Wanted
+from consumers.replay.from_table import FromTable
+from consumers.replay.moments import parse_moment_ms
+from consumers.replay.pace import Pace
+from consumers.replay.pipeline import TrustingSecrets, make_secrets
+from consumers.replay.report import Report
+from consumers.replay.run import Replay
+from consumers.replay.setup import Bench, consumer_with, make_filter, make_origin
+from consumers.replay.terminal import Terminal
+from ingest.errors import SettingInvalid
+
+_STOPPED, _DIFFERS = 130, 1
+# What arrived while the past was read has an arrival time from before it was committed.
+_OVERLAP_MS = 900_000
+_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Pauses and resumes the live consumer."""
+
+    pause: Callable[[], None]
+    resume: Callable[[], None]
+
+
+@dataclass(slots=True)
+class Job:
+    """One rebuild. ``tables`` are the logical names to compare, all if there are none."""
+
+    bench: Bench
+    terminal: Terminal
+    control: Control
+    folder: Path
+    tables: tuple[str, ...]
+    origin: str = "events"
+    since: str | None = None
+    swap: bool = False
+    delete: bool = False
+    keep: bool = False
+    report: Report = field(default_factory=Report)
+
+    def run(self, *, as_json: bool) -> int:
+        """Do all steps; return the exit code."""
+        names = self.tables or tuple(self.bench.settings.tables)
+        if unknown := set(names) - set(self.bench.settings.tables):
+            raise SettingInvalid(
+                f"There is no table {min(unknown)!r}; there are: {', '.join(self.bench.settings.tables)}."
+            )
+        dynamodb = self.bench.stack.table.dynamodb
+        fresh = make_fresh(dynamodb, self.bench.settings, f"rebuild-{default_name()}")
+        try:
+            return self._rebuild(fresh, names, as_json=as_json)
+        finally:
+            if not self.keep:
+                drop(dynamodb, fresh)
+
+    def _rebuild(self, fresh: Fresh, names: tuple[str, ...], *, as_json: bool) -> int:
+        began_ms = round(time.time() * 1000)
+        if not self._pass(fresh, self.origin, self._since_ms(began_ms)):
+            return _STOPPED
+
+        def catch_up() -> None:
+            self._pass(fresh, "events", began_ms - _OVERLAP_MS)
+
+        catch_up()
+        comparer = Comparer(self.bench.stack.table.dynamodb)
+        pairs = {name: (fresh.present[name], fresh.settings.tables[name]) for name in names}
+        found = settle(comparer, catch_up, pairs)
+        if self.swap and any(one.differences for one in found.values()):
+            found = self._swap(comparer, catch_up, pairs)
+        self._tell(found, fresh, as_json=as_json)
+        return _DIFFERS if any(one.differences for one in found.values()) and not self.swap else 0
+
+    def _since_ms(self, now_ms: int) -> int | None:
+        return parse_moment_ms(self.since, now_ms) if self.since else None
+
+    def _pass(self, fresh: Fresh, origin: str, since_ms: int | None) -> bool:
+        """Bring what an origin holds into the fresh tables; what is there already stays."""
+        checkpoint = Checkpoint(None, report=Report())
+        wants = make_filter(self.bench, {"since_ms": since_ms})
+        job = Replay(
+            self._origin(origin, wants, since_ms),
+            wants,
+            self._target(fresh),
+            checkpoint,
+            Pace(None, clock=time.monotonic, sleep=time.sleep),
+            stopped=self.terminal.stopped,
+            watch=self.terminal.watch,
+        )
+        is_done = job.run()
+        self.report.read += checkpoint.report.read
+        self.report.matched += checkpoint.report.matched
+        self.report.counts.update(checkpoint.report.counts)
+        self.report.reasons.update(checkpoint.report.reasons)
+        return is_done
+
+    def _origin(self, name: str, wants: Filter, since_ms: int | None) -> Origin:
+        if name != "events":
+            return make_origin(self.bench, {"from": name, "since_ms": since_ms}, wants)
+        # What is quarantined has had no effect on the present tables.
+        applied = Filter(
+            Wanted(since_ms=since_ms, outcomes=frozenset({"applied", "ignored"})),
+            self.bench.looker,
+            self.bench.stack.catalogue,
+        )
+        return FromTable(self.bench.stack.table, applied.wants_facts, say=self.bench.say)
+
+    def _target(self, fresh: Fresh) -> ToRebuild:
+        bench = self.bench
+        secrets = make_secrets(bench.stack.catalogue, bench.client, bench.settings, TrustingSecrets)
+        if not isinstance(secrets, TrustingSecrets):
+            raise TypeError(type(secrets))
+        consumer = consumer_with(bench, secrets, fresh.settings, retries=False)
+        return ToRebuild(consumer, secrets, bench.looker, bench.stack.marks)
+
+    def _swap(
+        self, comparer: Comparer, catch_up: Callable[[], None], pairs: dict[str, tuple[str, str]]
+    ) -> dict[str, Comparison]:
+        """Compare once more with the consumer at rest, and write what differs."""
+        self.terminal.say("pausing the consumer")
+        self.control.pause()
+        try:
+            catch_up()
+            found = settle(comparer, catch_up, pairs)
+            backup = self.folder / f"swap-{default_name()}.jsonl"
+            backup.parent.mkdir(parents=True, exist_ok=True)
+            for name, one in found.items():
+                dynamodb = self.bench.stack.table.dynamodb
+                written = swap(dynamodb, pairs[name][0], one.differences, backup, delete=self.delete)
+                self.terminal.say(f"{name}: {written:,} items written; what they were is kept in {backup}")
+            return found
+        finally:
+            self.control.resume()
+            self.terminal.say("the consumer goes on")
+
+    def _tell(self, found: dict[str, Comparison], fresh: Fresh, *, as_json: bool) -> None:
+        tables = {
+            name: {"same": one.same, "differences": [difference.as_dict() for difference in one.differences]}
+            for name, one in found.items()
+        }
+        if as_json:
+            self.terminal.say(json.dumps({"report": self.report.as_dict(), "tables": tables}, default=str))
+            return
+        for line in self.report.lines():
+            self.terminal.say(line)
+        for name, one in found.items():
+            self.terminal.say(f"{name}: {one.same:,} items the same, {len(one.differences):,} different")
+            for difference in one.differences[:_SHOWN]:
+                self.terminal.say(f"  {difference.line()}")
+            if len(one.differences) > _SHOWN:
+                self.terminal.say(f"  and {len(one.differences) - _SHOWN:,} more; --json lists all")
+        if self.keep:
+            self.terminal.say(f"kept: {', '.join(fresh.tables)}")
