@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consumers import quarantine_cli
+from consumers.cli import Tools as ReplayTools
+from consumers.cli import add_commands as add_replay_commands
 from infra import sources_cli
 from ingest.errors import ServiceError
 from loadtest.cli import Tools, load_group
@@ -308,6 +310,57 @@ def parameters(settings: tuple[str, ...]) -> dict[str, str]:
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE", param_hint="--set")
     return {name: value for name, _, value in pairs}
+
+
+# ------------------------------------------------------------------------------------------------ replay and account
+
+
+@main.command()
+@at_place
+def pause(place: Place) -> None:
+    """Let the consumer finish what it has begun and rest; the stream keeps what comes."""
+    from infra import control
+
+    control.pause(place)
+    emit("paused; `weir lag` shows how long the stream keeps what waits, `weir resume` lets the consumer go on")
+
+
+@main.command()
+@at_place
+def resume(place: Place) -> None:
+    """Let the consumer go on where it stopped."""
+    from infra import control
+
+    control.resume(place)
+    emit("the consumer goes on")
+
+
+def controlled(name: str) -> Callable[[Any], Any]:
+    """Return a function of infra.control, imported when it is first called."""
+
+    def call(place: Any) -> Any:
+        from infra import control
+
+        return getattr(control, name)(place)
+
+    return call
+
+
+add_replay_commands(
+    main,
+    ReplayTools(
+        command=Command,
+        group=Group,
+        at_place=at_place,
+        catalogue=catalogue,
+        folder=lambda: home() / "replays",
+        checkpoints=controlled("checkpoints"),
+        pause=controlled("pause"),
+        resume=controlled("resume"),
+        is_paused=controlled("is_paused"),
+        say=emit,
+    ),
+)
 
 
 # ------------------------------------------------------------------------------------------------ load tests
