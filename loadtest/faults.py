@@ -88,8 +88,8 @@ def kinesis_throttles(stage: Stage) -> None:
 
 @_scenario("kinesis-down", "no Kinesis at all: nothing is acknowledged meanwhile, nothing lost after")
 def kinesis_down(stage: Stage) -> None:
-    # Five seconds of the short run are the minute of the long one.
-    _broken(stage, 5, Rule("kinesis", cut))
+    # Four seconds in the short run of the matrix; `--scale 15` makes a minute of them.
+    _broken(stage, 4, Rule("kinesis", cut))
 
 
 # ---------------------------------------------------------------------------------------------- DynamoDB
@@ -98,22 +98,22 @@ def kinesis_down(stage: Stage) -> None:
 @_scenario("dynamodb-throttles", "half of all database calls throttled: retried within the invocation, then again")
 def dynamodb_throttles(stage: Stage) -> None:
     throttled = refuse("ProvisionedThroughputExceededException")
-    _broken(stage, 4, Rule("dynamodb", throttled, _DATABASE, share=0.5))
+    _broken(stage, 3, Rule("dynamodb", throttled, _DATABASE, share=0.5))
 
 
 @_scenario("dynamodb-conflicts", "transactions cancelled by conflicts are retried and change nothing twice")
 def dynamodb_conflicts(stage: Stage) -> None:
-    _broken(stage, 4, Rule("dynamodb", conflict, frozenset({"TransactWriteItems"}), share=0.5))
+    _broken(stage, 3, Rule("dynamodb", conflict, frozenset({"TransactWriteItems"}), share=0.5))
 
 
 @_scenario("dynamodb-late", "answers later than anyone waits for: the write that happened counts once")
 def dynamodb_late(stage: Stage) -> None:
-    _broken(stage, 4, Rule("dynamodb", late(7.0), _WRITES, share=0.1), Rule("dynamodb", slow(0.5), _WRITES, share=0.5))
+    _broken(stage, 3, Rule("dynamodb", late(7.0), _WRITES, share=0.1), Rule("dynamodb", slow(0.5), _WRITES, share=0.5))
 
 
 @_scenario("dynamodb-lost-answers", "writes whose answer is lost are found out and count once")
 def dynamodb_lost_answers(stage: Stage) -> None:
-    _broken(stage, 4, Rule("dynamodb", lose_answer, _WRITES, share=0.4))
+    _broken(stage, 3, Rule("dynamodb", lose_answer, _WRITES, share=0.4))
 
 
 @_scenario("dynamodb-fails", "database errors of its own are waited out")
@@ -128,7 +128,7 @@ def dynamodb_fails(stage: Stage) -> None:
 def consumer_killed(stage: Stage) -> None:
     rig, killed = stage.broken, 0
     with stage.traffic(), rig.proxy.rules(Rule("dynamodb", late(0.3), _WRITES)):
-        for _ in range(10):
+        for _ in range(8):
             stage.pass_time(0.45)
             killed += rig.signal("function", signal.SIGKILL, only_first=True)
         stage.fault_ends()
@@ -156,7 +156,7 @@ def _poisoned(stage: Stage, kinds: list[tuple[list[bytes], str, str]]) -> None:
     """Put records into the stream amid traffic; each kind is records, the reason of their quarantine, their key."""
     place = stage.target.place
     kinesis, stream = place.client("kinesis"), place.outputs()["StreamName"]
-    with stage.traffic():
+    with stage.traffic(3):
         stage.pass_time(1)
         for records, reason, key in kinds:
             stage.poisons += poison.put(kinesis, stream, records, reason, key=key)
@@ -186,14 +186,14 @@ def damaged_aggregate(stage: Stage) -> None:
 
 @_scenario("duplicate-storm", "four of five deliveries are duplicates, and each event counts once", anywhere=True)
 def duplicate_storm(stage: Stage) -> None:
-    with stage.traffic(mix=replace(MIX, duplicates=0.8)):
+    with stage.traffic(4, mix=replace(MIX, duplicates=0.8)):
         stage.fault_ends()
     stage.shows["duplicates"] = lambda runs: _total(runs, "duplicates")
 
 
 @_scenario("reordered-delivery", "senders deliver seconds out of order, and sums are right all the same", anywhere=True)
 def reordered_delivery(stage: Stage) -> None:
-    with stage.traffic(disorder_s=2.0):
+    with stage.traffic(4, disorder_s=2.0):
         stage.fault_ends()
     stage.shows["deliveries after a later one"] = lambda runs: _total(runs, "late_to_early")
 
@@ -203,7 +203,7 @@ def redelivery(stage: Stage) -> None:
     rig = stage.broken
     older = {path: path.read_bytes() for path in rig.checkpoints}
     with stage.traffic():
-        stage.pass_time(4)
+        stage.pass_time(3)
         rig.kill()
         for path, content in older.items():
             path.write_bytes(content)
@@ -219,13 +219,13 @@ def redelivery(stage: Stage) -> None:
 def reshard(stage: Stage) -> None:
     place = stage.target.place
     kinesis, stream = place.client("kinesis"), place.outputs()["StreamName"]
-    with stage.traffic(7):
+    with stage.traffic(6):
         stage.pass_time(1.5)
         parent = next(shard for shard in _open_shards(kinesis, stream))
         low, high = (int(parent["HashKeyRange"][f"{end}HashKey"]) for end in ("Starting", "Ending"))
         middle = str((low + high) // 2)
         kinesis.split_shard(StreamName=stream, ShardToSplit=parent["ShardId"], NewStartingHashKey=middle)
-        stage.pass_time(2.5)
+        stage.pass_time(2)
         children = [shard for shard in _open_shards(kinesis, stream) if shard.get("ParentShardId") == parent["ShardId"]]
         children.sort(key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
         first, second = (shard["ShardId"] for shard in children)
@@ -245,10 +245,10 @@ def secret_rotated(stage: Stage) -> None:
     pair = signatures.generate_secret(scheme, secrets.token_bytes(32))
     rotated = {**stage.target.signing_keys, source: pair.sign_with}
     mix = replace(MIX, sources={source: 1.0})
-    with stage.traffic(mix=mix):
-        stage.pass_time(2)
+    with stage.traffic(4, mix=mix):
+        stage.pass_time(1.5)
         _add_secret(stage, source, pair.verify_with)
-        after = stage.begin_traffic(4, mix=mix, signing_keys=rotated)
+        after = stage.begin_traffic(3, mix=mix, signing_keys=rotated)
         stage.fault_ends()
     after.join()
     stage.shows["deliveries signed with the new secret"] = lambda runs: runs[1]["acknowledged"]
@@ -271,7 +271,7 @@ def secret_store_down(stage: Stage) -> None:
         # What the running consumers have in memory goes with them.
         rig.signal("function", signal.SIGKILL)
         with stage.traffic():
-            stage.pass_time(4)
+            stage.pass_time(3)
             rig.signal("function", signal.SIGKILL)
             stage.pass_time(1)
     stage.fault_ends()
@@ -286,7 +286,7 @@ def secret_store_down(stage: Stage) -> None:
 )
 def sender_clock(stage: Stage) -> None:
     stage.expected_reasons = ("signature_expired",)
-    with stage.traffic(sender_clock_ms=-_HOUR_MS):
+    with stage.traffic(3, sender_clock_ms=-_HOUR_MS):
         stage.fault_ends()
     stage.shows["expired deliveries"] = lambda runs: _total(runs, "quarantined")
 
@@ -296,7 +296,7 @@ def consumer_clock(stage: Stage) -> None:
     # Clocks are relative: senders and gateway an hour behind look to the consumer as its own clock an hour ahead would.
     behind = Rule("kinesis", rewrite(_an_hour_before), frozenset({"PutRecord"}))
     before = stage.broken.proxy.hits["kinesis"]
-    with stage.broken.proxy.rules(behind), stage.traffic(sender_clock_ms=-_HOUR_MS):
+    with stage.broken.proxy.rules(behind), stage.traffic(3, sender_clock_ms=-_HOUR_MS):
         stage.fault_ends()
     stage.bites["records moved in time"] = stage.broken.proxy.hits["kinesis"] - before
 
@@ -320,7 +320,7 @@ def bucket_refuses(stage: Stage) -> None:
     large = replace(MIX, sizes={1024: 9.0, 540 * 1024: 1.0}, incompressible=True)
     with stage.traffic(mix=large):
         with rig.proxy.rules(Rule("s3", refuse_xml("SlowDown", status=503), frozenset({"PUT"}))):
-            stage.pass_time(4)
+            stage.pass_time(3)
         stage.fault_ends()
     stage.bites["refused objects"] = rig.proxy.hits["s3"] - before
 

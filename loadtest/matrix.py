@@ -40,14 +40,14 @@ def play_embedded(
 ) -> list[Ending]:
     """Start a stack of its own, play the scenarios on it and stop it."""
     with Rig(run_stack, target, keep=keep) as rig:
-        return [_play(scenario, Stage(rig.target, rig, scale), say) for scenario in scenarios]
+        return [play(scenario, Stage(rig.target, rig, scale), say) for scenario in scenarios]
 
 
 def play_elsewhere(
     scenarios: Sequence[Scenario], target: Target, say: Say, *, scale: float, rate: float
 ) -> list[Ending]:
     """Play scenarios against a stack that runs already."""
-    return [_play(scenario, Stage(target, None, scale, rate), say) for scenario in scenarios]
+    return [play(scenario, Stage(target, None, scale, rate), say) for scenario in scenarios]
 
 
 def document(endings: Sequence[Ending]) -> dict[str, Any]:
@@ -65,7 +65,8 @@ def write(path: Path, endings: Sequence[Ending]) -> None:
     path.write_text(json.dumps(document(endings), indent=1), encoding="utf-8")
 
 
-def _play(scenario: Scenario, stage: Stage, say: Say) -> Ending:
+def play(scenario: Scenario, stage: Stage, say: Say) -> Ending:
+    """Play one scenario, say how it ended and return that. What is left of a stack that broke down is started again."""
     started_s = time.monotonic()
     say(f"{scenario.name}: {scenario.claim}")
     try:

@@ -114,7 +114,7 @@ class Stage:
         return self.rig
 
     @contextmanager
-    def traffic(self, seconds: float = 6.0, *, mix: Mix = MIX, **plan: Any) -> Iterator[Traffic]:
+    def traffic(self, seconds: float = 5.0, *, mix: Mix = MIX, **plan: Any) -> Iterator[Traffic]:
         """Send at the usual rate while the block runs, and wait for the last answer after it."""
         traffic = self.begin_traffic(seconds, mix=mix, **plan)
         yield traffic
