@@ -152,7 +152,8 @@ def send(place: Place, source: str, file: Path | None, key: str, times: int, tam
         if answer.request_id and wait_s:
             emit(f"    {await_outcome(place, sent, answer.request_id, deadline_s)}")
     if not all(answer.request_id for answer in sent.answers):
-        click.echo(sender.advice(catalogue(), source) or "", err=True, nl=False)
+        if advice := sender.advice(catalogue(), source):
+            click.echo(advice, err=True)
         sys.exit(1)
 
 
