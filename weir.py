@@ -43,6 +43,10 @@ class Command(click.Command):
         except BrokenPipeError:  # `weir events | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
+        except Exception as error:
+            if not type(error).__module__.startswith("botocore"):  # which takes 100 ms to import
+                raise
+            raise click.ClickException(f"{error}\n  Is the stack on, and are these your credentials?") from error
 
 
 class Group(click.Group):

@@ -18,7 +18,7 @@ from consumers.replay.from_failures import PREFIX, FailedBatch, FromFailures
 from consumers.replay.from_table import FromTable
 from consumers.report import BUG
 from consumers.settled import Settled
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 Kind = Literal["quarantined", "given up"]
 # Returns, by request id, why the consumer said that it could not finish a delivery.
@@ -114,12 +114,12 @@ class Failures:
         return sorted(found.values(), key=lambda group: (-group.count, group.cause.group_id))
 
     def origin(self, group_id: str) -> tuple[Group, Origin]:
-        """Return a group and where its deliveries can be replayed from. Raises: SettingInvalid."""
+        """Return a group and where its deliveries can be replayed from. Raises: OptionInvalid."""
         groups = self.groups()
         group = next((one for one in groups if one.cause.group_id == group_id), None)
         if group is None:
             known = ", ".join(one.cause.group_id for one in groups) or "none"
-            raise SettingInvalid(f"There is no group {group_id!r} of failures; there are: {known}.")
+            raise OptionInvalid(f"There is no group {group_id!r} of failures; there are: {known}.")
         if group.cause.kind == "quarantined":
             return group, FromTable(
                 self._table, wants=lambda facts: cause_of(facts) == group.cause, quarantine_only=True

@@ -171,6 +171,13 @@ class DeadlineNear(TransientError):
     hint = "Lower BatchSize or raise the function's Timeout if this happens often."
 
 
+class TargetUnavailable(TransientError):
+    """The target of a replay does not take what it is given."""
+
+    code = "target_unavailable"
+    hint = "Mend it, then resume the replay: it goes on where it stopped."
+
+
 class ConfigError(ServiceError):
     """The set-up is wrong; nobody's delivery is at fault."""
 
@@ -182,6 +189,13 @@ class SettingInvalid(ConfigError):
 
     code = "setting_invalid"
     hint = "consumers/settings.py lists every setting with its meaning."
+
+
+class OptionInvalid(ConfigError):
+    """A command was asked for something that it cannot do."""
+
+    code = "option_invalid"
+    hint = "`weir COMMAND --help` says what it takes."
 
 
 class CatalogueInvalid(ConfigError):

@@ -15,7 +15,7 @@ from typing import Any
 
 from consumers.replay.delivery import Advance, Cursor, Delivery
 from consumers.replay.report import Report
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 _VERSION = 1
 
@@ -86,11 +86,11 @@ class Checkpoint:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint file. Raises: SettingInvalid when it is none."""
+    """Read a checkpoint file. Raises: OptionInvalid when it is none."""
     try:
         state: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if state["version"] != _VERSION:
-            raise SettingInvalid(f"{path} was written by another version of Weir.", version=state["version"])
+            raise OptionInvalid(f"{path} was written by another version of Weir.", version=state["version"])
         return Checkpoint(
             path,
             asked=state["asked"],
@@ -102,6 +102,6 @@ def load(path: Path) -> Checkpoint:
             again_since_ms=state["pending"]["since_ms"],
         )
     except FileNotFoundError:
-        raise SettingInvalid(f"There is no checkpoint file {path}.") from None
+        raise OptionInvalid(f"There is no checkpoint file {path}.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SettingInvalid(f"{path} is no checkpoint file: {type(error).__name__}.") from error
+        raise OptionInvalid(f"{path} is no checkpoint file: {type(error).__name__}.") from error

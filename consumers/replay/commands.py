@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -20,26 +21,26 @@ from consumers.replay.run import Replay, Target
 from consumers.replay.setup import Bench, make_consumer, make_dry_run, make_filter, make_origin, make_target
 from consumers.replay.terminal import Terminal
 from consumers.replay.to_http import ToHttp
-from ingest.errors import SettingInvalid, TransientError
+from ingest.errors import OptionInvalid, TransientError
 
 _STOPPED, _FAILED = 130, 1
 _LISTS = ("sources", "types", "ids", "keys", "outcomes", "reasons", "where", "shards")
 
 
 def default_name() -> str:
-    """Return a name for a checkpoint file: when the replay began."""
-    return time.strftime("%Y%m%d-%H%M%S")
+    """Return a name for a checkpoint file: when the replay began, and its process."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def asked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was asked for as plain data, with times fixed. Raises: SettingInvalid."""
+    """Return what was asked for as plain data, with times fixed. Raises: OptionInvalid."""
     now_ms = round(time.time() * 1000)
     if not options.get("origin"):
-        raise SettingInvalid("Say --from: stream, archive, failures, quarantine, events, or a file.")
+        raise OptionInvalid("Say --from: stream, archive, failures, quarantine, events, or a file.")
     if not options.get("target") and not options.get("dry_run"):
-        raise SettingInvalid("Say --to: consumer, stream, an http address or a file; or --dry-run.")
+        raise OptionInvalid("Say --to: consumer, stream, an http address or a file; or --dry-run.")
     if options.get("diff") and not options.get("dry_run"):
-        raise SettingInvalid("--diff goes with --dry-run.")
+        raise OptionInvalid("--diff goes with --dry-run.")
     since, until = options.get("since"), options.get("until")
     found: dict[str, Any] = {
         "from": options["origin"],
@@ -119,7 +120,7 @@ def listen(bench: Bench, options: Mapping[str, Any], folder: Path, terminal: Ter
     wants = make_filter(bench, checkpoint.asked)
     origin, target = make_origin(bench, checkpoint.asked, wants), make_target(bench, checkpoint.asked)
     if not isinstance(target, ToHttp):
-        raise SettingInvalid(f"{wish['to']!r} is no http address.")
+        raise OptionInvalid(f"{wish['to']!r} is no http address.")
     target.answered = _teller(wants, terminal.say)
     checkpoint.save()
     terminal.say(f"listening to {origin.label}, forwarding to {target.label}; Ctrl-C stops")
@@ -201,7 +202,7 @@ def _open_checkpoint(wish: Mapping[str, Any] | None, path: Path) -> Checkpoint:
     if wish["dry_run"]:
         return Checkpoint(None, dict(wish))
     if path.exists():
-        raise SettingInvalid(f"{path} is there already: --resume goes on with it.")
+        raise OptionInvalid(f"{path} is there already: --resume goes on with it.")
     return _fresh(path, wish)
 
 

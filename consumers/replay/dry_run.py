@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from consumers.items import Prepared, detail, mark_key, quarantine_key, refusal_key
 from consumers.judge import Judge
@@ -25,6 +25,14 @@ _WOULD: dict[str, Kind] = {
     "quarantine": "would be quarantined",
     "wait": "cannot be judged",
 }
+
+
+class _Fate(NamedTuple):
+    """What would become of an event, and why."""
+
+    kind: Kind
+    reason: str = ""
+    detail: str = ""
 
 
 class DryRun:
@@ -79,29 +87,29 @@ class DryRun:
 
     def _result(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Result:
         stored = self._stored(prepared, delivery, known)
-        kind, error = self._fate(prepared, stored)
+        fate = self._fate(prepared, stored)
         if stored is not None and stored.is_done:
-            self._compare(stored, kind, error)
-            kind, error = "already applied", None
-        self._tell(prepared, kind, error)
-        return Result(kind, error.code if error else "")
+            self._compare(stored, fate)
+            fate = _Fate("already applied")
+        self._tell(prepared, fate)
+        return Result(fate.kind, fate.reason)
 
-    def _fate(self, prepared: Prepared, stored: Mark | None) -> tuple[Kind, ServiceError | None]:
+    def _fate(self, prepared: Prepared, stored: Mark | None) -> _Fate:
         """Return what this working tree would do with the event if it came now."""
         if stored is not None and stored.is_fence:
-            return "would be quarantined", RefusedBefore(stored.reason)
+            return _Fate("would be quarantined", stored.reason, "As before: `weir failures retry` gives it a chance.")
         if stored is not None or prepared.fate not in {"apply", "ignore"}:
-            return _WOULD[prepared.fate], prepared.error
+            return _because(_WOULD[prepared.fate], prepared.error)
         digest = hash((prepared.source, prepared.event_id))
         if digest in self._seen:
-            return "already applied", None
+            return _Fate("already applied")
         if self._simulation is not None:
             try:
                 self._simulation.apply(prepared.changes)
             except RecordError as refused:
-                return "would be quarantined", refused
+                return _because("would be quarantined", refused)
         self._seen.add(digest)
-        return _WOULD[prepared.fate], None
+        return _Fate(_WOULD[prepared.fate])
 
     def _stored(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Mark | None:
         """Return the mark under which the event is done, or the fence that keeps this delivery of it out."""
@@ -114,26 +122,21 @@ class DryRun:
                 return mark
         return None
 
-    def _compare(self, stored: Mark, kind: str, error: ServiceError | None) -> None:
-        now = {"would apply": "applied", "would ignore": "ignored"}.get(kind)
+    def _compare(self, stored: Mark, fate: _Fate) -> None:
+        now = {"would apply": "applied", "would ignore": "ignored"}.get(fate.kind)
         if now != stored.outcome:
-            why = f": {error.code}" if error else ""
-            why += " (as a retired secret makes it)" if why.startswith((": signature", ": secret")) else ""
-            self.changes_of_mind[f"{stored.outcome} then, {kind}{why} by this working tree"] += 1
+            why = f": {fate.reason}" if fate.reason else ""
+            why += " (as a retired secret makes it)" if fate.reason.startswith(("signature", "secret")) else ""
+            self.changes_of_mind[f"{stored.outcome} then, {fate.kind}{why} by this working tree"] += 1
 
-    def _tell(self, prepared: Prepared, kind: str, error: ServiceError | None) -> None:
+    def _tell(self, prepared: Prepared, fate: _Fate) -> None:
         identity = prepared.event_id or prepared.request_id or prepared.place
-        why = f": {error.code}: {detail(error)}" if error and kind != "already applied" else ""
-        self._say(f"{kind:20} {prepared.source or '?':14} {prepared.type or '-':28} {identity}{why}")
+        why = f": {fate.reason}: {fate.detail}" if fate.reason else ""
+        self._say(f"{fate.kind:20} {prepared.source or '?':14} {prepared.type or '-':28} {identity}{why}")
         if self._simulation is not None:
             for change in prepared.changes:
                 self._say(f"{'':20} {show(change)}")
 
 
-class RefusedBefore(RecordError):
-    """DynamoDB refused what this delivery would have changed; `weir failures retry` gives it another chance."""
-
-    code = "refused"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"It said {reason}.")
+def _because(kind: Kind, error: ServiceError | None) -> _Fate:
+    return _Fate(kind, error.code, detail(error)) if error else _Fate(kind)

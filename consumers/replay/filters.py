@@ -17,7 +17,7 @@ from consumers.items import mark_key
 from consumers.replay.delivery import Delivery
 from consumers.replay.looks import Look, Looker
 from consumers.replay.marks import Mark, Marks
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 from ingest.events import Event
 from ingest.locations import Unreadable, View, reader, text_of
 from ingest.sources import Source
@@ -163,7 +163,7 @@ class Filter:
         if not deliveries:
             return {}
         if self.marks is None:
-            raise SettingInvalid("Outcome and reason cannot be asked for here.")
+            raise OptionInvalid("Outcome and reason cannot be asked for here.")
         looks = {id(delivery): self.looker.look(delivery) for delivery in deliveries}
         found = self.marks.read(key for look in looks.values() for key in _all_keys(look))
         return {identity: _said(look, found) for identity, look in looks.items()}
@@ -172,7 +172,7 @@ class Filter:
 def compile_test(text: str) -> Test:
     """Compile ``$.amount >= 100``, ``header:X-Kind ~ re*`` or a bare ``$.refund`` (is there).
 
-    Numbers compare as numbers, everything else as text. Raises: SettingInvalid.
+    Numbers compare as numbers, everything else as text. Raises: OptionInvalid.
     """
     found = _COMPARISON.fullmatch(text)
     parts = {name: str(part) for name, part in found.groupdict().items() if part} if found else {}
@@ -180,7 +180,7 @@ def compile_test(text: str) -> Test:
     try:
         read = reader(place)
     except ValueError as error:
-        raise SettingInvalid(f"{text!r}: {error}") from error
+        raise OptionInvalid(f"{text!r}: {error}") from error
 
     def value(view: View) -> Any:
         try:

@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 from consumers.records import Record
 from consumers.replay.delivery import Advance, Cursor, Delivery, Estimate
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 _SAMPLE_LINES = 200
 _RAW = b'{"raw":'
@@ -68,7 +68,7 @@ def _delivery(line: bytes, position: int, path: Path) -> Delivery:
         sequence_number, _, sub_sequence = rest.partition(".")
         record = Record(shard_id, sequence_number, int(sub_sequence or 0), int(wrapped["arrived_at_ms"]), data)
     except (ValueError, KeyError, TypeError) as error:
-        raise SettingInvalid(f"{path}: the line that ends at byte {position} cannot be read.") from error
+        raise OptionInvalid(f"{path}: the line that ends at byte {position} cannot be read.") from error
     return Delivery(data, LANE, str(position), record.arrived_at_ms, record=record)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from consumers.records import open_record
 from consumers.replay.delivery import END, Advance, Cursor, Delivery, Estimate
-from ingest.errors import SettingInvalid, StoreUnavailable
+from ingest.errors import OptionInvalid, StoreUnavailable
 
 # The stream's own stamps are approximate, and a request may take half a minute to be stored after it arrived.
 STAMP_SLACK_MS = 120_000
@@ -38,7 +38,7 @@ class Span:
 
     def __post_init__(self) -> None:
         if (self.first_sequence or self.last_sequence) and len(self.shards) != 1:
-            raise SettingInvalid("Sequence numbers count within one shard: name it.")
+            raise OptionInvalid("Sequence numbers count within one shard: name it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class FromStream:
             self._shards[shard.id] = shard
             fresh.append(shard)
         if missing := set(self.span.shards) - self._shards.keys():
-            raise SettingInvalid(f"The stream has no shard {min(missing)}.", known=sorted(self._shards))
+            raise OptionInvalid(f"The stream has no shard {min(missing)}.", known=sorted(self._shards))
         return fresh
 
 

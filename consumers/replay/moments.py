@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
@@ -13,17 +13,17 @@ _EPOCH = re.compile(r"\d{9,10}(\.\d+)?|\d{12,13}")
 
 
 def parse_span_s(text: str) -> float:
-    """Return seconds of ``90s``, ``15m``, ``2h``, ``7d``, ``1w``. Raises: SettingInvalid."""
+    """Return seconds of ``90s``, ``15m``, ``2h``, ``7d``, ``1w``. Raises: OptionInvalid."""
     found = _SPAN.fullmatch(text.strip())
     if not found:
-        raise SettingInvalid(f"{text!r} is no span of time; write 90s, 15m, 2h, 7d or 1w.")
+        raise OptionInvalid(f"{text!r} is no span of time; write 90s, 15m, 2h, 7d or 1w.")
     return float(found.group(1)) * _UNITS_S[found.group(2)]
 
 
 def parse_moment_ms(text: str, now_ms: int) -> int:
     """Return epoch milliseconds of a moment: an ISO 8601 time (UTC unless it says), a span ago, or an epoch time.
 
-    Raises: SettingInvalid.
+    Raises: OptionInvalid.
     """
     text = text.strip()
     if text == "now":
@@ -35,7 +35,7 @@ def parse_moment_ms(text: str, now_ms: int) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise SettingInvalid(
+        raise OptionInvalid(
             f"{text!r} is no moment; write 2026-11-23, 2026-11-23T10:00:00Z, or 2h for two hours ago."
         ) from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

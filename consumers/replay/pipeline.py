@@ -16,13 +16,13 @@ from consumers.items import Outcome, Prepared
 from consumers.judge import Judge
 from consumers.memory import Memory
 from consumers.records import Record
-from consumers.replay.run import Stopped, TargetUnavailable
+from consumers.replay.run import Stopped
 from consumers.secrets import Secrets, elsewhere
 from consumers.settings import Settings
 from consumers.store import DynamoStore
 from consumers.wiring import certificates
 from ingest.envelope import Envelope
-from ingest.errors import SecretAbsent, SignatureMismatch
+from ingest.errors import SecretAbsent, SignatureMismatch, TargetUnavailable
 from ingest.sources import Catalogue
 
 T = TypeVar("T")

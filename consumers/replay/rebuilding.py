@@ -21,7 +21,7 @@ from consumers.replay.report import Report
 from consumers.replay.run import Replay
 from consumers.replay.setup import Bench, consumer_with, make_filter, make_origin
 from consumers.replay.terminal import Terminal
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 _STOPPED, _DIFFERS = 130, 1
 # What arrived while the past was read has an arrival time from before it was committed.
@@ -52,12 +52,13 @@ class Job:
     delete: bool = False
     keep: bool = False
     report: Report = field(default_factory=Report)
+    caught_up: int = 0
 
     def run(self, *, as_json: bool) -> int:
         """Do all steps; return the exit code."""
         names = self.tables or tuple(self.bench.settings.tables)
         if unknown := set(names) - set(self.bench.settings.tables):
-            raise SettingInvalid(
+            raise OptionInvalid(
                 f"There is no table {min(unknown)!r}; there are: {', '.join(self.bench.settings.tables)}."
             )
         dynamodb = self.bench.stack.table.dynamodb
@@ -102,10 +103,10 @@ class Job:
             watch=self.terminal.watch,
         )
         is_done = job.run()
-        self.report.read += checkpoint.report.read
-        self.report.matched += checkpoint.report.matched
-        self.report.counts.update(checkpoint.report.counts)
-        self.report.reasons.update(checkpoint.report.reasons)
+        if not self.report.read:
+            self.report = checkpoint.report
+        else:  # most of a later pass is there already
+            self.caught_up += sum(checkpoint.report.counts[kind] for kind in ("applied", "ignored"))
         return is_done
 
     def _origin(self, name: str, wants: Filter, since_ms: int | None) -> Origin:
@@ -153,10 +154,16 @@ class Job:
             for name, one in found.items()
         }
         if as_json:
-            self.terminal.say(json.dumps({"report": self.report.as_dict(), "tables": tables}, default=str))
+            self.terminal.say(
+                json.dumps(
+                    {"report": self.report.as_dict(), "caught_up": self.caught_up, "tables": tables}, default=str
+                )
+            )
             return
         for line in self.report.lines():
             self.terminal.say(line)
+        if self.caught_up:
+            self.terminal.say(f"caught up with {self.caught_up:,} more that came meanwhile")
         for name, one in found.items():
             self.terminal.say(f"{name}: {one.same:,} items the same, {len(one.differences):,} different")
             for difference in one.differences[:_SHOWN]:

@@ -17,7 +17,6 @@ from consumers.replay.delivery import Advance, Delivery, Estimate, Origin
 from consumers.replay.filters import Filter
 from consumers.replay.pace import Pace
 from consumers.replay.report import Progress, Report, Result
-from ingest.errors import TransientError
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 _CHUNK_S = 1.0
@@ -27,13 +26,6 @@ _PACED_CHUNK_S = 0.25
 
 class Stopped(Exception):
     """A target was told to stop while it waited; nothing of its batch counts."""
-
-
-class TargetUnavailable(TransientError):
-    """The target of a replay does not take what it is given."""
-
-    code = "target_unavailable"
-    hint = "Mend it, then resume the replay: it goes on where it stopped."
 
 
 class Target(Protocol):

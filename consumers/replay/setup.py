@@ -30,7 +30,7 @@ from consumers.secrets import Secrets
 from consumers.settings import Settings
 from consumers.simulate import Load
 from consumers.store import client_config
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 ORIGINS = ("stream", "archive", "failures", "quarantine", "events")
 TARGETS = ("consumer", "stream")
@@ -79,7 +79,7 @@ def make_filter(bench: Bench, asked: Mapping[str, Any]) -> Filter:
 
 
 def make_origin(bench: Bench, asked: Mapping[str, Any], wants: Filter) -> Origin:
-    """Return the origin of a replay. Raises: SettingInvalid."""
+    """Return the origin of a replay. Raises: OptionInvalid."""
     name, stack = asked["from"], bench.stack
     since_ms, until_ms = asked.get("since_ms"), asked.get("until_ms")
     match name:
@@ -102,12 +102,12 @@ def make_origin(bench: Bench, asked: Mapping[str, Any], wants: Filter) -> Origin
             return FromTable(stack.table, wants.wants_facts, quarantine_only=only, say=bench.say)
     path = Path(name)
     if not path.is_file():
-        raise SettingInvalid(f"There is no file {name}, and no origin of that name; there are {', '.join(ORIGINS)}.")
+        raise OptionInvalid(f"There is no file {name}, and no origin of that name; there are {', '.join(ORIGINS)}.")
     return FromFile(path)
 
 
 def make_target(bench: Bench, asked: Mapping[str, Any]) -> Target:
-    """Return the target of a replay. Raises: SettingInvalid."""
+    """Return the target of a replay. Raises: OptionInvalid."""
     name, stack = asked["to"], bench.stack
     if asked.get("dry_run"):
         return make_dry_run(bench, with_items=bool(asked.get("diff")))

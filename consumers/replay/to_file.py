@@ -10,7 +10,7 @@ from typing import Any
 from consumers.replay.delivery import Delivery
 from consumers.replay.from_file import line_of
 from consumers.replay.report import Result
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 _LEVEL = 6
 
@@ -31,7 +31,7 @@ class ToFile:
         text = b"".join(map(line_of, deliveries))
         content = gzip.compress(text, _LEVEL) if self.path.suffix == ".gz" else text
         if not self._length and not self._is_restored and self.path.exists():
-            raise SettingInvalid(f"{self.path} is there already; give another name.")
+            raise OptionInvalid(f"{self.path} is there already; give another name.")
         with self.path.open("r+b" if self._length else "wb") as file:
             file.truncate(self._length)
             file.seek(self._length)

@@ -15,9 +15,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from consumers.replay.delivery import Delivery
 from consumers.replay.looks import Looker
 from consumers.replay.report import Result
-from consumers.replay.run import Stopped, TargetUnavailable
+from consumers.replay.run import Stopped
 from ingest.envelope import Envelope
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid, TargetUnavailable
 
 _OWN_HEADERS = frozenset(
     ("connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
@@ -50,7 +50,7 @@ class ToHttp:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise SettingInvalid(f"{url!r} is no address; it looks like http://127.0.0.1:3000/webhooks/{{source}}.")
+            raise OptionInvalid(f"{url!r} is no address; it looks like http://127.0.0.1:3000/webhooks/{{source}}.")
         self.label = url
         self._url = url
         self._looker = looker

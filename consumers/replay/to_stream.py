@@ -18,9 +18,9 @@ from consumers.aggregate import Entry, aggregate
 from consumers.replay.delivery import Delivery
 from consumers.replay.looks import Looker
 from consumers.replay.report import Result
-from consumers.replay.run import Stopped, TargetUnavailable
+from consumers.replay.run import Stopped
 from ingest.envelope import Envelope
-from ingest.errors import ConfigError
+from ingest.errors import ConfigError, TargetUnavailable
 
 # The whole request: AWS takes 10 MiB by now, emulators and older texts 5.
 _REQUEST_BYTES = 4_500_000
