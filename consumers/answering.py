@@ -1,4 +1,6 @@
-"""One request to the handshake function: a question is answered, a delivery is stored, anything else is refused.
+"""One request to the handshake function: what is POSTed is stored, a question is answered, anything else is refused.
+
+A POST that is a question is stored like every other: a 2xx to a POST means stored, and the account depends on it.
 
 The answers to deliveries are those of `ingest/openapi.yaml`, word for word; a test holds the two together.
 """
@@ -64,11 +66,12 @@ class Answering:
         if source is None:
             return _error(404, "not_found", "No source at this path.", envelope)
         handshake = handshakes.asked(source, request.method, envelope)
-        if handshake is not None:
-            return self._answer(handshake, source, envelope)
-        if request.method != "POST":
+        answer = _acknowledge(source, envelope) if handshake is None else self._answer(handshake, source, envelope)
+        if request.method == "POST":
+            return answer if answer["statusCode"] >= 300 else self._store(envelope) or answer
+        if handshake is None:
             return _error(405, "method_not_allowed", "Only POST stores a webhook.", envelope, Allow="POST")
-        return self._store(source, envelope)
+        return answer
 
     # ------------------------------------------------------------------------------------------ questions
 
@@ -111,7 +114,8 @@ class Answering:
 
     # ------------------------------------------------------------------------------------------ deliveries
 
-    def _store(self, source: Source, envelope: Envelope) -> dict[str, Any]:
+    def _store(self, envelope: Envelope) -> dict[str, Any] | None:
+        """Store a request; return the answer if that did not work."""
         try:
             sequence_number = self._put(proxy_event.partition_key(envelope), _record(envelope))
         except KeyTooLong:
@@ -121,11 +125,7 @@ class Answering:
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is known to be stored
             self._say(_ERROR, envelope, 503, place(error))
             return _unavailable(envelope)
-        if not sequence_number:
-            return _unavailable(envelope)
-        if source.ack is not None:
-            return response(source.ack.status, {"Content-Type": source.ack.content_type}, source.ack.body)
-        return response(200, _JSON, json.dumps({"id": envelope.request_id}, separators=(",", ":")))
+        return None if sequence_number else _unavailable(envelope)
 
     def _too_large(self) -> str:
         return (
@@ -138,6 +138,12 @@ class Answering:
         facts = {"source": envelope.source, "status": status, "reason": reason, "request_id": envelope.request_id}
         log.add(level, "handshake", **facts)
         log.flush()
+
+
+def _acknowledge(source: Source, envelope: Envelope) -> dict[str, Any]:
+    if source.ack is not None:
+        return response(source.ack.status, {"Content-Type": source.ack.content_type}, source.ack.body)
+    return response(200, _JSON, json.dumps({"id": envelope.request_id}, separators=(",", ":")))
 
 
 def _record(envelope: Envelope) -> bytes:

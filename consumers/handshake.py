@@ -1,7 +1,7 @@
 """The handshake function's entry: `handler(event, context)` for the proxy integration of the sources that ask for it.
 
-It answers the questions that take a body or a key, and writes everything else to the stream as the gateway itself does:
-the same envelope, the same partition key, the same answers. Nothing of the delivery is judged here.
+It answers the questions that take a body or a key, and writes what is POSTed to the stream as the gateway itself does:
+the same envelope, the same partition key, the same answers. Nothing of a delivery is judged here.
 """
 
 from __future__ import annotations

@@ -111,8 +111,8 @@ def test_every_question_that_needs_code_is_asked_here() -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(QUESTIONS))
-def test_a_question_is_answered_and_not_stored(preset: str) -> None:
-    """Each provider gets the answer that its documentation asks for, and nothing goes to the stream."""
+def test_a_question_is_answered_and_stored(preset: str) -> None:
+    """Each provider gets the answer that its documentation asks for, and a POST is stored like every other."""
     fixture = Fixture(preset)
     draft = question(fixture, QUESTIONS[preset])
     if preset == "twitch":
@@ -130,7 +130,15 @@ def test_a_question_is_answered_and_not_stored(preset: str) -> None:
         assert json.loads(answer["body"]) == {"plainToken": token, "encryptedToken": digest}
     else:
         assert (answer["statusCode"], answer["body"]) == ({"discord": 204, "xero": 200}[preset], "")
-    assert fixture.stored == []
+    ((_, data),) = fixture.stored
+    assert decode(data).body == draft.body
+
+
+def test_a_question_that_cannot_be_stored_is_not_answered() -> None:
+    """A 2xx means stored, to a question too: when the stream refuses, the provider is told to ask again."""
+    fixture = Fixture("slack")
+    fixture.failure = OSError("the network is down")
+    assert fixture.ask(question(fixture, QUESTIONS["slack"]))["statusCode"] == 503
 
 
 def test_x_is_answered_under_get_alone() -> None:
