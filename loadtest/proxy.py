@@ -7,6 +7,7 @@ an error instead of the call, a delay, another request, or an answer that never 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import random
 import threading
@@ -158,7 +159,7 @@ class Proxy:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)
-        return web.Response(status=reply.status, body=reply.body, headers=dict(reply.headers))
+        return web.Response(status=reply.status, body=io.BytesIO(reply.body), headers=dict(reply.headers))
 
     async def _forward(self, request: web.BaseRequest, body: bytes) -> Reply:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS}
@@ -169,7 +170,7 @@ class Proxy:
             return CUT
         try:
             url = URL(f"{self._engine}{request.raw_path}", encoded=True)
-            async with session.request(request.method, url, data=body, headers=headers) as answer:
+            async with session.request(request.method, url, data=io.BytesIO(body), headers=headers) as answer:
                 content = await answer.read()
                 kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_HEADERS]
                 return Reply(answer.status, content, tuple(kept))
