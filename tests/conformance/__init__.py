@@ -1,0 +1,1 @@
+"""Conformance: scenarios of what AWS documents, run against every world that stands in for AWS here."""

@@ -1,0 +1,49 @@
+"""Every scenario that a session asks for runs once in each world, several at a time; the tests look at the outcomes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from infra.local.engine import Engine
+from tests.conformance import table
+from tests.conformance.bench import World
+from tests.conformance.embedded import Embedded
+from tests.conformance.localstack import LocalStack
+from tests.conformance.run import Outcome, run_all
+from tests.conformance.scenarios import load
+
+ENDPOINT = os.environ.get("LOCALSTACK_ENDPOINT")
+
+
+def _outcomes(world: World, session: pytest.Session) -> dict[str, Outcome]:
+    """Run what the session's tests of this world ask for; record a whole run that can be published."""
+    asked = {
+        item.callspec.params["name"] for item in session.items if getattr(item, "originalname", "") == _test(world)
+    }
+    scenarios = load()
+    outcomes = run_all(world, [each for each in scenarios.values() if each.name in asked])
+    observed = {name: outcome.observed for name, outcome in outcomes.items() if outcome.observed is not None}
+    whole = {name for name, each in scenarios.items() if world.name not in each.cannot}
+    if set(observed) == whole and not table.complaints({world.name: observed}):
+        table.record(world.name, observed)
+    return outcomes
+
+
+def _test(world: World) -> str:
+    return f"test_{world.name}"
+
+
+@pytest.fixture(scope="session")
+def embedded(engine: Engine, request: pytest.FixtureRequest) -> dict[str, Outcome]:
+    """What the embedded stack did in each scenario."""
+    return _outcomes(Embedded(engine.endpoint), request.session)
+
+
+@pytest.fixture(scope="session")
+def localstack(request: pytest.FixtureRequest) -> dict[str, Outcome]:
+    """What LocalStack did in each scenario."""
+    if not ENDPOINT:
+        pytest.skip("set LOCALSTACK_ENDPOINT=http://127.0.0.1:4566 after `docker compose up -d`")
+    return _outcomes(LocalStack(ENDPOINT), request.session)

@@ -1,0 +1,131 @@
+"""The embedded stack as a world: gateway, poller and function of ``infra.local`` on the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.local.function import Function as LocalFunction
+from infra.local.mapping import EventSourceMapping
+from infra.local.poller import Poller
+from ingest.errors import TemplateUnsupported
+from tests.conformance.bench import Api, Bench, Function, Refused, RunningMapping, Stream, World
+from tests.support.gateways import serving
+
+
+class EmbeddedApi(Api):
+    def __init__(self, port: int, log: Path | None) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+
+    async def log_lines(self, count: int) -> list[str]:
+        if self._log is None:
+            return []
+        deadline = time.monotonic() + 5
+        while len(lines := self._log.read_text().splitlines()) < count and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return lines
+
+
+class EmbeddedMapping(RunningMapping):
+    def __init__(self, poller: Any) -> None:
+        self._new_poller = poller
+        self._poller: Poller | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def pause(self) -> None:
+        if self._poller is None or self._running is None:
+            return
+        await self._poller.stop()
+        await self._running
+        self._poller = self._running = None
+
+    async def resume(self) -> None:
+        self._poller = self._new_poller()
+        self._running = asyncio.create_task(self._poller.run())
+
+
+class EmbeddedBench(Bench):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._functions: dict[str, LocalFunction] = {}
+        self._ahead_s = 0.0
+        folder = tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True)
+        self.undo.callback(folder.cleanup)
+        self._folder = Path(folder.name)
+
+    async def api(
+        self,
+        definition: Mapping[str, Any],
+        *,
+        variables: Mapping[str, str] | None = None,
+        throttle: tuple[float, int] | None = None,
+        access_log_format: str | None = None,
+    ) -> Api:
+        options: dict[str, Any] = {"stage_variables": variables or {}}
+        if throttle:
+            settings = {"ThrottlingRateLimit": throttle[0], "ThrottlingBurstLimit": throttle[1]}
+            options["method_settings"] = [{"ResourcePath": "/*", "HttpMethod": "*", **settings}]
+        log = self._folder / "access.log" if access_log_format else None
+        if access_log_format:
+            options["access_log_format"] = access_log_format
+        try:
+            served = await self.undo.enter_async_context(serving(definition, self.endpoint, access_log=log, **options))
+        except TemplateUnsupported as error:
+            raise Refused("its definition is refused when it is loaded") from error
+        return EmbeddedApi(served.port, log)
+
+    async def mapping(self, stream: Stream, function: Function, **properties: Any) -> RunningMapping:
+        given = {"EventSourceArn": stream.arn, "FunctionName": function.name, "StartingPosition": "TRIM_HORIZON"}
+        try:
+            mapping = EventSourceMapping.from_properties(given | properties)
+        except TemplateUnsupported as error:
+            raise Refused("the mapping is refused when it is loaded") from error
+        invoke = self._functions[function.name].invoke
+
+        def poller() -> Poller:
+            return Poller(
+                mapping,
+                invoke,
+                endpoint=self.endpoint,
+                state=self._folder,
+                clock=lambda: time.time() + self._ahead_s,
+            )
+
+        made = EmbeddedMapping(poller)
+        await made.resume()
+        self.undo.push_async_callback(made.pause)
+        return made
+
+    async def pass_time(self, seconds: float) -> None:
+        self._ahead_s += seconds
+
+    async def _make_function(self, name: str, source: str, timeout_s: int, variables: Mapping[str, str]) -> None:
+        root = self._folder / name
+        root.mkdir()
+        (root / "probe.py").write_text(source)
+        made = LocalFunction(
+            "probe.handler",
+            {**variables, "AWS_ENDPOINT_URL": self.endpoint},
+            root=root,
+            log_path=self._folder / f"{name}.log",
+            name=name,
+            timeout_s=timeout_s,
+        )
+        self._functions[name] = made
+        self.undo.push_async_callback(made.close)
+
+
+class Embedded(World):
+    name = "embedded"
+    about = "the embedded stack of this repository (`make run`)"
+    at_once = 6
+    limit_s = 45.0
+
+    def bench(self, undo: contextlib.AsyncExitStack) -> Bench:
+        return EmbeddedBench(self.endpoint, self.table, undo)

@@ -1,0 +1,51 @@
+"""Runs scenarios in one world, several at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import traceback
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from tests.conformance.bench import Refused, World
+from tests.conformance.scenarios import Observation, Scenario
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one scenario brought; ``error`` is the trace of one that broke, which is never an observation."""
+
+    observed: Observation | None
+    error: str | None
+    took_s: float
+
+
+def run_all(world: World, scenarios: Iterable[Scenario]) -> dict[str, Outcome]:
+    """Run every scenario that can be shown in this world."""
+    return asyncio.run(_run_all(world, [each for each in scenarios if world.name not in each.cannot]))
+
+
+async def _run_all(world: World, scenarios: list[Scenario]) -> dict[str, Outcome]:
+    # A scenario's calls wait in threads, and several scenarios wait at a time.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
+    room = asyncio.Semaphore(world.at_once)
+    async with world.opened():
+        outcomes = await asyncio.gather(*(_run(world, each, room) for each in scenarios))
+    return dict(zip((each.name for each in scenarios), outcomes, strict=True))
+
+
+async def _run(world: World, scenario: Scenario, room: asyncio.Semaphore) -> Outcome:
+    async with room:
+        started_s = time.monotonic()
+        observed, error = None, None
+        try:
+            async with asyncio.timeout(world.limit_s), contextlib.AsyncExitStack() as undo:
+                observed = await scenario.run(world.bench(undo))
+        except Refused as refusal:
+            observed = {"refused": str(refusal)}
+        except Exception:  # noqa: BLE001 - one that breaks must not take the others with it
+            error = traceback.format_exc()
+        return Outcome(observed, error, time.monotonic() - started_s)

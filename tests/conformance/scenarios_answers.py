@@ -1,0 +1,141 @@
+"""API Gateway: what a caller is answered, by the integration or without it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.conformance.bench import Bench
+from tests.conformance.definitions import TEXT, answering, kinesis, mock, storing
+from tests.conformance.scenarios import AG, API_GATEWAY, Observation, scenario
+
+
+@scenario(
+    API_GATEWAY,
+    documents="A mock answers with what the integration response for its statusCode says; no backend is called.",
+    page=AG + "how-to-mock-integration.html",
+    expected={"status": 200, "body": {"mocked": True}, "content_type": "application/json"},
+)
+async def mock_integration(bench: Bench) -> Observation:
+    api = await bench.api(mock('{"statusCode": 200}', {"default": answering("200", '{"mocked": true}')}))
+    answer = await api.send("/probe", b"{}", TEXT)
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    return {"status": answer.status, "body": answer.document, "content_type": kind}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="selectionPattern is a regular expression on the integration's status; if none matches, the default counts.",
+    page=AG + "api-gateway-integration-settings-integration-response.html",
+    expected={"404": 400, "503": 502, "201": 200},
+)
+async def selection_pattern(bench: Bench) -> Observation:
+    responses = {
+        r"4\d{2}": answering("400", "{}"),
+        r"5\d{2}": answering("502", "{}"),
+        "default": answering("200", "{}"),
+    }
+    request = "{\"statusCode\": $input.params('status')}"
+    api = await bench.api(mock(request, responses, declared=("200", "400", "502")))
+    answers = {code: await api.send(f"/probe?status={code}", b"{}", TEXT) for code in ("404", "503", "201")}
+    return {code: answer.status for code, answer in answers.items()}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="An error of Kinesis is status 400 to selectionPattern, and its name is in the body's `__type`.",
+    page="https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html",
+    expected={"status": 503, "type": "ResourceNotFoundException"},
+)
+async def error_of_kinesis(bench: Bench) -> Observation:
+    responses = {
+        r"4\d{2}": answering("503", '{"type":"$input.path(\'$.__type\')"}'),
+        "default": answering("200", "{}"),
+    }
+    definition = kinesis(storing("$input.body"), responses=responses, declared=("200", "503"))
+    api = await bench.api(definition, variables={"stream": "there-is-no-such-stream"})
+    answer = await api.send("/probe", b"{}", TEXT)
+    document = answer.document if isinstance(answer.document, dict) else {}
+    return {"status": answer.status, "type": str(document.get("type", "")).rpartition("#")[2]}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="A response template may set the status and headers with `$context.responseOverride`.",
+    page=AG + "apigateway-override-request-response-parameters.html",
+    expected={"status": 202, "header": "set"},
+)
+async def response_override(bench: Bench) -> Observation:
+    template = (
+        '#set($context.responseOverride.status = 202)#set($context.responseOverride.header.X-Note = "set"){"a":1}'
+    )
+    api = await bench.api(mock('{"statusCode": 200}', {"default": answering("200", template)}, declared=("200", "202")))
+    answer = await api.send("/probe", b"{}", TEXT)
+    return {"status": answer.status, "header": answer.headers.get("x-note")}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="A path or method that the API does not have is 403 MISSING_AUTHENTICATION_TOKEN.",
+    page=AG + "supported-gateway-response-types.html",
+    expected={"path": 403, "method": 403, "type": "MissingAuthenticationTokenException"},
+)
+async def unknown_path_and_method(bench: Bench) -> Observation:
+    api = await bench.api(mock('{"statusCode": 200}', {"default": answering("200", "{}")}))
+    path = await api.send("/nowhere", b"{}", TEXT)
+    method = await api.send("/probe", b"{}", TEXT, method="PUT")
+    return {"path": path.status, "method": method.status, "type": path.headers.get("x-amzn-errortype")}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="A gateway response has the status, headers and body that the API gives it.",
+    page=AG + "api-gateway-gatewayResponse-definition.html",
+    expected={
+        "status": 404,
+        "header": "note",
+        "body": {"error": "Missing Authentication Token", "type": "MISSING_AUTHENTICATION_TOKEN"},
+    },
+    known={"localstack": "LocalStack leaves gateway responses out when it imports a definition."},
+)
+async def gateway_response(bench: Bench) -> Observation:
+    template = '{"error":$context.error.messageString,"type":"$context.error.responseType"}'
+    settings = {
+        "statusCode": 404,
+        "responseParameters": {"gatewayresponse.header.X-Note": "'note'"},
+        "responseTemplates": {"application/json": template},
+    }
+    root = {"x-amazon-apigateway-gateway-responses": {"MISSING_AUTHENTICATION_TOKEN": settings}}
+    api = await bench.api(mock('{"statusCode": 200}', {"default": answering("200", "{}")}, **root))
+    answer = await api.send("/nowhere", b"{}", TEXT)
+    return {"status": answer.status, "header": answer.headers.get("x-note"), "body": answer.document}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="Requests beyond a method's rate and burst are answered 429.",
+    page=AG + "api-gateway-request-throttling.html",
+    expected={"statuses": [200, 429]},
+    known={"localstack": "LocalStack keeps the limits of a stage and does not apply them."},
+)
+async def throttling(bench: Bench) -> Observation:
+    api = await bench.api(mock('{"statusCode": 200}', {"default": answering("200", "{}")}), throttle=(1.0, 1))
+    answers = await asyncio.gather(*(api.send("/probe", b"{}", TEXT) for _ in range(8)))
+    return {"statuses": sorted({answer.status for answer in answers})}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="A stage writes a line in its access log for every request, in the format that it gives.",
+    page=AG + "set-up-logging.html",
+    expected={"lines": ["POST /probe 200", "POST /nowhere 403"]},
+    known={"localstack": "LocalStack keeps a stage's accessLogSettings and writes no log."},
+)
+async def access_log(bench: Bench) -> Observation:
+    api = await bench.api(
+        mock('{"statusCode": 200}', {"default": answering("200", "{}")}),
+        access_log_format="$context.requestId $context.httpMethod $context.path $context.status",
+    )
+    await api.send("/probe", b"{}", TEXT)
+    await api.send("/nowhere", b"{}", TEXT)
+    lines = [line.partition(" ")[2].strip() for line in await api.log_lines(2)]
+    return {"lines": [line.replace(" /live/", " /") for line in lines]}

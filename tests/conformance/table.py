@@ -1,0 +1,162 @@
+"""The published table: ``python -m tests.conformance.table`` writes docs/conformance.md from the recorded results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.conformance.embedded import Embedded
+from tests.conformance.localstack import LocalStack
+from tests.conformance.scenarios import SECTIONS, UNDOCUMENTED, Observation, Scenario, load
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "docs" / "conformance.md"
+RESULTS = Path(__file__).with_name("results")
+ADOPT = "python -m tests.conformance.table"
+WORLDS = (Embedded, LocalStack)
+TITLES = {"embedded": "Embedded", "localstack": "LocalStack"}
+
+_SAYING = (
+    "What AWS documents of API Gateway's integration and of the Kinesis event source mapping, as {count} scenarios that "
+    "run against each stand-in for AWS. A difference is a row here with its reason; a difference without one fails the "
+    "tests, and so does a reason whose difference is gone. Where AWS does not say what happens, each one's own is shown."
+)
+
+Results = Mapping[str, Mapping[str, Observation]]
+
+
+def recorded() -> dict[str, dict[str, Observation]]:
+    """Return what each world's last whole run observed, by world and scenario."""
+    return {world.name: json.loads(_file(world.name).read_text(encoding="utf-8")) for world in WORLDS}
+
+
+def record(world: str, observations: Mapping[str, Observation]) -> None:
+    """Keep what a whole run observed."""
+    text = json.dumps(observations, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    if not _file(world).exists() or _file(world).read_text(encoding="utf-8") != text:
+        _file(world).write_text(text, encoding="utf-8")
+
+
+def complaints(results: Results) -> list[str]:
+    """Say what keeps recorded results from being published."""
+    found = []
+    for each in load().values():
+        for world, observations in results.items():
+            if world in each.cannot:
+                continue
+            if each.name not in observations:
+                found.append(f"{each.name}: no result of {world}; run the conformance tests there")
+            elif complaint := each.complaint(world, observations[each.name]):
+                found.append(f"{each.name}: {complaint}")
+    return found
+
+
+def render(results: Results) -> str:
+    """Return the published page."""
+    scenarios = list(load().values())
+    parts = [_introduction(scenarios, results)]
+    for section in SECTIONS:
+        of_section = [each for each in scenarios if each.section == section]
+        rows = [each for each in of_section if _is_difference(each, results)]
+        parts += [f"## {section}: differences", "", _differences(rows, results), ""]
+        rest = [each for each in of_section if each not in rows]
+        parts += [f"## {section}: as documented in both", "", _agreements(rest), ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _file(world: str) -> Path:
+    return RESULTS / f"{world}.json"
+
+
+def _verdict(each: Scenario, world: str, results: Results) -> str:
+    if world in each.cannot:
+        return "cannot be shown"
+    return "differs" if each.differs(results[world][each.name]) else "as documented"
+
+
+def _is_difference(each: Scenario, results: Results) -> bool:
+    if any(_verdict(each, world, results) != "as documented" for world in results):
+        return True
+    open_questions = [name for name, value in each.expected.items() if value == UNDOCUMENTED]
+    seen = [[observations[each.name].get(name) for name in open_questions] for observations in results.values()]
+    return any(values != seen[0] for values in seen)
+
+
+def _introduction(scenarios: list[Scenario], results: Results) -> str:
+    lines = [
+        "# Conformance",
+        "",
+        f"<!-- Written by `{ADOPT}` from what tests/conformance observed. Edit the scenarios, not this. -->",
+        "",
+        _SAYING.format(count=len(scenarios)),
+        "",
+        *(f"- **{TITLES[world.name]}** is {world.about}." for world in WORLDS),
+        "",
+        "| | as documented | differs | cannot be shown |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for section in SECTIONS:
+        for world in results:
+            verdicts = [_verdict(each, world, results) for each in scenarios if each.section == section]
+            counts = [verdicts.count(word) for word in ("as documented", "differs", "cannot be shown")]
+            lines.append(f"| {section}, {TITLES[world]} | {' | '.join(map(str, counts))} |")
+    return "\n".join([*lines, ""])
+
+
+def _differences(rows: list[Scenario], results: Results) -> str:
+    heads = " | ".join(TITLES[world] for world in results)
+    lines = [
+        f"| Scenario | AWS documents | {heads} | Reason | AWS |",
+        "| --- | --- |" + " --- |" * len(results) + " --- | --- |",
+    ]
+    for each in rows:
+        cells = [_cell(each, world, results) for world in results]
+        reasons = {**each.known, **each.cannot}
+        why = "<br>".join(_text(reasons[world]) for world in results if world in reasons) or "AWS does not say."
+        lines.append(f"| {each.name} | {_text(each.documents)} | {' | '.join(cells)} | {why} | [page]({each.page}) |")
+    return "\n".join(lines)
+
+
+def _agreements(rows: list[Scenario]) -> str:
+    lines = ["| Scenario | AWS documents | AWS |", "| --- | --- | --- |"]
+    return "\n".join(lines + [f"| {each.name} | {_text(each.documents)} | [page]({each.page}) |" for each in rows])
+
+
+def _cell(each: Scenario, world: str, results: Results) -> str:
+    if world in each.cannot:
+        return "cannot be shown"
+    observed = results[world][each.name]
+    if "refused" in observed:
+        return _text(observed["refused"])
+    shown: dict[str, Any] = dict(each.differs(observed))
+    shown |= {name: observed.get(name) for name, value in each.expected.items() if value == UNDOCUMENTED}
+    pairs = [f"{name}: {_code(value)}" for name, value in shown.items()]
+    if not each.differs(observed):
+        pairs.insert(0, "as documented")
+    return "<br>".join(pairs)
+
+
+def _code(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False).replace("|", "\\|")
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def _text(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> int:
+    """Write the page, unless the results cannot be published."""
+    results = recorded()
+    if found := complaints(results):
+        sys.stderr.write("\n".join([*found, ""]))
+        return 1
+    PUBLISHED.write_text(render(results), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
