@@ -17,13 +17,14 @@ from consumers.changes import Change, Check, Condition, Delete, Newer, Put, Upda
 from ingest.errors import ChangeInvalid, EventTooLarge
 
 ItemKey: TypeAlias = tuple[str, str]  # real table, canonical JSON of the key
-Request: TypeAlias = dict[str, Any]  # {"Put": {...}}, one member of TransactItems
+Request: TypeAlias = str  # the JSON of one member of TransactItems, {"Put": {...}}
 
 ADDS = "add"
 
 # Addends within these bounds have an exact sum in DynamoDB's 38 digits, however many share a transaction.
 _ADDEND_BOUND = 10**20
 _ADDEND_EXPONENT_MIN = -12
+to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _EXACT = Context(prec=38, traps=[Inexact])
 
 
@@ -72,15 +73,14 @@ def merged(actions: list[Action]) -> Request:
     names = {f"#{index}": name for index, name in enumerate(sums)}
     values = {f":{index}": {"N": number(amount)} for index, amount in enumerate(sums.values())}
     expression = "ADD " + ", ".join(f"#{index} :{index}" for index in range(len(sums)))
-    return {
-        "Update": {
-            "TableName": first.item[0],
-            "Key": first.key,
-            "UpdateExpression": expression,
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
-        }
+    update = {
+        "TableName": first.item[0],
+        "Key": first.key,
+        "UpdateExpression": expression,
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
     }
+    return to_json({"Update": update})
 
 
 def _sum(left: int | Decimal, right: int | Decimal) -> int | Decimal:
@@ -128,7 +128,7 @@ def _key_wire(value: object) -> Wire:
 def _item_key(table: str, key: Item) -> ItemKey:
     if not key:
         raise ValueError("the change names no key")
-    return table, json.dumps(key, sort_keys=True, separators=(",", ":"))
+    return table, to_json(key)
 
 
 class _Expression:
@@ -173,8 +173,8 @@ class _Expression:
             return self.newer(newer)
         return self.condition(change.condition) if change.condition is not None else ""
 
-    def parameters(self) -> Request:
-        parameters: Request = {}
+    def parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = {}
         if self._names:
             parameters["ExpressionAttributeNames"] = {mark: name for name, mark in self._names.items()}
         if self.values:
@@ -201,7 +201,7 @@ def _compile_delete(change: Delete, table: str, key: Item) -> Action:
 
 def _compile_check(change: Check, table: str, key: Item) -> Action:
     action = _action("ConditionCheck", change, table, key, body={"Key": key}, size_bytes=item_bytes(key))
-    action.shares = "check:" + json.dumps(action.request, sort_keys=True)
+    action.shares = f"check:{action.request}"
     return action
 
 
@@ -255,18 +255,18 @@ def _action(
     table: str,
     key: Item,
     *,
-    body: Request,
+    body: dict[str, Any],
     size_bytes: int,
     expression: _Expression | None = None,
 ) -> Action:
     expression = expression or _Expression()
-    request: Request = {"TableName": table, **body}
+    request = {"TableName": table, **body}
     if guard := expression.guard(change):
         request["ConditionExpression"] = guard
     request.update(expression.parameters())
     stale_ok = not isinstance(change, Check) and change.newer is not None
     size = size_bytes + expression.size_bytes()
-    return Action(_item_key(table, key), {kind: request}, size, stale_ok=stale_ok, key=key)
+    return Action(_item_key(table, key), to_json({kind: request}), size, stale_ok=stale_ok, key=key)
 
 
 _COMPILERS: dict[type, Any] = {

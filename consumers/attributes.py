@@ -1,19 +1,23 @@
 """DynamoDB's attribute values as they go over the wire: binary is base64 text, numbers are text.
 
-The wire form is built here once, so that the call itself serialises plain JSON and nothing is walked twice.
+What is sent is written as JSON once, here and where items are made, and not walked again.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence, Set
+from binascii import b2a_base64
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, TypeAlias
 
 from consumers.changes import Value
 
 Wire: TypeAlias = dict[str, Any]  # one attribute value, {"S": "text"}
 Item: TypeAlias = dict[str, Wire]
+
+# An attribute of an item that is only sent, never looked into: its name and the JSON of its value, {"S":"text"}.
+Field: TypeAlias = tuple[str, str]
 
 # Limits of an item and of a number, as AWS gives them.
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -37,8 +41,23 @@ def to_wire(value: Value) -> Wire:
     if isinstance(value, int | Decimal):
         return {"N": number(value)}
     if isinstance(value, bytes):
-        return {"B": b64encode(value).decode("ascii")}
+        return {"B": b2a_base64(value, newline=False).decode("ascii")}
     return _collection(value)
+
+
+def string(value: str) -> str:
+    """Return the JSON of text as an attribute value."""
+    return f'{{"S":{_quoted(value)}}}'
+
+
+def binary(value: bytes) -> str:
+    """Return the JSON of bytes as an attribute value."""
+    return f'{{"B":"{b2a_base64(value, newline=False).decode("ascii")}"}}'
+
+
+def item_json(fields: Iterable[Field]) -> str:
+    """Return the JSON of an item; names are our own and need no quoting."""
+    return "{" + ",".join([f'"{name}":{value}' for name, value in fields]) + "}"
 
 
 def text(value: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from consumers.actions import Request
-from consumers.attributes import Item
+from consumers.attributes import Field
 from consumers.items import Mark
 
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
@@ -84,7 +84,7 @@ class Store(Protocol):
         Raises: Cancelled, Refused.
         """
 
-    def insert(self, items: Sequence[Item]) -> Inserted:
+    def insert(self, items: Sequence[Sequence[Field]]) -> Inserted:
         """Write at most `INSERT_ITEMS_MAX` items of the events table, each if its key is free, each for itself.
 
         Raises: Refused.
@@ -120,7 +120,7 @@ class Transact:
 class Insert:
     """One batch of conditional inserts."""
 
-    items: Sequence[Item]
+    items: Sequence[Sequence[Field]]
 
     def run(self, store: Store) -> Inserted:
         return store.insert(self.items)

@@ -6,7 +6,6 @@ was verified, `{source}!{request_id}` for what is quarantined, so that a forgery
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from consumers import codec
-from consumers.attributes import Item, Wire
+from consumers.attributes import Field, binary, string
 from consumers.changes import Change
 from ingest.envelope import Envelope
 from ingest.errors import RecordError, ServiceError, TransientError
@@ -233,28 +232,33 @@ def is_large(prepared: Prepared, blob_bytes: int) -> bool:
     return prepared.count > 1 and prepared.count * blob_bytes > SHARED_BYTES_MAX
 
 
-def event_item(prepared: Prepared, outcome: str, now_ms: int, content: Mapping[str, Wire]) -> Item:
+def event_fields(prepared: Prepared, outcome: str, now_ms: int, content: Field) -> list[Field]:
     """Return the item of an applied or ignored event; ``content`` is the blob or the pointer to it."""
     key = mark_key(prepared.source, prepared.event_id)
-    return {"pk": {"S": key}, "outcome": {"S": outcome}, **_facts(prepared, now_ms), **content}
+    return [("pk", string(key)), ("outcome", string(outcome)), *_facts(prepared, now_ms), content]
 
 
-def quarantined_item(prepared: Prepared, error: ServiceError, now_ms: int, content: Mapping[str, Wire]) -> Item:
+def quarantined_fields(prepared: Prepared, error: ServiceError, now_ms: int, content: Field) -> list[Field]:
     """Return the item of a quarantined delivery; its attribute `quarantine` puts it into the index."""
-    return {
-        "pk": {"S": quarantine_key(prepared)},
-        "outcome": {"S": "quarantined"},
-        "quarantine": {"S": prepared.source or UNREADABLE},
-        "reason": {"S": error.code},
-        "detail": {"S": detail(error)},
-        **_facts(prepared, now_ms),
-        **content,
-    }
+    return [
+        ("pk", string(quarantine_key(prepared))),
+        ("outcome", string("quarantined")),
+        ("quarantine", string(prepared.source or UNREADABLE)),
+        ("reason", string(error.code)),
+        ("detail", string(detail(error))),
+        *_facts(prepared, now_ms),
+        content,
+    ]
 
 
-def inline(blob: bytes) -> Item:
+def inline(blob: bytes) -> Field:
     """Return the attribute that holds a blob in the item itself."""
-    return {"envelope": {"B": b64encode(blob).decode("ascii")}}
+    return "envelope", binary(blob)
+
+
+def pointer(key: str) -> Field:
+    """Return the attribute that says where in the bucket the blob is."""
+    return "payload_s3", string(key)
 
 
 def detail(error: ServiceError) -> str:
@@ -277,30 +281,26 @@ def read_mark(item: Mapping[str, Any]) -> Mark:
     )
 
 
-def _facts(prepared: Prepared, now_ms: int) -> Item:
-    facts: Item = {
-        "received_at": {"N": str(prepared.received_at_ms)},
-        "applied_at": {"N": str(now_ms)},
-        "expires_at": {"N": str(now_ms // 1000 + prepared.retention_s)},
-    }
+def _facts(prepared: Prepared, now_ms: int) -> list[Field]:
     body = prepared.envelope.body if prepared.envelope else prepared.record_data
-    facts["body_sha256"] = {"B": b64encode(sha256(body).digest()).decode("ascii")}
-    for name, value in _texts(prepared):
-        if value:
-            facts[name] = {"S": clean(value[:TEXT_CHARS_MAX])}
-    if prepared.event_at_ms is not None:
-        facts["event_at"] = {"N": str(prepared.event_at_ms)}
-    if prepared.secret_index is not None:
-        facts["secret"] = {"N": str(prepared.secret_index)}
-    return facts
-
-
-def _texts(prepared: Prepared) -> tuple[tuple[str, str], ...]:
-    return (
+    facts = [
+        ("received_at", f'{{"N":"{prepared.received_at_ms}"}}'),
+        ("applied_at", f'{{"N":"{now_ms}"}}'),
+        ("expires_at", f'{{"N":"{now_ms // 1000 + prepared.retention_s}"}}'),
+        ("body_sha256", binary(sha256(body).digest())),
+    ]
+    for name, value in (
         ("source", prepared.source),
         ("event_id", prepared.event_id),
         ("request_id", prepared.request_id),
         ("type", prepared.type),
         ("key", prepared.key),
         ("scheme", prepared.scheme),
-    )
+    ):
+        if value:
+            facts.append((name, string(clean(value[:TEXT_CHARS_MAX]))))
+    if prepared.event_at_ms is not None:
+        facts.append(("event_at", f'{{"N":"{prepared.event_at_ms}"}}'))
+    if prepared.secret_index is not None:
+        facts.append(("secret", f'{{"N":"{prepared.secret_index}"}}'))
+    return facts

@@ -12,8 +12,10 @@ comes after that of the block before it. Groups that do not follow each other sh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
 
 from consumers.actions import ItemKey
 
@@ -28,16 +30,23 @@ _BYTES_TARGET = TRANSACTION_BYTES_MAX * 3 // 4
 CHANGES_MAX = ACTIONS_MAX - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(Protocol):
     """An item that an event touches. Equal ``shares``, not empty, may be joined in one action of a transaction."""
 
-    item: ItemKey
-    shares: str
-    size_bytes: int
+    @property
+    def item(self) -> ItemKey:
+        """Return which item it is."""
+
+    @property
+    def shares(self) -> str:
+        """Return what it must have in common with another touch of the item to be joined."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Return what the action adds to the transaction."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Unit:
     """What the plan needs to know of one event: its mark is one action of ``size_bytes``, its touches are the others.
 
@@ -48,18 +57,10 @@ class Unit:
 
     partition_key: str
     size_bytes: int
-    touches: tuple[Touch, ...]
+    touches: Sequence[Touch]
     mark: str = ""
     phantom: bool = False
     slow: bool = False
-
-    def resources(self) -> list[tuple[str, str]]:
-        """Return what this event has in common with those that it must not overtake."""
-        common = [touch.item for touch in self.touches]
-        common.append(("", self.partition_key))
-        if self.mark:
-            common.append((" ", self.mark))
-        return common
 
 
 @dataclass(slots=True)
@@ -90,6 +91,10 @@ class Group:
     slow: bool = False
 
 
+# What events have in common with those that they must not overtake: an item, a key, the same id.
+_Resource: TypeAlias = tuple[str, str]
+
+
 @dataclass(slots=True)
 class _Block:
     members: list[int] = field(default_factory=list)
@@ -97,31 +102,31 @@ class _Block:
     load: Load = field(default_factory=Load)
     slow: bool = False
 
-    def cost(self, unit: Unit) -> tuple[int, int]:
-        fresh = [touch for touch in unit.touches if touch.item not in self.shares]
-        return 1 + len(fresh), unit.size_bytes + sum(touch.size_bytes for touch in fresh)
-
-    def admits(self, unit: Unit) -> bool:
-        if unit.phantom:
-            return True
-        for touch in unit.touches:
-            present = self.shares.get(touch.item)
-            if present is not None and (present != touch.shares or not present):
+    def admit(self, index: int, unit: Unit) -> bool:
+        """Take the event if the block has room for it and nothing in it excludes it."""
+        actions, size_bytes = (0, 0) if unit.phantom else (1, unit.size_bytes)
+        if not unit.phantom:
+            for touch in unit.touches:
+                present = self.shares.get(touch.item)
+                if present is None:
+                    actions += 1
+                    size_bytes += touch.size_bytes
+                elif present != touch.shares or not present:
+                    return False
+            if not self.load.takes(actions, size_bytes):
                 return False
-        return self.load.takes(*self.cost(unit))
-
-    def add(self, index: int, unit: Unit) -> None:
+            for touch in unit.touches:
+                self.shares[touch.item] = touch.shares
+        self.load.add(actions, size_bytes)
         self.members.append(index)
         self.slow = self.slow or unit.slow
-        if unit.phantom:
-            return
-        self.load.add(*self.cost(unit))
-        self.shares.update((touch.item, touch.shares) for touch in unit.touches)
+        return True
 
 
 def plan(units: Sequence[Unit]) -> list[Group]:
     """Return the transactions in the order in which they are best started, the longest chain first."""
-    chains = [_cut(cluster, units) for cluster in _clusters(units)]
+    resources = _resources(units)
+    chains = [_cut(cluster, units, resources) for cluster in _clusters(resources)]
     chains.sort(key=lambda chain: (-len(chain), -max(block.load.actions for block in chain)))
     groups: list[Group] = []
     for chain in chains:
@@ -131,9 +136,23 @@ def plan(units: Sequence[Unit]) -> list[Group]:
     return groups
 
 
-def _clusters(units: Sequence[Unit]) -> Iterable[list[int]]:
-    """Join events that touch a common item or share a key: union-find over the first event seen with each."""
-    parents = list(range(len(units)))
+def _resources(units: Sequence[Unit]) -> list[list[_Resource]]:
+    """Return for each event what orders it. A key or an id that no other event has orders nothing."""
+    keys = Counter([unit.partition_key for unit in units])
+    found = []
+    for unit in units:
+        resources = [touch.item for touch in unit.touches]
+        if keys[unit.partition_key] > 1:
+            resources.append(("", unit.partition_key))
+        if unit.mark:
+            resources.append((" ", unit.mark))
+        found.append(resources)
+    return found
+
+
+def _clusters(resources: Sequence[Sequence[_Resource]]) -> Iterable[list[int]]:
+    """Join events that have a resource in common: union-find over the first event seen with each."""
+    parents = list(range(len(resources)))
 
     def root(index: int) -> int:
         while parents[index] != index:
@@ -141,29 +160,31 @@ def _clusters(units: Sequence[Unit]) -> Iterable[list[int]]:
             index = parents[index]
         return index
 
-    first: dict[tuple[str, str], int] = {}
-    for index, unit in enumerate(units):
-        for resource in unit.resources():
-            parents[root(index)] = root(first.setdefault(resource, index))
+    first: dict[_Resource, int] = {}
+    for index, shared in enumerate(resources):
+        for resource in shared:
+            earlier = first.setdefault(resource, index)
+            if earlier != index:
+                parents[root(index)] = root(earlier)
     clusters: dict[int, list[int]] = {}
-    for index in range(len(units)):
+    for index in range(len(resources)):
         clusters.setdefault(root(index), []).append(index)
     return clusters.values()
 
 
-def _cut(cluster: list[int], units: Sequence[Unit]) -> list[_Block]:
+def _cut(cluster: list[int], units: Sequence[Unit], resources: Sequence[Sequence[_Resource]]) -> list[_Block]:
+    """Put each event into the earliest block that does not come before the last one that has any of its resources."""
     blocks: list[_Block] = []
-    latest: dict[tuple[str, str], int] = {}  # resource -> the last block that has it
+    latest: dict[_Resource, int] = {}
     for index in cluster:
-        unit = units[index]
-        resources = unit.resources()
-        level = max(latest.get(resource, 0) for resource in resources)
-        while level < len(blocks) and not blocks[level].admits(unit):
-            level += 1
-        if level == len(blocks):
-            blocks.append(_Block())
-        blocks[level].add(index, unit)
-        latest.update(dict.fromkeys(resources, level))
+        level = max([latest.get(resource, 0) for resource in resources[index]], default=0)
+        while level == len(blocks) or not blocks[level].admit(index, units[index]):
+            if level == len(blocks):
+                blocks.append(_Block())
+            else:
+                level += 1
+        for resource in resources[index]:
+            latest[resource] = level
     return blocks
 
 

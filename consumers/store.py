@@ -6,16 +6,14 @@ not walk a hundred items shape by shape to write what is written already.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-from consumers.actions import Request
-from consumers.attributes import Item
+from consumers.actions import Request, to_json
+from consumers.attributes import Field
 from consumers.calls import NONE, Cancelled, Inserted, Place, Reason, Refused
 from consumers.items import Mark, read_mark
 from ingest.errors import CommitConflict, ConfigError, StoreThrottled, StoreUnavailable, TransientError
@@ -84,23 +82,23 @@ class DynamoStore:
             "ProjectionExpression": "pk, request_id, #outcome, reason, refused",
             "ExpressionAttributeNames": {"#outcome": "outcome"},
         }
-        answer = self._call(self._dynamodb.batch_get_item, {"RequestItems": {table: wanted}}, RequestItems={})
+        body = to_json({"RequestItems": {table: wanted}})
+        answer = self._call(self._dynamodb.batch_get_item, body, RequestItems={})
         if answer.get("UnprocessedKeys"):
             raise StoreThrottled("Marks were left unread.", count=len(keys))
         return {item["pk"]["S"]: read_mark(item) for item in answer["Responses"].get(table, ())}
 
     def transact(self, requests: Sequence[Request], token: str) -> float:
         """Do all of the actions or none."""
-        body = {"TransactItems": requests, "ClientRequestToken": token, "ReturnConsumedCapacity": "TOTAL"}
+        actions = ",".join(requests)
+        body = f'{{"ClientRequestToken":"{token}","ReturnConsumedCapacity":"TOTAL","TransactItems":[{actions}]}}'
         return _consumed(self._call(self._dynamodb.transact_write_items, body, TransactItems=[]))
 
-    def insert(self, items: Sequence[Item]) -> Inserted:
+    def insert(self, items: Sequence[Sequence[Field]]) -> Inserted:
         """Write each item whose key is free: a PartiQL INSERT, which is a conditional Put that can be batched."""
         table = self._place.events_table
-        statements = [
-            {"Statement": _insert_statement(table, tuple(item)), "Parameters": list(item.values())} for item in items
-        ]
-        body = {"Statements": statements, "ReturnConsumedCapacity": "TOTAL"}
+        statements = ",".join([_insert_statement(table, item) for item in items])
+        body = f'{{"ReturnConsumedCapacity":"TOTAL","Statements":[{statements}]}}'
         answer = self._call(self._dynamodb.batch_execute_statement, body, Statements=[])
         reasons = [_statement_reason(one.get("Error")) for one in answer["Responses"]]
         if len(reasons) != len(items):
@@ -117,10 +115,10 @@ class DynamoStore:
             # Only large deliveries wait for the bucket, so nothing that it says may stop the others.
             raise StoreUnavailable("The payload bucket did not take a blob.", cause=_code(error)) from error
 
-    def _call(self, operation: Callable[..., Any], body: Mapping[str, Any], **required: object) -> Any:
-        """Make a call; ``required`` is an empty form of what botocore's endpoint rules look into."""
+    def _call(self, operation: Callable[..., Any], body: str, **required: object) -> Any:
+        """Make a call with a JSON body; ``required`` is an empty form of what botocore's endpoint rules look into."""
         try:
-            return operation(**{_BODY: json.dumps(body, separators=(",", ":")).encode("ascii")}, **required)
+            return operation(**{_BODY: body.encode("ascii")}, **required)
         except (ClientError, BotoCoreError) as error:
             raise translated(error) from error
 
@@ -187,7 +185,7 @@ def _consumed(answer: Mapping[str, Any]) -> float:
     return float(sum(table.get("CapacityUnits", 0.0) for table in answer.get("ConsumedCapacity", ())))
 
 
-@lru_cache(maxsize=1024)
-def _insert_statement(table: str, names: tuple[str, ...]) -> str:
-    members = ", ".join(f"'{name}': ?" for name in names)
-    return f'INSERT INTO "{table}" VALUE {{{members}}}'
+def _insert_statement(table: str, item: Sequence[Field]) -> str:
+    members = ", ".join([f"'{name}': ?" for name, _ in item])
+    statement = to_json(f'INSERT INTO "{table}" VALUE {{{members}}}')
+    return f'{{"Statement":{statement},"Parameters":[{",".join([value for _, value in item])}]}}'

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from consumers.actions import ADDS, Action, ItemKey, Request, merged
-from consumers.attributes import Item
+from consumers.actions import ADDS, Action, ItemKey, Request, merged, to_json
+from consumers.attributes import Field, item_json, string
 from consumers.items import (
     BLOB_BYTES_MAX,
     FENCED,
@@ -22,17 +22,18 @@ from consumers.items import (
     Outcome,
     Prepared,
     detail,
-    event_item,
+    event_fields,
     inline,
     is_large,
     mark_key,
     pack,
     payload_key,
+    pointer,
     quarantine_key,
-    quarantined_item,
+    quarantined_fields,
     refusal_key,
 )
-from consumers.plan import ACTIONS_MAX, Touch, Unit
+from consumers.plan import ACTIONS_MAX, Unit
 from ingest.errors import CommitConflict, RecordError, ServiceError, TransientError
 
 # Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
@@ -64,7 +65,7 @@ class Work:
     outcome: Outcome | None = None
     head: Work | None = None
     followers: list[Work] = field(default_factory=list)
-    content: Item | None = None
+    content: Field | None = None
     blob: bytes | None = None
 
     @property
@@ -153,11 +154,14 @@ class Work:
 
     def unit(self) -> Unit:
         """Return what the plan needs to know."""
-        touches = tuple(Touch(action.item, action.shares, action.size_bytes) for action in self.actions)
         shared = self.key if self.head is not None or self.followers else ""
-        size = content_bytes(self.prepared) + _FACTS_BYTES
         return Unit(
-            self.prepared.partition_key, size, touches, mark=shared, phantom=self.head is not None, slow=bool(self.blob)
+            self.prepared.partition_key,
+            content_bytes(self.prepared) + _FACTS_BYTES,
+            self.actions,
+            mark=shared,
+            phantom=self.head is not None,
+            slow=self.blob is not None,
         )
 
 
@@ -191,7 +195,7 @@ class Contents:
             work.content = inline(blob)
         elif self.has_bucket:
             work.blob = blob
-            work.content = {"payload_s3": {"S": payload_key(prepared)}}
+            work.content = pointer(payload_key(prepared))
         elif len(blob) > BLOB_BYTES_MAX:
             return TransientError(
                 "The delivery is too large for an item and PAYLOAD_BUCKET is not set.", bytes=len(blob)
@@ -216,7 +220,7 @@ class Contents:
         return None
 
 
-def content_of(work: Work) -> Item:
+def content_of(work: Work) -> Field:
     """Return the attribute that holds, or points to, the event's blob; packed when it is first needed."""
     if work.content is None:
         work.content = inline(pack(work.prepared))
@@ -287,13 +291,13 @@ def build(works: list[Work], table: str, now_ms: int) -> Transaction:
     return transaction
 
 
-def insertable(work: Work, now_ms: int) -> Item:
+def insertable(work: Work, now_ms: int) -> list[Field]:
     """Return the item of an event that is written by an insert alone."""
     error = work.prepared.error
     if work.prepared.fate == "quarantine" and error is not None:
-        return quarantined_item(work.prepared, error, now_ms, content_of(work))
+        return quarantined_fields(work.prepared, error, now_ms, content_of(work))
     outcome = "ignored" if work.prepared.fate == "ignore" else "applied"
-    return event_item(work.prepared, outcome, now_ms, content_of(work))
+    return event_fields(work.prepared, outcome, now_ms, content_of(work))
 
 
 def _own_requests(work: Work, table: str, now_ms: int) -> list[tuple[Role, Request]]:
@@ -306,45 +310,48 @@ def _own_requests(work: Work, table: str, now_ms: int) -> list[tuple[Role, Reque
 
 
 def _mark(work: Work, table: str, now_ms: int) -> Request:
-    put: Request = {
-        "TableName": table,
-        "Item": insertable(work, now_ms),
-        "ConditionExpression": "attribute_not_exists(pk)",
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-    if work.fence:
-        # The applied item goes on to tell which deliveries were refused: each keeps its outcome when it is read again.
-        refused = {"SS": sorted(work.fence)}
-        put["Item"] = {**put["Item"], "refused": refused}
-        put["ConditionExpression"] += " OR (#outcome = :fenced AND refused = :refused)"
-        put["ExpressionAttributeNames"] = {"#outcome": "outcome"}
-        put["ExpressionAttributeValues"] = {":fenced": {"S": FENCED}, ":refused": refused}
-    return {"Put": put}
+    fields = insertable(work, now_ms)
+    if not work.fence:
+        return _put(table, fields, '"attribute_not_exists(pk)"')
+    # The applied item goes on to tell which deliveries were refused: each keeps its outcome when it is read again.
+    refused = to_json({"SS": sorted(work.fence)})
+    return _put(
+        table,
+        [*fields, ("refused", refused)],
+        '"attribute_not_exists(pk) OR (#outcome = :fenced AND refused = :refused)",'
+        '"ExpressionAttributeNames":{"#outcome":"outcome"},'
+        f'"ExpressionAttributeValues":{{":fenced":{string(FENCED)},":refused":{refused}}}',
+    )
+
+
+def _put(table: str, fields: list[Field], condition: str) -> Request:
+    return (
+        f'{{"Put":{{"TableName":"{table}","Item":{item_json(fields)},'
+        f'"ReturnValuesOnConditionCheckFailure":"ALL_OLD","ConditionExpression":{condition}}}}}'
+    )
 
 
 def _quarantine(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
-    item = quarantined_item(work.prepared, error, now_ms, content_of(work))
-    return {"Put": {"TableName": table, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}
+    return _put(table, quarantined_fields(work.prepared, error, now_ms, content_of(work)), '"attribute_not_exists(pk)"')
 
 
 def _fence(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
     expires_at = now_ms // 1000 + work.prepared.retention_s
-    return {
-        "Update": {
-            "TableName": table,
-            "Key": {"pk": {"S": work.key}},
-            "UpdateExpression": "SET #outcome = :fenced, reason = :reason, expires_at = :expires ADD refused :delivery",
-            "ConditionExpression": "attribute_not_exists(pk) OR #outcome = :fenced",
-            "ExpressionAttributeNames": {"#outcome": "outcome"},
-            "ExpressionAttributeValues": {
-                ":fenced": {"S": FENCED},
-                ":reason": {"S": error.code},
-                ":expires": {"N": str(expires_at)},
-                ":delivery": {"SS": [refusal_key(work.prepared)]},
-            },
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
+    update = {
+        "TableName": table,
+        "Key": {"pk": {"S": work.key}},
+        "UpdateExpression": "SET #outcome = :fenced, reason = :reason, expires_at = :expires ADD refused :delivery",
+        "ConditionExpression": "attribute_not_exists(pk) OR #outcome = :fenced",
+        "ExpressionAttributeNames": {"#outcome": "outcome"},
+        "ExpressionAttributeValues": {
+            ":fenced": {"S": FENCED},
+            ":reason": {"S": error.code},
+            ":expires": {"N": str(expires_at)},
+            ":delivery": {"SS": [refusal_key(work.prepared)]},
+        },
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
+    return to_json({"Update": update})
 
 
 def key_of(prepared: Prepared) -> str:

@@ -12,7 +12,7 @@ from copy import deepcopy
 from math import ceil
 from typing import Any
 
-from consumers.attributes import ITEM_BYTES_MAX, item_bytes
+from consumers.attributes import ITEM_BYTES_MAX, Field, item_bytes
 from consumers.calls import (
     CONDITION_FAILED,
     DUPLICATE_ITEM,
@@ -62,11 +62,12 @@ class MemoryStore:
         self.calls.append("put_payload")
         self.payloads[key] = blob
 
-    def insert(self, items: Sequence[Item]) -> Inserted:
+    def insert(self, items: Sequence[Sequence[Field]]) -> Inserted:
         self.calls.append("insert")
         if not 0 < len(items) <= 25:
             raise Refused("Member must have length less than or equal to 25")
-        return Inserted([self._insert(item) for item in items], float(sum(map(_units, items))))
+        read = [{name: json.loads(value) for name, value in fields} for fields in items]
+        return Inserted([self._insert(item) for item in read], float(sum(map(_units, read))))
 
     def _insert(self, item: Item) -> Reason:
         events = self.tables[EVENTS]
@@ -77,14 +78,14 @@ class MemoryStore:
         events[item["pk"]["S"]] = deepcopy(item)
         return Reason(NONE)
 
-    def transact(self, requests: Sequence[dict[str, Any]], token: str) -> float:
+    def transact(self, requests: Sequence[str], token: str) -> float:
         self.calls.append("transact")
-        content = json.dumps(requests)
+        content = ",".join(requests)
         if self._tokens.get(token, content) != content:
             raise Cancelled(())
         if token in self._tokens:
             return 0.0
-        actions = [_Action(request, self.tables) for request in requests]
+        actions = [_Action(json.loads(request), self.tables) for request in requests]
         _check_limits(actions, content, token)
         reasons = [action.reason() for action in actions]
         if any(reason.code != NONE for reason in reasons):
