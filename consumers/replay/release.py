@@ -35,7 +35,7 @@ class Release:
                 for index, key in enumerate(keys):
                     refused = f"{request_id}.{index}" if len(keys) > 1 else request_id
                     if (mark := known.get(key)) is not None and mark.is_fence and refused in mark.refused:
-                        self._lift(key, refused)
+                        self._lift(key, refused, alone=mark.refused == {refused})
 
     def settle(self, delivery: Delivery, prepared: Prepared) -> None:
         """Remember that an event is done, whose quarantined item, if there is one, `flush` deletes."""
@@ -82,7 +82,10 @@ class Release:
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return
 
-    def _lift(self, key: str, refused: str) -> None:
+    def _lift(self, key: str, refused: str, *, alone: bool) -> None:
+        """Take a delivery out of a fence; a fence that keeps out nobody else goes with it."""
+        if alone and self._remove(key, refused):
+            return
         try:
             self._dynamodb.update_item(
                 TableName=self._table,
@@ -94,3 +97,16 @@ class Release:
             )
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return  # applied by another delivery meanwhile
+
+    def _remove(self, key: str, refused: str) -> bool:
+        try:
+            self._dynamodb.delete_item(
+                TableName=self._table,
+                Key={"pk": {"S": key}},
+                ConditionExpression="#outcome = :fenced AND refused = :delivery",
+                ExpressionAttributeNames={"#outcome": "outcome"},
+                ExpressionAttributeValues={":fenced": {"S": FENCED}, ":delivery": {"SS": [refused]}},
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return False  # another delivery was refused or applied meanwhile
+        return True
