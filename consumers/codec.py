@@ -31,7 +31,7 @@ _LEVEL = 5
 # Window and memory of the compressor. The small one holds the dictionary and a webhook of the usual size, and its
 # state is a quarter of the large one's, which is what has to be copied for each envelope.
 _SMALL_BYTES = 8 * 1024
-_SMALL = (-13, 6)
+_SMALL = (-13, 8)
 _LARGE = (-15, 8)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import heapq
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -22,14 +24,18 @@ from consumers.items import Outcome, Prepared
 from consumers.memory import Memory
 from consumers.session import Session, Task
 from consumers.steps import Answer, Step
+from consumers.work import Work, content_of
 from ingest.errors import DeadlineNear
 
 # How long a call that is under way when the time is up may still take; its answer is then not waited for. The marks
 # make that safe: what it did is found when the record is read again.
 GRACE_S = 1.0
 
+# From so many events on, waking a second thread to pack them pays.
+PACK_BESIDE_COUNT = 64
+
 _Answered: TypeAlias = tuple[Step, Answer]
-_Job: TypeAlias = tuple[Step, Call, Store, "SimpleQueue[_Answered]"]
+_Job: TypeAlias = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,8 @@ class _Drive:
         """Drive the session to its end or to the deadline."""
         self._add(self._session.start())
         while self._due or self._under_way:
+            if unpacked := self._session.take_unpacked():
+                _pack_beside(unpacked)
             left_s = self._left_s()
             if left_s <= 0 or self._session.is_stopped:
                 self._drain()
@@ -122,7 +130,7 @@ class _Drive:
             self._add(self._session.answer(step, _make(call, self._store)))  # alone: no thread has to be woken
             return
         self._under_way += 1
-        _workers(self._concurrency, os.getpid()).put((step, call, self._store, self._answers))
+        _start(self._concurrency, lambda: self._answers.put((step, _make(call, self._store))))
 
     def _await(self, timeout_s: float) -> None:
         try:
@@ -139,6 +147,23 @@ class _Drive:
             self._await(timeout_s)
 
 
+def _pack_beside(works: list[Work]) -> None:
+    """Pack many events in two threads: deflate runs without the interpreter's lock, and before the first call the
+    second core has nothing to do. A few events are packed when they are sent."""
+    if len(works) >= PACK_BESIDE_COUNT and (os.cpu_count() or 1) > 1:
+        todo = deque(works)
+        _start(1, lambda: _pack_all(todo))
+        _pack_all(todo)
+
+
+def _pack_all(todo: deque[Work]) -> None:
+    with suppress(IndexError):
+        while True:
+            work = todo.popleft()
+            with suppress(ValueError):  # whoever needs the content will meet that again
+                content_of(work)
+
+
 def _make(call: Call, store: Store) -> Answer:
     try:
         return call.run(store)
@@ -146,8 +171,13 @@ def _make(call: Call, store: Store) -> Answer:
         return error
 
 
+def _start(concurrency: int, job: _Job) -> None:
+    """Let one of so many threads do a job."""
+    _jobs(concurrency, os.getpid()).put(job)
+
+
 @cache
-def _workers(concurrency: int, process_id: int) -> SimpleQueue[_Job]:
+def _jobs(concurrency: int, process_id: int) -> SimpleQueue[_Job]:
     """Start the threads, once in the life of a process (a fork has none); they wait for jobs and cost nothing."""
     jobs: SimpleQueue[_Job] = SimpleQueue()
     for number in range(concurrency):
@@ -157,5 +187,4 @@ def _workers(concurrency: int, process_id: int) -> SimpleQueue[_Job]:
 
 def _work(jobs: SimpleQueue[_Job]) -> None:
     while True:
-        step, call, store, answers = jobs.get()
-        answers.put((step, _make(call, store)))
+        jobs.get()()
