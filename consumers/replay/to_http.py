@@ -111,11 +111,11 @@ class ToHttp:
             self._rest(wait_s)
 
     def _rest(self, wait_s: float) -> None:
-        end_s = time.monotonic() + wait_s
-        while (left_s := end_s - time.monotonic()) > 0:
+        while wait_s > 0:
             if self._stopped():
                 raise Stopped
-            self._sleep(min(left_s, _NAP_S))
+            self._sleep(min(wait_s, _NAP_S))
+            wait_s -= _NAP_S
 
     def _post(self, envelope: Envelope) -> int:
         parts = urlsplit(self._url.replace("{source}", quote(envelope.source)).replace("{key}", quote(envelope.key)))

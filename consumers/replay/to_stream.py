@@ -29,6 +29,7 @@ _KEY_CHARS = 256
 # The mapping template takes such a key as it is and encodes any other.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9._~:@+=, -]+")
 _BACKOFF_MAX_S = 5.0
+_NAP_S = 0.25
 
 
 class ToStream:
@@ -113,11 +114,11 @@ class ToStream:
         return [entry for entry, _ in left], str(left[0][1].get("ErrorCode")) if left else ""
 
     def _rest(self, wait_s: float) -> None:
-        end_s = time.monotonic() + wait_s
-        while (left_s := end_s - time.monotonic()) > 0:
+        while wait_s > 0:
             if self._stopped():
                 raise Stopped
-            self._sleep(min(left_s, 0.25))
+            self._sleep(min(wait_s, _NAP_S))
+            wait_s -= _NAP_S
 
 
 def partition_key(envelope: Envelope | None, delivery: Delivery) -> str:
