@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tests.conformance.bench import REGION, ROLE, Answer, Api, Bench, Stream
+from tests.conformance.apis import Answer, Api
+from tests.conformance.aws import REGION, Stream
+from tests.conformance.bench import ROLE, Bench
 
 JSON = "application/json"
 STORE = '{"StreamName":"$stageVariables.stream","PartitionKey":"probe","Data":"%s"}'

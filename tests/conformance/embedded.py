@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import dataclasses
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from infra.local.function import Function as LocalFunction
 from infra.local.mapping import EventSourceMapping
 from infra.local.poller import Poller
 from ingest.errors import TemplateUnsupported
-from tests.conformance.bench import Api, Bench, Function, Refused, RunningMapping, Stream, World
+from tests.conformance.apis import Api
+from tests.conformance.aws import Aws, Stream
+from tests.conformance.bench import Bench, Refused, RunningMapping, World
+from tests.conformance.probe import Function
 from tests.support.gateways import serving
 
 
@@ -33,10 +36,17 @@ class EmbeddedApi(Api):
 
 
 class EmbeddedMapping(RunningMapping):
-    def __init__(self, poller: Any) -> None:
+    """A poller that is stopped and started again on the same checkpoints."""
+
+    def __init__(self, mapping: EventSourceMapping, poller: Callable[[EventSourceMapping], Poller]) -> None:
+        self._mapping = mapping
         self._new_poller = poller
         self._poller: Poller | None = None
         self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._poller = self._new_poller(self._mapping)
+        self._running = asyncio.create_task(self._poller.run())
 
     async def pause(self) -> None:
         if self._poller is None or self._running is None:
@@ -46,17 +56,18 @@ class EmbeddedMapping(RunningMapping):
         self._poller = self._running = None
 
     async def resume(self) -> None:
-        self._poller = self._new_poller()
-        self._running = asyncio.create_task(self._poller.run())
+        await self.pause()
+        self._mapping = dataclasses.replace(self._mapping, enabled=True)
+        self.start()
 
 
 class EmbeddedBench(Bench):
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, aws: Aws, table: str) -> None:
+        super().__init__(aws, table)
         self._functions: dict[str, LocalFunction] = {}
         self._ahead_s = 0.0
         folder = tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True)
-        self.undo.callback(folder.cleanup)
+        self.aws.undo.callback(folder.cleanup)
         self._folder = Path(folder.name)
 
     async def api(
@@ -75,7 +86,9 @@ class EmbeddedBench(Bench):
         if access_log_format:
             options["access_log_format"] = access_log_format
         try:
-            served = await self.undo.enter_async_context(serving(definition, self.endpoint, access_log=log, **options))
+            served = await self.aws.undo.enter_async_context(
+                serving(definition, self.aws.endpoint, access_log=log, **options)
+            )
         except TemplateUnsupported as error:
             raise Refused("its definition is refused when it is loaded") from error
         return EmbeddedApi(served.port, log)
@@ -88,37 +101,37 @@ class EmbeddedBench(Bench):
             raise Refused("the mapping is refused when it is loaded") from error
         invoke = self._functions[function.name].invoke
 
-        def poller() -> Poller:
+        def poller(enabled: EventSourceMapping) -> Poller:
             return Poller(
-                mapping,
+                enabled,
                 invoke,
-                endpoint=self.endpoint,
+                endpoint=self.aws.endpoint,
                 state=self._folder,
                 clock=lambda: time.time() + self._ahead_s,
             )
 
-        made = EmbeddedMapping(poller)
-        await made.resume()
-        self.undo.push_async_callback(made.pause)
+        made = EmbeddedMapping(mapping, poller)
+        made.start()
+        self.aws.undo.push_async_callback(made.pause)
         return made
 
     async def pass_time(self, seconds: float) -> None:
         self._ahead_s += seconds
 
-    async def _make_function(self, name: str, source: str, timeout_s: int, variables: Mapping[str, str]) -> None:
+    async def _make_function(self, name: str, source: str, variables: Mapping[str, str], **options: Any) -> None:
         root = self._folder / name
         root.mkdir()
         (root / "probe.py").write_text(source)
         made = LocalFunction(
             "probe.handler",
-            {**variables, "AWS_ENDPOINT_URL": self.endpoint},
+            {**variables, "AWS_ENDPOINT_URL": self.aws.endpoint},
             root=root,
             log_path=self._folder / f"{name}.log",
             name=name,
-            timeout_s=timeout_s,
+            **options,
         )
         self._functions[name] = made
-        self.undo.push_async_callback(made.close)
+        self.aws.undo.push_async_callback(made.close)
 
 
 class Embedded(World):
@@ -127,5 +140,5 @@ class Embedded(World):
     at_once = 6
     limit_s = 45.0
 
-    def bench(self, undo: contextlib.AsyncExitStack) -> Bench:
-        return EmbeddedBench(self.endpoint, self.table, undo)
+    def bench(self, aws: Aws) -> Bench:
+        return EmbeddedBench(aws, self.table)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from tests.conformance.aws import Aws
 from tests.conformance.bench import Refused, World
 from tests.conformance.scenarios import Observation, Scenario
 
@@ -22,6 +23,12 @@ class Outcome:
     error: str | None
     took_s: float
 
+    def complaint(self, world: World | type[World], scenario: Scenario) -> str | None:
+        """Say what keeps it from being published; None when nothing does."""
+        if self.observed is None:
+            return f"{scenario.name} broke on {world.name}:\n{self.error}"
+        return scenario.complaint(world.name, self.observed)
+
 
 def run_all(world: World, scenarios: Iterable[Scenario]) -> dict[str, Outcome]:
     """Run every scenario that can be shown in this world."""
@@ -32,18 +39,25 @@ async def _run_all(world: World, scenarios: list[Scenario]) -> dict[str, Outcome
     # A scenario's calls wait in threads, and several scenarios wait at a time.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
     room = asyncio.Semaphore(world.at_once)
+    light = [each for each in scenarios if not each.heavy]
     async with world.opened():
-        outcomes = await asyncio.gather(*(_run(world, each, room) for each in scenarios))
-    return dict(zip((each.name for each in scenarios), outcomes, strict=True))
+        outcomes = {each.name: await _run(world, each) for each in scenarios if each.heavy}
+        ran = await asyncio.gather(*(_run(world, each, room) for each in light))
+        outcomes |= dict(zip((each.name for each in light), ran, strict=True))
+        for each in scenarios:
+            for _ in range(world.tries - 1):
+                if outcomes[each.name].complaint(world, each):
+                    outcomes[each.name] = await _run(world, each)
+    return outcomes
 
 
-async def _run(world: World, scenario: Scenario, room: asyncio.Semaphore) -> Outcome:
-    async with room:
+async def _run(world: World, scenario: Scenario, room: asyncio.Semaphore | None = None) -> Outcome:
+    async with room or contextlib.nullcontext():
         started_s = time.monotonic()
         observed, error = None, None
         try:
             async with asyncio.timeout(world.limit_s), contextlib.AsyncExitStack() as undo:
-                observed = await scenario.run(world.bench(undo))
+                observed = await scenario.run(world.bench(Aws(world.endpoint, undo, world.patience)))
         except Refused as refusal:
             observed = {"refused": str(refusal)}
         except Exception:  # noqa: BLE001 - one that breaks must not take the others with it

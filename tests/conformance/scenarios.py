@@ -31,7 +31,11 @@ Observation = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scenario:
-    """One fact and how to see it; ``cannot`` says, by world, why it cannot be shown there and is not tried."""
+    """One fact and how to see it.
+
+    ``cannot`` says, by world, why it cannot be shown there and is not tried. ``heavy`` ones run alone, so that an
+    emulator that is busy with them does not spoil the waits of others.
+    """
 
     name: str
     section: str
@@ -41,6 +45,7 @@ class Scenario:
     run: Callable[[Bench], Awaitable[Observation]]
     known: Mapping[str, str] = field(default_factory=dict)
     cannot: Mapping[str, str] = field(default_factory=dict)
+    heavy: bool = False
 
     def differs(self, observed: Observation) -> Observation:
         """Return the members of an observation that are not as documented."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.conformance.bench import Bench
-from tests.conformance.definitions import TEXT, answering, kinesis, mock, storing
+from tests.conformance.definitions import TEXT, answering, kinesis, mock, stored, storing
 from tests.conformance.scenarios import AG, API_GATEWAY, Observation, scenario
 
 
@@ -24,7 +24,7 @@ async def mock_integration(bench: Bench) -> Observation:
 
 @scenario(
     API_GATEWAY,
-    documents="selectionPattern is a regular expression on the integration's status; if none matches, the default counts.",
+    documents="selectionPattern is a regular expression on the backend's status; the default is for what matches none.",
     page=AG + "api-gateway-integration-settings-integration-response.html",
     expected={"404": 400, "503": 502, "201": 200},
 )
@@ -139,3 +139,32 @@ async def access_log(bench: Bench) -> Observation:
     await api.send("/nowhere", b"{}", TEXT)
     lines = [line.partition(" ")[2].strip() for line in await api.log_lines(2)]
     return {"lines": [line.replace(" /live/", " /") for line in lines]}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="responseParameters set headers of the answer; its Content-Type is application/json unless one does.",
+    page=AG + "rest-api-parameter-mapping.html",
+    expected={"constant": "note", "content_type": "application/json"},
+)
+async def response_parameters(bench: Bench) -> Observation:
+    response = {**answering("200", "{}"), "responseParameters": {"method.response.header.X-Note": "'note'"}}
+    _, api = await stored(bench, kinesis(storing("$input.body"), responses={"default": response}))
+    answer = await api.send("/probe", b"{}", TEXT)
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    return {"constant": answer.headers.get("x-note"), "content_type": kind}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="An integration response whose status the method does not declare is answered 500.",
+    page=AG + "api-gateway-integration-settings-integration-response.html",
+    expected={"status": 500},
+    known={
+        "embedded": "By decision: a definition that can only fail is refused when it is loaded.",
+        "localstack": "LocalStack does not compare the status with the method's responses.",
+    },
+)
+async def undeclared_status(bench: Bench) -> Observation:
+    api = await bench.api(mock('{"statusCode": 200}', {"default": answering("202", "{}")}, declared=("200",)))
+    return {"status": (await api.send("/probe", b"{}", TEXT)).status}

@@ -6,7 +6,8 @@ import asyncio
 import json
 from itertools import pairwise
 
-from tests.conformance.bench import Bench, flat
+from tests.conformance.bench import Bench
+from tests.conformance.probe import flat
 from tests.conformance.scenarios import KINESIS, LAMBDA, LAMBDA_API, MAPPING, Observation, scenario
 
 CREATE = LAMBDA_API + "API_CreateEventSourceMapping.html"
@@ -102,6 +103,7 @@ async def full_batch_does_not_wait(bench: Bench) -> Observation:
     known={
         "localstack": 'LocalStack batches by count and window alone (`utils/batching.py`: "Add batching on bytes").'
     },
+    heavy=True,
 )
 async def batch_of_6_mb(bench: Bench) -> Observation:
     stream, function = await bench.stream(), await bench.function()
@@ -227,6 +229,28 @@ async def filter_criteria_on_data(bench: Bench) -> Observation:
     await stream.put(texts, key=lambda _: "one")
     await bench.mapping(stream, function, FilterCriteria={"Filters": [{"Pattern": pattern}]})
     return {"delivered": [json.loads(text)["n"] for text in await function.texts(2, settle_s=1)]}
+
+
+@scenario(
+    MAPPING,
+    documents="A pattern may compare: prefix, numeric, exists and anything-but; a record needs to match one filter.",
+    page=LAMBDA + "invocation-eventfiltering.html",
+    expected={"delivered": [1, 3, 5, 6]},
+)
+async def filter_comparisons(bench: Bench) -> Observation:
+    stream, function = await bench.stream(), await bench.function()
+    rules = [
+        {"a": [{"prefix": "x"}]},
+        {"n": [{"numeric": [">", 5, "<=", 9]}]},
+        {"m": [{"exists": True}]},
+        {"o": [{"anything-but": ["drop"]}]},
+    ]
+    given = [{"a": "xy"}, {"a": "no"}, {"n": 9}, {"n": 9.5}, {"m": "any"}, {"o": "keep"}, {"o": "drop"}]
+    texts = [json.dumps({"id": number, **each}) for number, each in enumerate(given, 1)]
+    await stream.put(texts, key=lambda _: "one")
+    filters = [{"Pattern": json.dumps({"data": rule})} for rule in rules]
+    await bench.mapping(stream, function, FilterCriteria={"Filters": filters})
+    return {"delivered": [json.loads(text)["id"] for text in await function.texts(4, settle_s=1)]}
 
 
 @scenario(

@@ -6,7 +6,9 @@ import json
 import re
 from typing import Any
 
-from tests.conformance.bench import Bench, flat
+from tests.conformance.aws import ACCOUNT, REGION
+from tests.conformance.bench import Bench
+from tests.conformance.probe import flat
 from tests.conformance.scenarios import KINESIS, LAMBDA, MAPPING, Observation, scenario
 
 DESTINATION = LAMBDA + "kinesis-on-failure-destination.html"
@@ -249,7 +251,7 @@ async def function_timeout(bench: Bench) -> Observation:
     page=KINESIS + "large-records.html",
     expected={"stored": True},
     cannot={
-        "embedded": "The engine takes no record over 1 MiB; `tests/infra/test_poller_failures.py` lowers the limit instead.",
+        "embedded": "The engine takes no record over 1 MiB; tests/infra/test_poller_failures.py lowers the limit.",
         "localstack": "kinesis-mock takes no record over 1 MiB.",
     },
 )
@@ -258,3 +260,36 @@ async def record_over_6_mb(bench: Bench) -> Observation:
     await stream.put(["x" * 5_000_000])
     await bench.mapping(stream, function, **on_failure(bucket))
     return {"stored": bool(await bucket.documents())}
+
+
+@scenario(
+    MAPPING,
+    documents="An invocation that is throttled is tried again and counts for no retry.",
+    page=LAMBDA + "kinesis-on-failure-destination.html",
+    expected={"delivered": 8, "given_up": 0},
+)
+async def throttled_function(bench: Bench) -> Observation:
+    source = "def behave(texts, records, call):\n    time.sleep(0.2)\n"
+    stream, bucket = await bench.stream(), await bench.bucket()
+    function = await bench.function(source, reserved_concurrency=1)
+    await stream.put("abcdefgh")
+    properties = {"ParallelizationFactor": 4, "MaximumRetryAttempts": 0, "BatchSize": 1, **on_failure(bucket)}
+    await bench.mapping(stream, function, **properties)
+    texts = await function.texts(8)
+    return {"delivered": len(set(texts)), "given_up": len(await bucket.documents(within_s=0))}
+
+
+@scenario(
+    MAPPING,
+    documents="An SNS topic may be a failure destination.",
+    page=DESTINATION,
+    expected={"mapping": "made"},
+    known={
+        "embedded": "By decision: failures go to S3 or SQS here, as the template has it; others are refused by name."
+    },
+)
+async def sns_as_a_destination(bench: Bench) -> Observation:
+    stream, function = await bench.stream(), await bench.function()
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:any"
+    await bench.mapping(stream, function, DestinationConfig={"OnFailure": {"Destination": topic}})
+    return {"mapping": "made"}

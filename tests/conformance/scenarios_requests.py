@@ -96,7 +96,7 @@ async def binary_body_as_text(bench: Bench) -> Observation:
 @scenario(
     API_GATEWAY,
     documents="`*/*` in binaryMediaTypes makes every type binary.",
-    page=AG + "api-gateway-payload-encodings-configure-with-console.html",
+    page=AG + "api-gateway-payload-encodings.html",
     expected={"unchanged": True},
     known={"localstack": "LocalStack 4.14 skips `*/*`; the product's definition lists concrete types beside it."},
 )
@@ -213,6 +213,7 @@ async def ids_and_time(bench: Bench) -> Observation:
     page=AG + "api-gateway-execution-service-limits-table.html",
     expected={"status": 413},
     known={"localstack": "LocalStack has no limit of its own: Kinesis gets the request, and refuses it for its size."},
+    heavy=True,
 )
 async def more_than_10_mb(bench: Bench) -> Observation:
     responses = {r"4\d{2}": answering("400", "{}"), "default": answering("200", "{}")}

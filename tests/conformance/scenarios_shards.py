@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.conformance.bench import Bench, Function, flat
+from tests.conformance.bench import Bench
+from tests.conformance.probe import Function, flat
 from tests.conformance.scenarios import KINESIS, LAMBDA, LAMBDA_API, MAPPING, Observation, scenario
 
 CREATE = LAMBDA + "services-kinesis-create.html"
@@ -141,9 +142,10 @@ async def restart(bench: Bench) -> Observation:
     await mapping.pause()
     await stream.put(["b"], key=lambda _: "one")
     await mapping.resume()
-    await function.texts(2)
+    await function.invocations(lambda seen: "b" in flat(seen))
     await stream.put(["c"], key=lambda _: "one")
-    return {"delivered": await function.texts(3, settle_s=1)}
+    found = await function.invocations(lambda seen: "c" in flat(seen), settle_s=1)
+    return {"delivered": flat(found)}
 
 
 def _numbered(first: int, end: int) -> list[str]:
@@ -157,3 +159,37 @@ async def _order(function: Function, count: int) -> Observation:
     firsts = list(dict.fromkeys(texts))
     in_order = all([text for text in firsts if text[0] == key] == [f"{key}{n}" for n in range(count)] for key in KEYS)
     return {"in_order": in_order, "repeated": len(firsts) != len(texts)}
+
+
+@scenario(
+    MAPPING,
+    documents="After a merge both parents are read to their end before their child.",
+    page=RESHARDING,
+    expected={"in_order": True},
+    known={"localstack": "LocalStack reads closed parents and their child in turn, a batch of each."},
+)
+async def parents_before_a_merged_child(bench: Bench) -> Observation:
+    stream, function = await bench.stream(shards=2), await bench.function()
+    await stream.put(_numbered(0, 3), key=lambda text: text[0])
+    first, second = [shard["ShardId"] for shard in await stream.shards()]
+    await stream.call("merge_shards", ShardToMerge=first, AdjacentShardToMerge=second)
+    await stream.active()
+    await stream.put(_numbered(3, 6), key=lambda text: text[0])
+    await bench.mapping(stream, function, BatchSize=5)
+    return {"in_order": (await _order(function, 6))["in_order"]}
+
+
+@scenario(
+    MAPPING,
+    documents="A mapping made with Enabled false reads nothing until it is enabled.",
+    page=LAMBDA_API + "API_CreateEventSourceMapping.html",
+    expected={"before": [], "after": ["a"]},
+)
+async def disabled_mapping(bench: Bench) -> Observation:
+    stream, function = await bench.stream(), await bench.function()
+    await stream.put(["a"])
+    mapping = await bench.mapping(stream, function, Enabled=False)
+    await asyncio.sleep(2)
+    before = await function.texts(0)
+    await mapping.resume()
+    return {"before": before, "after": await function.texts(1, settle_s=1)}

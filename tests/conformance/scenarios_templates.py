@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.conformance.bench import Bench
 from tests.conformance.definitions import TEXT, seen
-from tests.conformance.scenarios import AG, API_GATEWAY, Observation, scenario
+from tests.conformance.scenarios import AG, API_GATEWAY, UNDOCUMENTED, Observation, scenario
 
 REFERENCE = AG + "api-gateway-mapping-template-reference.html"
 
@@ -98,3 +98,41 @@ async def methods_of_strings(bench: Bench) -> Observation:
     expression = f"\"{given}.length()|{given}.toUpperCase()|{given}.contains('ell')|{given}.substring(1,4)\""
     found = (await seen(bench, expression, body=b"hello")).split("|")
     return dict(zip(("length", "upper", "contains", "part"), found, strict=False))
+
+
+@scenario(
+    API_GATEWAY,
+    documents="Names of headers are case-sensitive.",
+    page=AG + "api-gateway-known-issues.html",
+    expected={"as_sent": "1", "in_lower_case": ""},
+    known={"localstack": "LocalStack finds a header whatever the case of its name."},
+)
+async def case_of_header_names(bench: Bench) -> Observation:
+    expression = "\"$input.params().header.get('X-Sign')|$!input.params().header.get('x-sign')\""
+    as_sent, _, lower = (await seen(bench, expression, headers=[*TEXT, ("X-Sign", "1")])).partition("|")
+    return {"as_sent": as_sent, "in_lower_case": lower}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="`$util` has six functions; toJson, which AppSync has, is none of them.",
+    page=REFERENCE,
+    expected={"works": False},
+    known={
+        "embedded": "By decision: a template that would not work on AWS is refused when it is loaded.",
+        "localstack": "LocalStack shares `$util` between its services, so a template may work there and break on AWS.",
+    },
+)
+async def functions_of_other_services(bench: Bench) -> Observation:
+    found = await seen(bench, "$util.toJson($input.params().querystring)", path="/probe?a=1")
+    return {"works": found.replace(" ", "") == '{"a":"1"}'}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="`$input.params()` has one value for each query parameter; of a repeated one AWS does not say which.",
+    page=REFERENCE,
+    expected={"value": UNDOCUMENTED},
+)
+async def repeated_query_parameter(bench: Bench) -> Observation:
+    return {"value": await seen(bench, "$input.params().querystring.get('q')", path="/probe?q=first&q=last")}

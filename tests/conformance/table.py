@@ -20,9 +20,10 @@ WORLDS = (Embedded, LocalStack)
 TITLES = {"embedded": "Embedded", "localstack": "LocalStack"}
 
 _SAYING = (
-    "What AWS documents of API Gateway's integration and of the Kinesis event source mapping, as {count} scenarios that "
-    "run against each stand-in for AWS. A difference is a row here with its reason; a difference without one fails the "
-    "tests, and so does a reason whose difference is gone. Where AWS does not say what happens, each one's own is shown."
+    "What AWS documents of API Gateway's integration and of the Kinesis event source mapping, as {count} scenarios "
+    "that run against each stand-in for AWS. A difference is a row here with its reason; a difference without one "
+    "fails the tests, and so does a reason whose difference is gone. Where AWS does not say what happens, what each "
+    "one does is shown."
 )
 
 Results = Mapping[str, Mapping[str, Observation]]
