@@ -165,7 +165,7 @@ def await_outcome(place: Place, sent: Sent, request_id: str, deadline_s: float) 
     """Return what became of a delivery, once something has."""
     stored = events_table(place)
     while True:
-        said = stored.outcome(sent.source, sent.event_ids, request_id)
+        said = stored.outcome(sent.source, sent.ids_of(request_id), request_id)
         if said or time.monotonic() > deadline_s:
             return said or f"stored, no outcome yet; later: weir events {request_id}"
         time.sleep(0.1)

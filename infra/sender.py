@@ -11,7 +11,7 @@ import json
 import shlex
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode, urlsplit
 
 from infra.place import Place
@@ -22,6 +22,7 @@ from ingest.prover import Draft
 from ingest.schemes import AnyOf, ContentScheme, Scheme
 from ingest.sources import Catalogue, Source
 
+_REQUEST_ID = "\0request"  # stands for an id that the gateway will choose
 _PATIENCE_S = 35.0  # API Gateway answers within 29 s
 
 
@@ -41,6 +42,10 @@ class Sent:
     source: str
     event_ids: tuple[str, ...]
     answers: tuple[Answer, ...]
+
+    def ids_of(self, request_id: str) -> list[str]:
+        """Return the ids of the events as they are stored of one answer: some providers' are the request's id."""
+        return [event_id.replace(_REQUEST_ID, request_id) for event_id in self.event_ids]
 
 
 def send(
@@ -143,6 +148,7 @@ def _request_id(response: http.client.HTTPResponse, text: str) -> str | None:
 
 def _event_ids(source: Source | None, draft: Draft) -> tuple[str, ...]:
     try:
-        return tuple(event.event_id for event in events.extract(source, draft.envelope())) if source else ()
+        envelope = replace(draft.envelope(), request_id=_REQUEST_ID)
+        return tuple(event.event_id for event in events.extract(source, envelope)) if source else ()
     except RecordError:
         return ()
