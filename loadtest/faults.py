@@ -284,7 +284,10 @@ def secret_store_down(stage: Stage) -> None:
 
 
 @_scenario(
-    "sender-clock", "senders an hour behind: what signs its time is quarantined as expired, the rest is applied", _LOOSE
+    "sender-clock",
+    "senders an hour behind: what signs its time is quarantined as expired, the rest is applied",
+    _LOOSE,
+    anywhere=True,
 )
 def sender_clock(stage: Stage) -> None:
     stage.expected_reasons = ("signature_expired",)

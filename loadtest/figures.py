@@ -6,6 +6,7 @@ import contextlib
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +15,14 @@ from loadtest import pacer, report, results
 from loadtest.attack import Limits
 from loadtest.mix import Mix
 from loadtest.plan import Plan, Timing
+from loadtest.reconcile import mark_keys
 from loadtest.run import conduct
 from loadtest.session import Target, reconcile, run_name, write_report
+from loadtest.stores import Stores
 
 MIX = Mix(sizes={1024: 1.0})
 _STREAM = "weir-load-bare"
+_NEWEST, _REST_S = 200, 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,11 @@ def measure(target: Target, *, rounds: int, seconds: float, connections: int) ->
             engine.append(saturate(target, endpoint, seconds, connections, engine_stream=_STREAM))
             gateway.append(saturate(target, target.endpoint, seconds, connections))
             target.say(f"  engine {engine[-1]:,.0f}/s, gateway {gateway[-1]:,.0f}/s")
-        rate = statistics.median(engine) / 2
+        # Half of what the gateway accepts, for both: the same load, with and without the gateway before the engine.
+        rate = statistics.median(gateway) / 2
         for _ in range(rounds):
             own = _p99_ms(target, endpoint, rate, seconds, engine_stream=_STREAM)
-            through = _p99_ms(target, target.endpoint, statistics.median(gateway) / 2, seconds)
+            through = _p99_ms(target, target.endpoint, rate, seconds)
             half.append((own, through))
             target.say(f"  p99 at half: engine {own:,.1f} ms, gateway {through:,.1f} ms")
     takes, accepts = statistics.median(engine), statistics.median(gateway)
@@ -99,6 +104,7 @@ def saturate(target: Target, endpoint: str, seconds: float, connections: int, **
     plan = _plan(target, endpoint, Timing("saturate", duration_s=seconds), **rest)
     limits = Limits(connections=connections, warm_connections=connections, send_for_s=seconds)
     run = _conduct(target, plan, limits)
+    _rest(target, run)
     return float(report.compute(run, None)["rates"]["accepted_per_s"])
 
 
@@ -116,6 +122,7 @@ def null_server() -> Iterator[str]:
 
 def _p99_ms(target: Target, endpoint: str, rate_per_s: float, seconds: float, **rest: Any) -> float:
     run = _open_loop(target, endpoint, rate_per_s, seconds, **rest)
+    _rest(target, run)
     return float(report.compute(run, None)["latency_ms"]["p99"])
 
 
@@ -126,6 +133,17 @@ def _open_loop(target: Target, endpoint: str, rate_per_s: float, seconds: float,
 
 def _plan(target: Target, endpoint: str, timing: Timing, **rest: Any) -> Plan:
     return replace(target.plan(timing, MIX, **rest), endpoint=endpoint, run=run_name())
+
+
+def _rest(target: Target, run: results.Run) -> None:
+    """Wait until the newest events of a run are applied, so that no measurement has the one before on its back."""
+    if run.header["engine_stream"] or run.header["endpoint"] != target.endpoint:
+        return
+    newest = sorted(run.accepted, key=lambda result: result.done_at_ms)[-_NEWEST:]
+    stores, keys = Stores(target.place, target.dictionary), set(mark_keys(newest))
+    deadline_s = time.monotonic() + _REST_S
+    while len(stores.items(keys)) < len(keys) and time.monotonic() < deadline_s:
+        time.sleep(0.5)
 
 
 def _conduct(target: Target, plan: Plan, limits: Limits) -> results.Run:
