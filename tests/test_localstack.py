@@ -16,9 +16,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from infra import place
 from ingest import routes
+from ingest.envelope import decode, encode
 from tests.support.running import github
 
 ENDPOINT = os.environ.get("LOCALSTACK_ENDPOINT")
@@ -152,6 +155,48 @@ def test_refusals(
 ) -> None:
     """What is not stored is refused with the same status as elsewhere; LocalStack does not shape gateway responses."""
     assert post(deployed, path, body, headers, method)[0] == status
+
+
+# Printable bytes but for spaces at the ends, which HTTP trims; names that no server uses for itself.
+HEADER_NAMES = st.from_regex(r"X-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", fullmatch=True)
+HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40).map(
+    str.strip
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    headers=st.dictionaries(HEADER_NAMES, HEADER_VALUES, max_size=8),
+    body=st.binary(min_size=1, max_size=300),
+    key=st.from_regex(r"[A-Za-z0-9._~-]{0,12}", fullmatch=True),
+)
+def test_what_is_stored_is_what_was_sent(deployed: place.Place, headers: dict[str, str], body: bytes, key: str) -> None:
+    """Over generated requests the mapping template's record decodes to the request, and is the bytes we would write."""
+    headers = {name.lower(): value for name, value in headers.items()}
+    path = f"/v1/partner/{key}" if key else "/v1/partner"
+    sent = {name: value.encode("latin-1") for name, value in headers.items()}
+    status, answer = post(deployed, path, body, {**sent, "Content-Type": "application/octet-stream"})
+    assert status == 200, answer
+    data = record_of(deployed, answer["id"])
+    envelope = decode(data)
+    assert encode(envelope) == data
+    assert (envelope.body, envelope.key, envelope.source) == (body, key, "partner")
+    assert {name: envelope.header(name) for name in headers} == headers
+
+
+def record_of(where: place.Place, request_id: str) -> bytes:
+    """Find one delivery's record in the stream."""
+    kinesis, stream = where.client("kinesis"), where.outputs()["StreamName"]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for shard in kinesis.list_shards(StreamName=stream)["Shards"]:
+            iterator = kinesis.get_shard_iterator(
+                StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
+            for record in reversed(kinesis.get_records(ShardIterator=iterator)["Records"]):
+                if f'"id":"{request_id}"'.encode() in record["Data"]:
+                    return bytes(record["Data"])
+    pytest.fail(f"no record with id {request_id}")
 
 
 # Every error that PutRecord may answer, and what the sender gets.
