@@ -128,7 +128,7 @@ def listen(bench: Bench, options: Mapping[str, Any], folder: Path, terminal: Ter
     Replay(origin, wants, target, checkpoint, pace, stopped=terminal.stopped).run()
     target.close()
     report = checkpoint.report
-    terminal.say(f"stopped: {report.counts['delivered']:,} delivered, {report.counts['failed']:,} answered otherwise")
+    terminal.say(f"stopped: {report.counts["delivered"]:,} delivered in all, {report.counts["failed"]:,} answered otherwise")
     return 0
 
 

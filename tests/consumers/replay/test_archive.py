@@ -1,0 +1,167 @@
+"""The archive: complete, readable whatever stands in it, in order of each key."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from consumers import aggregate
+from consumers.replay.delivery import END, Delivery
+from consumers.replay.from_archive import FromArchive
+from infra.local.archiver import Archiver
+from infra.local.archiver import Delivery as DeliveryStream
+from infra.local.lanes import Timing
+from ingest.envelope import encode
+from tests.support.stage import Stage
+
+pytestmark = pytest.mark.engine
+
+AT_MS = 1_700_000_000_000
+HOUR_MS = 3_600_000
+
+
+def put_object(stage: Stage, at_ms: int, name: str, content: bytes, *, compressed: bool = True) -> None:
+    folder = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y/%m/%d/%H")
+    body = gzip.compress(content) if compressed else content
+    stage.s3.put_object(Bucket=stage.outputs["Bucket"], Key=f"archive/{folder}/{name}", Body=body)
+
+
+def read(stage: Stage, cursor: dict[str, str] | None = None, **options: Any) -> list[Delivery]:
+    origin = FromArchive(stage.s3, stage.outputs["Bucket"], **options)
+    return [step for step in origin.read(cursor or {}) if isinstance(step, Delivery)]
+
+
+def archiver(stage: Stage, **options: Any) -> Archiver:
+    properties = {
+        "KinesisStreamSourceConfiguration": {
+            "KinesisStreamARN": f"arn:aws:kinesis:us-east-1:000000000000:stream/{stage.stream}"
+        },
+        "DeliveryStreamName": "archive",
+        "ExtendedS3DestinationConfiguration": {
+            "BucketARN": f"arn:aws:s3:::{stage.outputs['Bucket']}",
+            "Prefix": "archive/",
+            "CompressionFormat": "GZIP",
+            "BufferingHints": {"IntervalInSeconds": options.pop("interval_s", 1), "SizeInMBs": 1},
+        },
+    }
+    return Archiver(
+        DeliveryStream.from_properties(properties),
+        endpoint=stage.place.endpoint or "",
+        state=stage.home / "checkpoints",
+        disaggregate=lambda data: aggregate.disaggregate(data) if aggregate.looks_aggregated(data) else [data],
+        timing=Timing(poll_s=0.05, discover_s=0.1, save_s=0.05),
+        **options,
+    )
+
+
+async def archived(stage: Stage, count: int, **options: Any) -> None:
+    """Run an archiver until the archive holds so many envelopes."""
+    running = archiver(stage, **options)
+    task = asyncio.create_task(running.run())
+    for _ in range(400):
+        await asyncio.sleep(0.05)
+        if len(await asyncio.to_thread(read, stage)) >= count:
+            break
+    await running.stop()
+    await task
+
+
+async def test_the_archive_holds_every_record_of_a_stream_that_is_split_meanwhile(stage: Stage) -> None:
+    """Records before and after a split, aggregates among them, are all there, byte for byte, in order of each key."""
+    envelopes = [stage.payment("a", n, key=f"k{n % 4}", message_id=f"m-{n}") for n in range(90)]
+    stage.put(*envelopes[:30])
+    shard = stage.kinesis.list_shards(StreamName=stage.stream)["Shards"][0]
+    stage.kinesis.split_shard(StreamName=stage.stream, ShardToSplit=shard["ShardId"], NewStartingHashKey=str(1 << 127))
+    stage.put(*envelopes[30:60])
+    for entry in aggregate.aggregate([(one.key, encode(one)) for one in envelopes[60:]], lanes=2):
+        stage.kinesis.put_record(StreamName=stage.stream, PartitionKey=entry.partition_key, Data=entry.data)
+    await archived(stage, 90)
+    found = [one.data for one in read(stage)]
+    assert sorted(found) == sorted(map(encode, envelopes))
+    by_key = defaultdict(list)
+    for line in found:
+        by_key[json.loads(line)["key"]].append(line)
+    for lines in by_key.values():
+        wanted = [encode(one) for one in envelopes if encode(one) in set(lines)]
+        assert lines == wanted
+
+
+async def test_an_archiver_that_was_killed_goes_on_and_misses_nothing(stage: Stage) -> None:
+    """Cut off in the middle of a buffer, then started again: every record is in the archive, some perhaps twice."""
+    envelopes = [stage.payment("a", n) for n in range(50)]
+    stage.put(*envelopes[:20])
+    task = asyncio.create_task(archiver(stage, interval_s=60).run())
+    await asyncio.sleep(0.5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert read(stage) == []
+    stage.put(*envelopes[20:])
+    await archived(stage, 50)
+    assert {one.data for one in read(stage)} == set(map(encode, envelopes))
+
+
+def test_envelopes_are_found_between_records_that_are_none(stage: Stage) -> None:
+    """Garbage without a line end before an envelope, and the frame of an aggregate, cost no envelope."""
+    envelopes = [stage.payment("a", n, at_ms=AT_MS + n) for n in range(4)]
+    lines = list(map(encode, envelopes))
+    frame = b"".join(entry.data for entry in aggregate.aggregate([("k", line) for line in lines[2:]], lanes=1))
+    put_object(stage, AT_MS, "one", b"garbage" + lines[0] + b"\x00\xff" + lines[1] + frame, compressed=False)
+    origin = FromArchive(stage.s3, stage.outputs["Bucket"])
+    found = [step.data for step in origin.read({}) if isinstance(step, Delivery)]
+    assert found == lines
+    assert origin.fragments >= 2
+
+
+def test_objects_of_an_hour_come_in_the_order_of_their_first_records(stage: Stage) -> None:
+    """A later object whose name sorts first is read second, and hours follow each other."""
+    early, late, next_hour = (stage.payment("a", 1, at_ms=AT_MS + at) for at in (0, 60_000, HOUR_MS))
+    put_object(stage, AT_MS, "z-first", encode(early))
+    put_object(stage, AT_MS, "a-second", encode(late))
+    put_object(stage, AT_MS + HOUR_MS, "a-third", encode(next_hour))
+    assert [one.data for one in read(stage)] == [encode(early), encode(late), encode(next_hour)]
+
+
+def test_only_the_hours_of_the_span_are_read(stage: Stage) -> None:
+    """Objects more than an hour outside of the span are not even listed; the span itself is the filter's to judge."""
+    for hour in range(10):
+        put_object(stage, AT_MS + hour * HOUR_MS, "x", encode(stage.payment("a", 1, at_ms=AT_MS + hour * HOUR_MS)))
+    found = read(stage, since_ms=AT_MS + 4 * HOUR_MS, until_ms=AT_MS + 5 * HOUR_MS)
+    assert len(found) == 4
+
+
+def test_reading_goes_on_behind_a_cursor(stage: Stage) -> None:
+    """Stopped anywhere, the rest of the archive comes; what is over of an hour is forgotten."""
+    lines = [encode(stage.payment("a", n, at_ms=AT_MS + n * 1_500_000)) for n in range(12)]
+    for n in range(0, 12, 2):
+        put_object(stage, AT_MS + n * 1_500_000, f"{n:02d}", b"".join(lines[n : n + 2]))
+    for stop in range(13):
+        cursor: dict[str, str] = {}
+        first: list[bytes] = []
+        for step in FromArchive(stage.s3, stage.outputs["Bucket"]).read({}):
+            if isinstance(step, Delivery) and len(first) == stop:
+                break
+            assert step is not None
+            if step.position:
+                cursor[step.lane] = step.position
+            else:
+                cursor.pop(step.lane, None)
+            if isinstance(step, Delivery):
+                first.append(step.data)
+        assert first + [one.data for one in read(stage, cursor)] == lines, stop
+        assert len([lane for lane in cursor if cursor[lane] == END]) <= 2
+
+
+def test_a_replay_from_the_archive_long_after_the_stream_lost_it(stage: Stage) -> None:
+    """What only the archive still has is applied by a replay, once."""
+    envelopes = [stage.payment("acct_1", 5, message_id=f"m-{n}") for n in range(10)]
+    put_object(stage, envelopes[0].arrived_at_ms, "only", b"".join(map(encode, envelopes)))
+    for applied, duplicate in ((10, 0), (0, 10)):
+        said = json.loads(stage.weir("replay", "--from", "archive", "--to", "consumer", "--json"))
+        assert (said["read"], said["applied"], said["duplicate"]) == (10, applied, duplicate)
+    assert stage.balances() == {"acct_1": {"EUR": 50, "events": 10}}
