@@ -127,8 +127,8 @@ def listen(bench: Bench, options: Mapping[str, Any], folder: Path, terminal: Ter
     pace = Pace(None, clock=time.monotonic, sleep=time.sleep)
     Replay(origin, wants, target, checkpoint, pace, stopped=terminal.stopped).run()
     target.close()
-    report = checkpoint.report
-    terminal.say(f"stopped: {report.counts["delivered"]:,} delivered in all, {report.counts["failed"]:,} answered otherwise")
+    counts = checkpoint.report.counts
+    terminal.say(f"stopped: {counts['delivered']:,} delivered in all, {counts['failed']:,} answered otherwise")
     return 0
 
 
