@@ -269,13 +269,21 @@ async def record_over_6_mb(bench: Bench) -> Observation:
     expected={"delivered": 8, "given_up": 0},
 )
 async def throttled_function(bench: Bench) -> Observation:
-    source = "def behave(texts, records, call):\n    time.sleep(0.2)\n"
+    # Each record fails once, which with all the throttles would be more than one retry.
+    source = """
+failed = set()
+def behave(texts, records, call):
+    time.sleep(0.2)
+    if texts[0] not in failed:
+        failed.add(texts[0])
+        raise ValueError("once")
+"""
     stream, bucket = await bench.stream(), await bench.bucket()
     function = await bench.function(source, reserved_concurrency=1)
     await stream.put("abcdefgh")
-    properties = {"ParallelizationFactor": 4, "MaximumRetryAttempts": 0, "BatchSize": 1, **on_failure(bucket)}
+    properties = {"ParallelizationFactor": 4, "MaximumRetryAttempts": 1, "BatchSize": 1, **on_failure(bucket)}
     await bench.mapping(stream, function, **properties)
-    texts = await function.texts(8)
+    texts = await function.texts(16)
     return {"delivered": len(set(texts)), "given_up": len(await bucket.documents(within_s=0))}
 
 
