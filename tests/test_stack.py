@@ -263,7 +263,7 @@ def test_second_session_has_the_data_of_the_first(tmp_path: Path) -> None:
     assert second.events() == before
     second.weir("send", "payments")
     os.killpg(second.process.pid, signal.SIGKILL)
-    second.process.wait()
+    second.wait(60)
     with running(tmp_path) as third:
         assert "did not end cleanly" in third.output
         assert len(third.settled(2)) == 2
@@ -272,11 +272,11 @@ def test_second_session_has_the_data_of_the_first(tmp_path: Path) -> None:
 def test_port_in_use_is_one_sentence(stack: Running, tmp_path: Path) -> None:
     """A second stack on the same port says so, without a traceback, and so does one in the same folder."""
     other = Running(tmp_path, port=stack.port)
-    assert other.process.wait(30) == 1
+    assert other.wait(30) == 1
     assert f"Port {stack.port} is in use" in other.output
     assert "Traceback" not in other.output
     same = Running(stack.home)
-    assert same.process.wait(30) == 1
+    assert same.wait(30) == 1
     assert "already runs" in same.output
 
 
@@ -285,7 +285,7 @@ def test_part_that_dies_takes_the_rest_down(tmp_path: Path) -> None:
     stack = Running(tmp_path).wait_ready()
     engine = int(re.search(r"pid (\d+)", stack.output)[1])  # type: ignore[index]
     os.kill(engine, signal.SIGKILL)
-    assert stack.process.wait(60) == 1
+    assert stack.wait(60) == 1
     assert "engine ended" in stack.output
     assert "Traceback" not in stack.output
     assert handler_pids(stack.process.pid) == []

@@ -58,7 +58,11 @@ class Running:
         """Send a signal, as Ctrl-C does, and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(60)
+        return self.wait(60)
+
+    def wait(self, within_s: float) -> int:
+        """Wait until the stack has ended and return its exit code."""
+        code = self.process.wait(within_s)
         self._output.close()
         return code
 
