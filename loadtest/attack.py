@@ -33,12 +33,16 @@ Write = Callable[[str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Connections at most, how long a sender tries again, and when sending ends though not all is sent."""
+    """Connections at most, how long a sender tries again, and when sending ends though not all is sent.
+
+    ``ahead_count`` is how many requests each worker has ready before the start.
+    """
 
     connections: int = 256
     warm_connections: int = 8
     patience_s: float = 120.0
     send_for_s: float = float("inf")
+    ahead_count: int = 100_000
 
 
 @dataclass(slots=True)

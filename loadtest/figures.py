@@ -23,6 +23,8 @@ from loadtest.stores import Stores
 MIX = Mix(sizes={1024: 1.0})
 _STREAM = "weir-load-bare"
 _NEWEST, _REST_S = 200, 120.0
+# How many requests have to be ready for a second of saturation.
+_ENGINE_MOST_PER_S, _DRIVER_MOST_PER_S = 5000.0, 40_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def measure(target: Target, *, rounds: int, seconds: float, connections: int) ->
 def driver(target: Target, accepted_per_s: float, *, seconds: float) -> list[Figure]:
     """Measure the driver against a server that does nothing."""
     with null_server() as endpoint:
-        most = saturate(target, endpoint, seconds, 32)
+        most = saturate(target, endpoint, seconds, 32, most_per_s=_DRIVER_MOST_PER_S)
         half = most / 2
         run = _open_loop(target, endpoint, half, seconds * 2)
     lag = report.compute(run, None)["send_lag_ms"]["p99"]
@@ -99,10 +101,20 @@ def consumption(target: Target, rate_per_s: float, seconds: float) -> list[Figur
     ]
 
 
-def saturate(target: Target, endpoint: str, seconds: float, connections: int, **rest: Any) -> float:
+def saturate(
+    target: Target,
+    endpoint: str,
+    seconds: float,
+    connections: int,
+    *,
+    most_per_s: float = _ENGINE_MOST_PER_S,
+    **rest: Any,
+) -> float:
     """Return how many requests a second are accepted from senders that do nothing but wait for the answer."""
     plan = _plan(target, endpoint, Timing("saturate", duration_s=seconds), **rest)
-    limits = Limits(connections=connections, warm_connections=connections, send_for_s=seconds)
+    limits = Limits(
+        connections=connections, warm_connections=connections, send_for_s=seconds, ahead_count=int(most_per_s * seconds)
+    )
     run = _conduct(target, plan, limits)
     _rest(target, run)
     return float(report.compute(run, None)["rates"]["accepted_per_s"])

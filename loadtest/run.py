@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -75,11 +75,11 @@ def worker_count(plan: Plan) -> int:
 
 
 def _share(limits: Limits, count: int) -> Limits:
-    return Limits(
-        max(1, limits.connections // count),
-        max(1, limits.warm_connections // count),
-        limits.patience_s,
-        limits.send_for_s,
+    return replace(
+        limits,
+        connections=max(1, limits.connections // count),
+        warm_connections=max(1, limits.warm_connections // count),
+        ahead_count=max(1, limits.ahead_count // count),
     )
 
 

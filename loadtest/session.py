@@ -103,7 +103,13 @@ def _rates(text: str) -> tuple[float, float]:
 def measure_capacity(target: Target, mix: Mix, *, connections: int = 16, length_s: float = _PROBE_S) -> float:
     """Return how many requests a second the target accepts when a few senders do nothing but wait for it."""
     planned = target.plan(Timing("saturate", duration_s=length_s), mix)
-    limits = Limits(connections=connections, warm_connections=connections, send_for_s=length_s, patience_s=60.0)
+    limits = Limits(
+        connections=connections,
+        warm_connections=connections,
+        send_for_s=length_s,
+        patience_s=60.0,
+        ahead_count=int(length_s * 5000),
+    )
     path = target.folder / planned.run / report.RESULTS_FILE
     run = conduct(planned, limits, path)
     rate: float = report.compute(run, None)["rates"]["accepted_per_s"]

@@ -21,7 +21,6 @@ from loadtest.plan import Plan, Planned, Planner
 
 _CHUNK_COUNT, _CHUNK_BYTES = 256, 1 << 20
 _AHEAD_BYTES = 256 << 20
-_AHEAD_COUNT = 100_000
 _HEADER = struct.Struct(">I")
 
 
@@ -69,8 +68,8 @@ def _write(pipe: Any, chunk: list[Planned]) -> None:
 class _Feed(asyncio.Protocol):
     """Reads the planner's pipe into an attack, and stops reading while far enough ahead."""
 
-    def __init__(self, attack: Attack) -> None:
-        self._attack = attack
+    def __init__(self, attack: Attack, ahead_count: int) -> None:
+        self._attack, self._ahead_count = attack, ahead_count
         self._buffer = bytearray()
         self._transport: Any = None
         self._average_bytes = 0.0
@@ -113,7 +112,7 @@ class _Feed(asyncio.Protocol):
         self._attack.feed(chunk)
 
     def _far_enough(self) -> bool:
-        return self._attack.queued >= min(_AHEAD_COUNT, _AHEAD_BYTES / max(1.0, self._average_bytes))
+        return self._attack.queued >= min(self._ahead_count, _AHEAD_BYTES / max(1.0, self._average_bytes))
 
 
 def work(plan: Plan, limits: Limits, part: Part, path: Path, pipe: Pipe) -> None:
@@ -131,7 +130,7 @@ async def _work(plan: Plan, limits: Limits, part: Part, path: Path, pipe: Pipe) 
     os.close(writing)
     with path.open("w", encoding="utf-8", buffering=1 << 16) as results:
         attack = Attack(plan.endpoint, limits, results.write)
-        feed = _Feed(attack)
+        feed = _Feed(attack, limits.ahead_count)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: feed, os.fdopen(reading, "rb"))
         await feed.ready.wait()
