@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from heapq import heappop, heappush
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -251,9 +250,9 @@ class Planner:
         return _post(self._target.netloc, "/", headers, json.dumps(call).encode())
 
 
-def trace_timing(path: Path, speed: float) -> Timing:
-    """Return the timing of a recording, played faster by ``speed``."""
-    return Timing("recorded", offsets=tuple(pacer.trace(path, speed=speed)))
+def check(plan: Plan) -> None:
+    """Raises: SettingInvalid when the plan's requests cannot be made."""
+    _sources(plan.mix, sources.parse_compiled(plan.catalogue), plan.signing_keys)
 
 
 def _sources(mix: Mix, catalogue: Catalogue, keys: Mapping[str, str]) -> tuple[list[str], list[float]]:

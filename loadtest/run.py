@@ -17,7 +17,7 @@ from typing import Any
 from ingest.errors import StackFailed
 from loadtest import results
 from loadtest.attack import Limits
-from loadtest.plan import Plan
+from loadtest.plan import Plan, check
 from loadtest.worker import Part, WorkerEnd, work
 
 # What one worker sends with room to spare, well below where its ticks come late.
@@ -34,8 +34,9 @@ def conduct(
 
     ``on_start`` is told the epoch time of the start, just before it.
 
-    Raises: StackFailed when a worker ends early.
+    Raises: SettingInvalid when its requests cannot be made, StackFailed when a worker ends early.
     """
+    check(plan)
     count = workers or worker_count(plan)
     context = get_context("spawn")
     parts = [path.with_name(f"{path.name}.{number}") for number in range(count)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,15 +10,9 @@ import weir
 from loadtest.faults import SCENARIOS
 from loadtest.matrix import play
 from loadtest.rig import Rig
-from loadtest.session import Target
 from loadtest.stage import Stage
-
-
-def target(home: Path) -> Target:
-    """Return how to reach a stack by its folder."""
-    place = weir.load_embedded(home)
-    keys = weir.load_signing_keys(place)
-    return Target(place, weir.catalogue(), keys, weir.load_dictionary(), home / "load", print)
+from tests.support.load_stack import target
+from tests.support.load_stack import target
 
 
 @pytest.fixture(scope="module")

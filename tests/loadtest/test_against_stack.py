@@ -1,0 +1,124 @@
+"""The commands of `weir load` as a user runs them, on a stack of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import weir
+from loadtest import report, results
+from loadtest.rig import Rig
+from loadtest.session import latest
+from loadtest.stores import Stores
+from tests.support.load_stack import target
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with Rig(weir.load_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def attacked(rig: Rig) -> Path:
+    """Run a mixed load once; its folder."""
+    said = command(rig, "attack", "--rate", "80", "--duration", "4", "--oversized", "0.02", "--bad-signatures", "0.05")
+    assert said.exit_code == 0, said.output
+    assert "PASSED" in said.output
+    return latest(rig.home / "load")
+
+
+def command(rig: Rig, *arguments: str) -> Result:
+    return CliRunner().invoke(
+        weir.main, ["load", *arguments], env={"WEIR_HOME": str(rig.home), "AWS_ENDPOINT_URL": None}
+    )
+
+
+def verdict(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / report.VERDICT_FILE).read_text(encoding="utf-8"))["verdict"]
+    return found
+
+
+def test_an_attack_is_accounted_for(attacked: Path) -> None:
+    """Every delivery of a mixed load is acknowledged or refused for cause, and each acknowledged one has its outcome."""
+    run, found = results.read(attacked / report.RESULTS_FILE), verdict(attacked)
+    oversized = sum(result.kind == "oversized" for result in run.results)
+    assert found["sent"] == len(run.results)
+    assert oversized == found["refused"] > 0
+    assert found["acknowledged"] == found["stored"] == found["sent"] - oversized
+    outcomes = found["applied"] + found["ignored"] + found["quarantined"] + found["duplicates"]
+    assert outcomes == found["acknowledged"]
+    assert found["unshown"] == []
+    assert {path.suffix for path in attacked.iterdir()} == {".jsonl", ".json", ".html", ".png"}
+
+
+def test_the_table_s_bytes_are_read_a_second_time(rig: Rig, attacked: Path) -> None:
+    """The oracle decodes what items keep to the bytes that were sent, in the item and in the bucket alike."""
+    run = results.read(attacked / report.RESULTS_FILE)
+    stores = Stores(rig.target.place, rig.target.dictionary)
+    sent = {f"{one.source}#{one.event_ids[0]}": one.body_sha256 for one in run.accepted if one.kind == "valid"}
+    items = stores.items(sent)
+    assert {pk: item.bytes_sha256 for pk, item in items.items()} == sent
+
+
+def test_one_lost_event_fails_the_run_by_name(rig: Rig, attacked: Path) -> None:
+    """An item taken from the table, and a cent put on an account, are each found and named, with exit code 1."""
+    run = results.read(attacked / report.RESULTS_FILE)
+    dynamodb, outputs = rig.target.place.client("dynamodb"), rig.target.place.outputs()
+    lost = next(one for one in run.accepted if one.kind == "valid" and not one.account)
+    booked = next(one for one in run.accepted if one.kind == "valid" and one.account)
+    pk = f"{lost.source}#{lost.event_ids[0]}"
+    dynamodb.delete_item(TableName=outputs["EventsTable"], Key={"pk": {"S": pk}})
+    dynamodb.update_item(
+        TableName=outputs["BalancesTable"],
+        Key={"account": {"S": booked.account}},
+        UpdateExpression=f"ADD {booked.currency} :one",
+        ExpressionAttributeValues={":one": {"N": "1"}},
+    )
+    said = command(rig, "reconcile", str(attacked), "--wait", "1")
+    assert said.exit_code == 1
+    assert f"lost: {pk}" in said.output
+    assert f"wrong balances: {booked.account}: {booked.currency} is off by +1" in said.output
+    assert said.output.rstrip().endswith("FAILED")
+
+
+def test_two_runs_are_compared(rig: Rig, attacked: Path) -> None:
+    """The newest run beside an older one, figure by figure."""
+    said = command(
+        rig, "attack", "--rate", "20..60", "--shape", "ramp", "--duration", "2", "--sizes", "1k", "--attack-only"
+    )
+    assert said.exit_code == 0, said.output
+    newest = Path(said.output.splitlines()[-1]).parent
+    compared = command(rig, "report", str(attacked), str(newest), "--out", str(rig.home / "compared"))
+    assert compared.exit_code == 0, compared.output
+    assert "accepted/s" in compared.output
+    assert (rig.home / "compared" / "comparison.html").exists()
+
+
+def test_mistakes_are_sentences(rig: Rig) -> None:
+    """An unknown source, rate, size or scenario is one sentence that says what there is."""
+    for arguments, sentence in (
+        (("attack", "--mix", "nobody"), "There is no source 'nobody'"),
+        (("attack", "--rate", "fast"), "'fast' is no rate"),
+        (("attack", "--sizes", "big"), "'big' is no size"),
+        (("faults", "earthquake"), "There is no scenario 'earthquake'"),
+        (("faults", "kinesis-down", "--to", "localstack"), "only on the embedded stack"),
+    ):
+        said = command(rig, *arguments)
+        assert said.exit_code == 1
+        assert sentence in said.output
+        assert "Traceback" not in said.output
+
+
+def test_scenarios_are_listed(rig: Rig) -> None:
+    """The list says of each scenario what must hold."""
+    said = command(rig, "faults", "--list")
+    assert "kinesis-down" in said.output
+    assert len(said.output.splitlines()) > 20
