@@ -26,8 +26,9 @@ TRANSACTION_BYTES_MAX = 4 * 1000 * 1000
 # What an update leaves of an item counts too and is not known beforehand; so is the request's own text.
 _BYTES_TARGET = TRANSACTION_BYTES_MAX * 3 // 4
 
-# One mark and what an event changes may be as much as one transaction can take.
+# One event may change as much as a transaction can take beside its mark, which is an item.
 CHANGES_MAX = ACTIONS_MAX - 1
+CHANGES_BYTES_MAX = TRANSACTION_BYTES_MAX - 400 * 1024
 
 
 class Touch(Protocol):
@@ -91,36 +92,52 @@ class Group:
     slow: bool = False
 
 
-# What events have in common with those that they must not overtake: an item, a key, the same id.
-_Resource: TypeAlias = tuple[str, str]
+# What events may have in common (an item, a key, an id) and with whom they may change places over it.
+_Resource: TypeAlias = tuple[tuple[str, str], str]
 
 
 @dataclass(slots=True)
 class _Block:
+    """What goes into one transaction. ``shares`` are the items in it, ``reserved`` those that a phantom would touch."""
+
     members: list[int] = field(default_factory=list)
     shares: dict[ItemKey, str] = field(default_factory=dict)
+    reserved: dict[ItemKey, str] = field(default_factory=dict)
     load: Load = field(default_factory=Load)
     slow: bool = False
 
     def admit(self, index: int, unit: Unit) -> bool:
         """Take the event if the block has room for it and nothing in it excludes it."""
-        actions, size_bytes = (0, 0) if unit.phantom else (1, unit.size_bytes)
-        if not unit.phantom:
+        if unit.phantom:
+            # Subtle: what a later event is judged by must not change if the phantom turns out to be real.
             for touch in unit.touches:
-                present = self.shares.get(touch.item)
-                if present is None:
-                    actions += 1
-                    size_bytes += touch.size_bytes
-                elif present != touch.shares or not present:
-                    return False
-            if not self.load.takes(actions, size_bytes):
-                return False
-            for touch in unit.touches:
-                self.shares[touch.item] = touch.shares
-        self.load.add(actions, size_bytes)
+                is_like_others = self.reserved.get(touch.item, touch.shares) == touch.shares
+                self.reserved[touch.item] = touch.shares if is_like_others else ""
+        elif not self._take(unit):
+            return False
         self.members.append(index)
         self.slow = self.slow or unit.slow
         return True
+
+    def _take(self, unit: Unit) -> bool:
+        actions, size_bytes = 1, unit.size_bytes
+        for touch in unit.touches:
+            present = self.shares.get(touch.item)
+            if _excludes(present, touch) or _excludes(self.reserved.get(touch.item), touch):
+                return False
+            if present is None:
+                actions += 1
+                size_bytes += touch.size_bytes
+        if not self.load.takes(actions, size_bytes):
+            return False
+        self.load.add(actions, size_bytes)
+        for touch in unit.touches:
+            self.shares[touch.item] = touch.shares
+        return True
+
+
+def _excludes(present: str | None, touch: Touch) -> bool:
+    return present is not None and (present != touch.shares or not present)
 
 
 def plan(units: Sequence[Unit]) -> list[Group]:
@@ -141,11 +158,11 @@ def _resources(units: Sequence[Unit]) -> list[list[_Resource]]:
     keys = Counter([unit.partition_key for unit in units])
     found = []
     for unit in units:
-        resources = [touch.item for touch in unit.touches]
+        resources = [(touch.item, touch.shares) for touch in unit.touches]
         if keys[unit.partition_key] > 1:
-            resources.append(("", unit.partition_key))
+            resources.append((("", unit.partition_key), ""))
         if unit.mark:
-            resources.append((" ", unit.mark))
+            resources.append(((" ", unit.mark), ""))
         found.append(resources)
     return found
 
@@ -160,9 +177,9 @@ def _clusters(resources: Sequence[Sequence[_Resource]]) -> Iterable[list[int]]:
             index = parents[index]
         return index
 
-    first: dict[_Resource, int] = {}
+    first: dict[tuple[str, str], int] = {}
     for index, shared in enumerate(resources):
-        for resource in shared:
+        for resource, _ in shared:
             earlier = first.setdefault(resource, index)
             if earlier != index:
                 parents[root(index)] = root(earlier)
@@ -173,28 +190,37 @@ def _clusters(resources: Sequence[Sequence[_Resource]]) -> Iterable[list[int]]:
 
 
 def _cut(cluster: list[int], units: Sequence[Unit], resources: Sequence[Sequence[_Resource]]) -> list[_Block]:
-    """Put each event into the earliest block that does not come before the last one that has any of its resources."""
+    """Put each event into the earliest block that does not come before one that it must not overtake."""
     blocks: list[_Block] = []
-    latest: dict[_Resource, int] = {}
+    latest: dict[tuple[str, str], dict[str, int]] = {}  # the last block that has it, by who may share it
     for index in cluster:
-        level = max([latest.get(resource, 0) for resource in resources[index]], default=0)
+        level = 0
+        for resource, shares in resources[index]:
+            for others, last in latest.get(resource, {}).items():
+                if last > level and (others != shares or not shares):
+                    level = last
         while level == len(blocks) or not blocks[level].admit(index, units[index]):
             if level == len(blocks):
                 blocks.append(_Block())
             else:
                 level += 1
-        for resource in resources[index]:
-            latest[resource] = level
+        for resource, shares in resources[index]:
+            known = latest.setdefault(resource, {})
+            known[shares] = max(known.get(shares, 0), level)
     return blocks
 
 
 def _pack(chain: list[_Block], groups: list[Group]) -> None:
-    """Put each block of a chain into the first group that has room and comes after the group of the block before it."""
+    """Put each block of a chain into the first group that has room and comes after the group of the block before it.
+
+    What need not wait is put only where nothing waits: a hot item that is throttled holds up those behind it alone.
+    """
     before: int | None = None
     slow = any(block.slow for block in chain)
     for block in chain:
         rank = 0 if before is None else groups[before].rank + 1
-        fits = (at for at, group in enumerate(groups) if group.rank >= rank and group.slow == slow)
+        ranks = range(1) if before is None else range(rank, len(groups) + 1)
+        fits = (at for at, group in enumerate(groups) if group.rank in ranks and group.slow == slow)
         chosen = next((at for at in fits if _fits(groups[at], block)), None)
         if chosen is None:
             groups.append(Group(rank=rank, slow=slow))

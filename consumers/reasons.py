@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consumers.actions import describe
 from consumers.calls import CONDITION_FAILED, CONFLICT, DUPLICATE_ITEM, NONE, TOO_LARGE, VALIDATION_ERROR, Reason
@@ -28,12 +28,13 @@ class Verdict:
     """What a cancellation leaves to do.
 
     ``progress``: at least one event will not be sent again as it was. ``unclear`` says what is wrong with an action
-    that several events share. ``transient`` is what only time mends.
+    that several events share. ``transient`` is what only time mends, and ``stuck`` are the events that it concerns.
     """
 
     progress: bool = False
     unclear: str = ""
     transient: TransientError | None = None
+    stuck: list[Work] = field(default_factory=list)
 
 
 def read_reasons(roles: Sequence[Role], reasons: Sequence[Reason]) -> Verdict:
@@ -46,6 +47,7 @@ def read_reasons(roles: Sequence[Role], reasons: Sequence[Reason]) -> Verdict:
             verdict.progress = True
         elif reason.code not in (VALIDATION_ERROR, TOO_LARGE):
             verdict.transient = transient(reason)
+            verdict.stuck += role.works
         elif len(role.works) == 1:
             _refuse(role, role.works[0], refusal(reason.message or reason.code))
             verdict.progress = True

@@ -17,7 +17,7 @@ from consumers.actions import compile_changes
 from consumers.calls import INSERT_ITEMS_MAX, READ_KEYS_MAX, Call, Place
 from consumers.items import Outcome, Prepared
 from consumers.memory import Memory
-from consumers.plan import CHANGES_MAX, plan
+from consumers.plan import CHANGES_BYTES_MAX, CHANGES_MAX, plan
 from consumers.steps import Answer, Committing, Inserting, LookUp, Setting, Step
 from consumers.work import Contents, Work, key_of
 from ingest.errors import ConfigError, EventTooLarge, RecordError, StoreUnavailable, TransientError
@@ -181,8 +181,9 @@ def _work(index: int, prepared: Prepared, tables: Mapping[str, str]) -> Work:
         work.settle("retry", error=prepared.error)
     try:
         work.actions = compile_changes(prepared.changes, tables)
-        if len(work.actions) > CHANGES_MAX:
-            raise EventTooLarge(f"{len(work.actions)} items", most=CHANGES_MAX)
+        size_bytes = sum(action.size_bytes for action in work.actions)
+        if len(work.actions) > CHANGES_MAX or size_bytes > CHANGES_BYTES_MAX:
+            raise EventTooLarge("", items=len(work.actions), bytes=size_bytes)
     except RecordError as error:
         work.refuse(error)
     return work

@@ -24,7 +24,7 @@ from consumers.calls import (
     Transact,
 )
 from consumers.reasons import read_inserted, read_reasons, refusal
-from consumers.work import Contents, Transaction, Work, build, fill, insertable
+from consumers.work import Contents, Transaction, Work, build, entangled, fill, insertable
 from ingest.errors import TransientError
 
 Answer: TypeAlias = object  # what a call returned, or the exception that it raised
@@ -205,7 +205,18 @@ class Committing(Step):
             self._setting.reads_ahead = True
         if verdict.unclear and not verdict.progress:
             self._isolate(verdict.unclear)
+        elif verdict.stuck and self._attempt > 0:
+            self._set_apart(verdict.stuck)
         return verdict.transient
+
+    def _set_apart(self, stuck: list[Work]) -> None:
+        """Let those go first that have nothing to do with items that are throttled or in conflict again and again."""
+        segment = self._segments[0]
+        behind = entangled(segment.works, stuck)
+        free = [work for work in segment.works if work not in behind]
+        if free:
+            self._segments[0] = _Segment(free)
+            self._segments.insert(1, _Segment([work for work in segment.works if work in behind]))
 
     def _isolate(self, message: str) -> None:
         """Find what the store will never take, by halves and so in O(log n) calls, and refuse that alone."""

@@ -267,6 +267,21 @@ def fill(works: Sequence[Work]) -> list[Work]:
     return taken
 
 
+def entangled(works: Sequence[Work], stuck: Iterable[Work]) -> set[Work]:
+    """Return those of the events, in their order, that must not overtake any that is stuck: with it or behind it."""
+    found = set(stuck)
+    held: dict[tuple[str, str], set[str]] = {}  # what the stuck ones touch, and with whom they would share it
+    for work in works:
+        ties = [(("", work.prepared.partition_key), ""), ((" ", work.key), "")]
+        ties += [(action.item, action.shares) for action in work.actions]
+        if any(held.get(item, set()) - {shares or None} for item, shares in ties):
+            found.add(work)
+        if work in found:
+            for item, shares in ties:
+                held.setdefault(item, set()).add(shares)
+    return found
+
+
 def build(works: list[Work], table: str, now_ms: int) -> Transaction:
     """Write the requests of a transaction; events that wait for one in it take part without an action."""
     transaction = Transaction(works, [], [])

@@ -8,7 +8,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from consumers.calls import Call
@@ -217,12 +217,21 @@ def _check(records: list[Record], store: MemoryStore, consumers: list[_Consumer]
     assert events == expected
 
 
+# A check, a second delivery of its event that would change the item, and another check of it: the last must not be
+# judged together with the first.
+_JUDGED_TOO_EARLY = [
+    Record("e2", "r0", "", (Check("things", {"id": "t2"}, exists("id")),)),
+    Record("e2", "r1", "", (Put("things", {"id": "t2"}, {"n": 0}),)),
+    Record("e0", "r2", "", (Check("things", {"id": "t2"}, exists("id")),)),
+]
+
 _CHOICES = st.lists(st.integers(0, 1 << 16), max_size=400)
 _PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @_PROPERTY
 @given(_streams(), _CHOICES)
+@example(_JUDGED_TOO_EARLY, [])
 def test_one_consumer_ends_in_the_model_s_table(records: list[Record], numbers: list[int]) -> None:
     """A consumer that is throttled, killed, cut short and read again ends in the table of the exact model."""
     store, choices, wire, seeds = MemoryStore(), _Choices(numbers), list[Call](), count()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import count
 from random import Random
 
 from consumers import items
@@ -64,6 +65,10 @@ def of_record(record: Record) -> Prepared:
     return prepared(record.event_id, record.changes, request_id=record.request_id, key=record.partition_key)
 
 
+# Every process has its own randomness, so no two commits use a token twice.
+_SEEDS = count()
+
+
 class Clock:
     """Time that passes only when someone sleeps."""
 
@@ -85,7 +90,7 @@ def run(
     *,
     clock: Clock | None = None,
     memory: Memory | None = None,
-    seed: int = 1,
+    seed: int | None = None,
     concurrency: int = 1,
 ) -> Report:
     """Commit a batch, on time that stands still unless something waits."""
@@ -95,7 +100,7 @@ def run(
         store,  # type: ignore[arg-type]
         deadline=clock.left,
         concurrency=concurrency,
-        rng=Random(seed),
+        rng=Random(next(_SEEDS) if seed is None else seed),
         sleep=clock.sleep,
         now_ms=NOW_MS,
         memory=memory,
