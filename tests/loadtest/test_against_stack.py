@@ -47,7 +47,7 @@ def verdict(folder: Path) -> dict[str, Any]:
 
 
 def test_an_attack_is_accounted_for(attacked: Path) -> None:
-    """Every delivery of a mixed load is acknowledged or refused for cause, and each acknowledged one has its outcome."""
+    """Every delivery of a mixed load is acknowledged or refused for cause, and each of them has its outcome."""
     run, found = results.read(attacked / report.RESULTS_FILE), verdict(attacked)
     oversized = sum(result.kind == "oversized" for result in run.results)
     assert found["sent"] == len(run.results)

@@ -12,7 +12,6 @@ from loadtest.matrix import play
 from loadtest.rig import Rig
 from loadtest.stage import Stage
 from tests.support.load_stack import target
-from tests.support.load_stack import target
 
 
 @pytest.fixture(scope="module")
