@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 
 import pytest
 
@@ -46,4 +47,8 @@ def localstack(request: pytest.FixtureRequest) -> dict[str, Outcome]:
     """What LocalStack did in each scenario."""
     if not ENDPOINT:
         pytest.skip("set LOCALSTACK_ENDPOINT=http://127.0.0.1:4566 after `docker compose up -d`")
+    try:
+        urllib.request.urlopen(f"{ENDPOINT}/_localstack/health", timeout=5).close()
+    except OSError as error:
+        pytest.fail(f"LOCALSTACK_ENDPOINT={ENDPOINT} does not answer: {error}", pytrace=False)
     return _outcomes(LocalStack(ENDPOINT), request.session)
