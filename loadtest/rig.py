@@ -18,8 +18,9 @@ from loadtest.session import Target
 
 _START_S = 90.0
 _STOP_S = 40.0
-# Short enough that a hung function is found out within a scenario, small enough that memory can run out.
-SETTINGS = ("FunctionTimeoutSeconds=6", "FunctionMemoryMB=256")
+# Short enough that a hung function is found out within a scenario, small enough that memory can run out;
+# and an archive that need not be waited for.
+SETTINGS = ("FunctionTimeoutSeconds=6", "FunctionMemoryMB=256", "ArchiveBufferSeconds=2")
 _PARTS = {"engine": "infra.local.engine_process", "gateway": "infra.local.gateway_process", "function": "local.runtime"}
 
 

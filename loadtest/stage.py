@@ -92,7 +92,7 @@ class Stage:
 
     ``rig`` is None where the stack is not ours to break. A scenario notes in ``bites`` that its fault met something,
     or in ``shows`` how the runs' figures tell it, in ``poisons`` what must be quarantined, in ``expected_reasons``
-    why good events may be.
+    why good events may be; with ``is_archived`` the archive must hold everything too.
     """
 
     target: Target
@@ -103,6 +103,7 @@ class Stage:
     shows: dict[str, Callable[[Sequence[Mapping[str, Any]]], int]] = field(default_factory=dict)
     poisons: list[Poison] = field(default_factory=list)
     expected_reasons: tuple[str, ...] = ()
+    is_archived: bool = False
     ended_at_s: float = 0.0
     _traffics: list[Traffic] = field(default_factory=list)
 
@@ -166,6 +167,8 @@ class Stage:
         found = [f"{name.replace('_', ' ')}: {what}" for name, ids in verdict.faults.items() for what in ids[:5]]
         if verdict.refused + verdict.unanswered > sum(one.kind == "oversized" for one in run.results):
             found.append(f"{verdict.refused} refused and {verdict.unanswered} unanswered to the end of all patience")
+        if self.is_archived:
+            found += self._judge_archive(run, stores)
         said["late_to_early"] = sum(
             a.seq > b.seq for a, b in pairwise(sorted(run.results, key=lambda one: one.sent_at_ms))
         )
@@ -185,6 +188,16 @@ class Stage:
         if not late or not self.ended_at_s:
             return 0.0
         return max(0.0, started_at_ms / 1000 + late[-1] * _LAG_STEP_S - self.ended_at_s)
+
+    @staticmethod
+    def _judge_archive(run: results.Run, stores: Stores) -> list[str]:
+        """Wait until the archive holds what was acknowledged, and compare the bytes."""
+        sent = {one.request_id: one.body_sha256 for one in run.accepted}
+        deadline_s = time.monotonic() + _SETTLE_S
+        while not sent.keys() <= (kept := stores.archived(run.name)).keys() and time.monotonic() < deadline_s:
+            time.sleep(1)
+        wrong = [request_id for request_id, digest in sent.items() if kept.get(request_id) != digest]
+        return [f"not in the archive as it was sent: request {request_id}" for request_id in wrong[:5]]
 
     def _judge_poisons(self) -> list[str]:
         stores = Stores(self.target.place, self.target.dictionary)

@@ -5,6 +5,7 @@ Shares no code with the pipeline: envelopes and blobs are decoded here a second 
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 import zlib
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from loadtest.found import Commit, StoredItem, StoredRecord
 
@@ -107,6 +108,20 @@ class Stores:
                     found.append(one)
         return found
 
+    # --- the archive
+
+    def archived(self, run: str) -> dict[str, str]:
+        """Return the deliveries of a run in the archive: the hash of the body by request id."""
+        s3, bucket = self.place.client("s3"), self.place.outputs()["Bucket"]
+        found: dict[str, str] = {}
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="archive/"):
+            for listed in page.get("Contents", []):
+                content = s3.get_object(Bucket=bucket, Key=listed["Key"])["Body"].read()
+                text = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+                one = (_read(line, run) for line in text.splitlines())
+                found |= {delivered.request_id: delivered.body_sha256 for delivered in one if delivered is not None}
+        return found
+
     # --- the journal
 
     def commits(self) -> list[Commit] | None:
@@ -185,24 +200,40 @@ def _read_shard(client: Any, stream: str, shard_id: str, since_ms: int) -> Itera
 
 def _delivery(record: Mapping[str, Any], run: str, shard_id: str, position: int) -> StoredRecord | None:
     """Return a record as a delivery of the run, None if it is not one."""
+    found = _read(record["Data"], run)
+    if found is None:
+        return None
+    return StoredRecord(
+        seq=found.seq,
+        request_id=found.request_id,
+        partition_key=record["PartitionKey"],
+        key=found.key,
+        shard_id=shard_id,
+        sequence_number=record["SequenceNumber"],
+        position=position,
+        arrived_at_ms=found.arrived_at_ms,
+        body_sha256=found.body_sha256,
+    )
+
+
+class _Delivered(NamedTuple):
+    seq: int
+    request_id: str
+    key: str
+    arrived_at_ms: int
+    body_sha256: str
+
+
+def _read(data: bytes, run: str) -> _Delivered | None:
+    """Read the envelope in a record or a line; None when it is none or of another run."""
     try:
-        wire = json.loads(record["Data"])
+        wire = json.loads(data)
         lines = b64decode(wire["headers"]).decode("utf-8").split("\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         if headers.get("x-weir-run") != run:
             return None
-        body = b64decode(wire["body"])
-        return StoredRecord(
-            seq=int(headers["x-weir-seq"]),
-            request_id=wire["id"],
-            partition_key=record["PartitionKey"],
-            key=b64decode(wire["key"]).decode("utf-8"),
-            shard_id=shard_id,
-            sequence_number=record["SequenceNumber"],
-            position=position,
-            arrived_at_ms=wire["at"],
-            body_sha256=sha256(body).hexdigest(),
-        )
+        body, key = b64decode(wire["body"]), b64decode(wire["key"]).decode("utf-8")
+        return _Delivered(int(headers["x-weir-seq"]), wire["id"], key, wire["at"], sha256(body).hexdigest())
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
