@@ -1,7 +1,8 @@
 """The scheduled account: a function that EventBridge starts, which logs what is unaccounted for and counts it.
 
-The event says what to look at: stream, access_log_group, function, window_minutes, archive_buffer_s. The window ends a
-while ago, so that what is on its way is no alarm. Memory: about 0.4 KB a delivery of the window.
+The event says what to look at: stream, access_log_group, function, window_minutes. The window ends ``settle_s`` ago,
+by default five minutes, and what is younger than ``grace_s`` may be on its way, so that neither is an alarm. Memory:
+about 0.4 KB a delivery of the window.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from consumers.books import Stack, open_books
 from consumers.history import Table
 from consumers.replay.from_stream import AWS
 
-_SETTLE_MS = 300_000
-_GRACE_MS = 60_000
+_SETTLE_S = 300
+_GRACE_S = 60
 _NAMED = 50
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     """Close the account of the window before; return its sums. Raises: what keeps it from being closed."""
     now_ms = time.time_ns() // 1_000_000
-    until_ms = now_ms - _SETTLE_MS
+    until_ms = now_ms - int(event.get("settle_s", _SETTLE_S)) * 1000
+    grace_ms = int(event.get("grace_s", _GRACE_S)) * 1000
     since_ms = until_ms - int(event["window_minutes"]) * 60_000
     configured = settings.from_process()
     stack = Stack(
@@ -45,7 +47,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noq
         cloudwatch=aws.general_client("cloudwatch"),
         function=event["function"],
     )
-    account = take(open_books(stack, since_ms, until_ms, now_ms, grace_ms=_GRACE_MS), since_ms, until_ms)
+    account = take(open_books(stack, since_ms, until_ms, now_ms, grace_ms=grace_ms), since_ms, until_ms)
     for line in report(account, configured.stack):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,11 @@ def acknowledged(stack: Stack, since_ms: int, until_ms: int) -> Iterable[Acknowl
     """Return the requests that were answered 2xx; None when there is no access log."""
     if stack.access_log is not None:
         return _of_file(stack.access_log)
-    if stack.access_group:
-        return _of_group(stack.logs, stack.access_group, since_ms, until_ms)
-    return None
+    if not stack.access_group:
+        return None
+    found = _of_group(stack.logs, stack.access_group, since_ms, until_ms)
+    first = next(found, None)  # a group that nobody writes to is no log
+    return None if first is None else chain([first], found)
 
 
 def _of_file(path: Path) -> Iterator[Acknowledged]:
