@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from consumers.actions import describe
 from consumers.calls import CONDITION_FAILED, CONFLICT, DUPLICATE_ITEM, NONE, TOO_LARGE, VALIDATION_ERROR, Reason
 from consumers.items import detail
-from consumers.work import Role, Work
+from consumers.transaction import Role
+from consumers.work import Work
 from ingest.errors import (
     ChangeInvalid,
     CommitConflict,

@@ -24,7 +24,8 @@ from consumers.calls import (
     Transact,
 )
 from consumers.reasons import read_inserted, read_reasons, refusal
-from consumers.work import Contents, Transaction, Work, build, entangled, fill, insertable
+from consumers.transaction import Transaction, build, entangled, fill, insertable
+from consumers.work import Contents, Work
 from ingest.errors import TransientError
 
 Answer: TypeAlias = object  # what a call returned, or the exception that it raised
