@@ -8,7 +8,7 @@ PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 export PORT WEIR_HOME
 
-.PHONY: help run test check load faults clean lock
+.PHONY: help run test check load faults conformance clean lock
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,9 @@ load: .venv/load ## A minute of load on a running stack, with report and verdict
 
 faults: .venv/load ## The whole fault matrix with its long times, on a stack of its own
 	@.venv/bin/weir load faults --scale 5 $(ARGS)
+
+conformance: .venv/test ## What AWS documents, on the embedded stack and LocalStack (LOCALSTACK_ENDPOINT=); writes docs/conformance.md
+	@.venv/bin/python -m pytest -q tests/conformance -k "not published_table" && .venv/bin/python -m tests.conformance.table
 
 lock: .venv/test ## Resolve the lock files again
 	@.venv/bin/python requirements/lock.py
