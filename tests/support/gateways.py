@@ -112,9 +112,7 @@ async def serving(
     listener = bind("127.0.0.1", 0)
     await gateway.startup()
     # The protocol without uvicorn's Server, which takes a fifth of a second to stop.
-    server = await asyncio.get_running_loop().create_server(
-        lambda: GatewayProtocol(config, state, {}), sock=listener
-    )
+    server = await asyncio.get_running_loop().create_server(lambda: GatewayProtocol(config, state, {}), sock=listener)
     try:
         yield Served(listener.getsockname()[1], gateway)
     finally:

@@ -26,6 +26,7 @@ from consumers.calls import (
 )
 from consumers.items import Mark, read_mark
 from consumers.plan import ACTIONS_MAX, TRANSACTION_BYTES_MAX
+from ingest.errors import ConfigError
 from tests.support.expressions import ExpressionError, Item, holds, updated
 
 EVENTS = "events"
@@ -103,7 +104,7 @@ class _Action:
         ((self.kind, self.body),) = request.items()
         self.table = tables.get(self.body["TableName"])
         if self.table is None:
-            raise Refused(f"Requested resource not found: {self.body['TableName']}")
+            raise ConfigError(f"Requested resource not found: {self.body['TableName']}")
         self.key_name = KEYS[self.body["TableName"]]
         self.source: Item = self.body["Item"] if self.kind == "Put" else self.body["Key"]
         wire = self.source.get(self.key_name, {})
