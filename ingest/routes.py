@@ -100,8 +100,9 @@ def _acknowledgement(ack: Ack) -> dict[str, Any]:
 
 def _ask_in_delivery(integration: dict[str, Any], questions: Questions) -> None:
     integration["requestTemplates"] = questions.request("{}", mapping_template())
-    refusal = integration["responses"]["4\\d{2}"]["responseTemplates"]
-    refusal["application/json"] = questions.answer(refusal["application/json"])
+    for status in ("4\\d{2}", "default"):  # Kinesis refuses with 400; LocalStack's breaks on it with 500
+        refusal = integration["responses"][status]["responseTemplates"]
+        refusal["application/json"] = questions.answer(refusal["application/json"])
 
 
 def _ask_in_mock(integration: dict[str, Any], questions: Questions) -> None:
