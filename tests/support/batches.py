@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import count
 from random import Random
 
 from consumers import items
@@ -65,10 +64,6 @@ def of_record(record: Record) -> Prepared:
     return prepared(record.event_id, record.changes, request_id=record.request_id, key=record.partition_key)
 
 
-# Every process has its own randomness, so no two commits use a token twice.
-_SEEDS = count()
-
-
 class Clock:
     """Time that passes only when someone sleeps."""
 
@@ -100,7 +95,7 @@ def run(
         store,  # type: ignore[arg-type]
         deadline=clock.left,
         concurrency=concurrency,
-        rng=Random(next(_SEEDS) if seed is None else seed),
+        rng=Random(seed),  # seeded by the system if it need not be the same: no two commits may use a token twice
         sleep=clock.sleep,
         now_ms=NOW_MS,
         memory=memory,

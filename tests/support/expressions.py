@@ -125,6 +125,8 @@ def _comparable(kind: str, value: Any) -> Any:
         return Decimal(value)
     if kind == "B":
         return b64decode(value)
+    if kind in ("SS", "NS", "BS"):
+        return sorted(value)
     return value.encode() if kind == "S" else value
 
 
@@ -161,4 +163,4 @@ def _add(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
         total = _NUMBERS.add(Decimal((old or {"N": "0"})["N"]), Decimal(value))
     except DecimalException as error:
         raise ExpressionError("Attempting to store a number with more than 38 significant digits") from error
-    return {"N": f"{total.normalize():f}" if total else "0"}
+    return {"N": f"{total.normalize(_NUMBERS):f}" if total else "0"}

@@ -1,0 +1,379 @@
+"""What the commit relies on, case by case, on the engine in this process and on real ones alike."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from consumers.calls import CONDITION_FAILED, DUPLICATE_ITEM, NONE, VALIDATION_ERROR, Cancelled, Reason, Refused
+from consumers.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
+from consumers.items import Mark
+from consumers.memory import Memory
+from infra.local.engine import Engine
+from ingest.errors import ConfigError
+from tests.support.batches import of_record, prepared, run, words
+from tests.support.model import Model, Record, plain
+from tests.support.stores import Bench, MemoryBench, fields, real_bench, request
+
+LOCALSTACK = os.environ.get("LOCALSTACK_ENDPOINT")
+
+_made: dict[str, Bench] = {}
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("engine", marks=pytest.mark.engine),
+        pytest.param(
+            "localstack",
+            marks=[
+                pytest.mark.localstack,
+                pytest.mark.skipif(not LOCALSTACK, reason="LOCALSTACK_ENDPOINT names no LocalStack"),
+            ],
+        ),
+    ]
+)
+def bench(request: pytest.FixtureRequest) -> Bench:
+    """Return a store on each engine in turn; cases share its tables, so they use keys of their own."""
+    name: str = request.param
+    if name not in _made:
+        _made[name] = _make(name, lambda: request.getfixturevalue("engine"))
+    return _made[name]
+
+
+def _make(name: str, engine: Callable[[], Engine]) -> Bench:
+    if name == "memory":
+        return MemoryBench()
+    return real_bench(engine().endpoint if name == "engine" else str(LOCALSTACK))
+
+
+@pytest.fixture
+def key() -> str:
+    return uuid.uuid4().hex
+
+
+def token() -> str:
+    return uuid.uuid4().hex
+
+
+def put(bench: Bench, key: str, **attributes: Any) -> str:
+    return request("Put", bench.table("things"), Item={"id": {"S": key}, **attributes})
+
+
+def guarded(bench: Bench, key: str, *, wants_old: bool = True) -> str:
+    options = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if wants_old else {}
+    return request(
+        "Put",
+        bench.table("events"),
+        Item={"pk": {"S": key}, "request_id": {"S": "r1"}, "outcome": {"S": "applied"}},
+        ConditionExpression="attribute_not_exists(pk)",
+        **options,
+    )
+
+
+def update(bench: Bench, key: str, expression: str, **values: Any) -> str:
+    return request(
+        "Update",
+        bench.table("things"),
+        Key={"id": {"S": key}},
+        UpdateExpression=expression,
+        ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+    )
+
+
+def cancelled(bench: Bench, *requests: str) -> list[Reason]:
+    with pytest.raises(Cancelled) as caught:
+        bench.store.transact(requests, token())
+    return list(caught.value.reasons)
+
+
+# Transactions
+
+
+def test_a_transaction_is_done_whole(bench: Bench, key: str) -> None:
+    """Each action takes effect and two write units a kilobyte are told."""
+    units = bench.store.transact([put(bench, key, n={"N": "1"}), put(bench, f"{key}b", t={"S": "x" * 1500})], token())
+    assert bench.items("things")[key]["n"] == {"N": "1"}
+    assert units == 2 + 4
+
+
+def test_a_failed_condition_undoes_all_and_tells_where(bench: Bench, key: str) -> None:
+    """Reasons stand in the order of the actions; each failed one is told, with the mark if that was asked for."""
+    bench.store.transact([guarded(bench, key), guarded(bench, f"{key}2")], token())
+    reasons = cancelled(
+        bench,
+        put(bench, key),
+        guarded(bench, key),
+        guarded(bench, f"{key}3"),
+        guarded(bench, f"{key}2", wants_old=False),
+    )
+    assert [reason.code for reason in reasons] == [NONE, CONDITION_FAILED, NONE, CONDITION_FAILED]
+    assert [reason.mark for reason in reasons] == [None, Mark("r1", "applied"), None, None]
+    assert key not in bench.items("things")
+
+
+def test_a_token_makes_a_transaction_once(bench: Bench, key: str) -> None:
+    """The same request under the same token succeeds again and adds nothing."""
+    add, once = update(bench, key, "ADD n :n", n={"N": "5"}), token()
+    bench.store.transact([add], once)
+    bench.store.transact([add], once)
+    assert bench.items("things")[key]["n"] == {"N": "5"}
+
+
+def test_a_token_of_something_else_does_nothing(bench: Bench, key: str) -> None:
+    """Another request under a used token is a cancellation without reasons."""
+    once = token()
+    bench.store.transact([update(bench, key, "ADD n :n", n={"N": "5"})], once)
+    with pytest.raises(Cancelled) as caught:
+        bench.store.transact([update(bench, key, "ADD n :n", n={"N": "6"})], once)
+    assert list(caught.value.reasons) == []
+    assert bench.items("things")[key]["n"] == {"N": "5"}
+
+
+def test_a_cancelled_transaction_does_not_use_up_its_token(bench: Bench, key: str) -> None:
+    """After a cancellation the same request under the same token is judged again."""
+    once, check = (
+        token(),
+        request(
+            "ConditionCheck",
+            bench.table("things"),
+            Key={"id": {"S": f"{key}c"}},
+            ConditionExpression="attribute_exists(id)",
+        ),
+    )
+    with pytest.raises(Cancelled):
+        bench.store.transact([put(bench, key), check], once)
+    bench.store.transact([put(bench, f"{key}c")], token())
+    bench.store.transact([put(bench, key), check], once)
+    assert key in bench.items("things")
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_a_transaction_has_1_to_100_actions(bench: Bench, key: str, count: int) -> None:
+    """More actions, or none, are refused."""
+    with pytest.raises(Refused):
+        bench.store.transact([put(bench, f"{key}{number}") for number in range(count)], token())
+
+
+def test_a_hundred_actions_are_taken(bench: Bench, key: str) -> None:
+    """The limit itself is allowed."""
+    assert bench.store.transact([put(bench, f"{key}{number}") for number in range(100)], token()) == 200
+
+
+def test_no_item_is_twice_in_a_transaction(bench: Bench, key: str) -> None:
+    """Two actions on one item are refused."""
+    with pytest.raises(Refused):
+        bench.store.transact([put(bench, key), update(bench, key, "ADD n :n", n={"N": "1"})], token())
+
+
+def test_a_key_of_the_wrong_type_does_not_get_through(bench: Bench, key: str) -> None:
+    """A numeric key where the table has text is pointed at or refused as a whole."""
+    wrong = request("Put", bench.table("things"), Item={"id": {"N": "1"}})
+    with pytest.raises((Refused, Cancelled)) as caught:
+        bench.store.transact([put(bench, key), wrong], token())
+    if isinstance(caught.value, Cancelled):
+        assert [reason.code for reason in caught.value.reasons] == [NONE, VALIDATION_ERROR]
+    assert key not in bench.items("things")
+
+
+def test_adding_to_text_is_pointed_at(bench: Bench, key: str) -> None:
+    """An addition that the stored type forbids is a validation error at its position."""
+    bench.store.transact([put(bench, key, n={"S": "text"})], token())
+    reasons = cancelled(bench, put(bench, f"{key}2"), update(bench, key, "ADD n :n", n={"N": "1"}))
+    assert [reason.code for reason in reasons] == [NONE, VALIDATION_ERROR]
+
+
+def test_a_failed_condition_comes_before_a_faulty_update(bench: Bench, key: str) -> None:
+    """If a duplicate's mark fails and its change is faulty by now, the mark is told."""
+    bench.store.transact([guarded(bench, key), put(bench, key, n={"S": "text"})], token())
+    reasons = cancelled(bench, guarded(bench, key), update(bench, key, "ADD n :n", n={"N": "1"}))
+    assert reasons[0].code == CONDITION_FAILED
+
+
+def test_an_item_over_400_kb_is_refused(bench: Bench, key: str) -> None:
+    """A Put that is too large says so."""
+    with pytest.raises((Refused, Cancelled)) as caught:
+        bench.store.transact([put(bench, key, t={"S": "x" * 410_000})], token())
+    assert "size" in _message(caught.value)
+
+
+def test_an_item_that_would_grow_over_400_kb_is_refused(bench: Bench, key: str) -> None:
+    """An Update that takes an item over the limit says so."""
+    bench.store.transact([put(bench, key, t={"S": "x" * 390_000})], token())
+    with pytest.raises((Refused, Cancelled)) as caught:
+        bench.store.transact([update(bench, key, "SET u = :u", u={"S": "x" * 30_000})], token())
+    assert "size" in _message(caught.value)
+
+
+def _message(error: BaseException) -> str:
+    return " ".join(reason.message for reason in error.reasons) if isinstance(error, Cancelled) else str(error)
+
+
+def test_a_table_that_is_not_there_is_nobodys_fault(bench: Bench, key: str) -> None:
+    """A missing table is an error of the set-up."""
+    with pytest.raises(ConfigError):
+        bench.store.transact([request("Put", f"{bench.table('things')}-no", Item={"id": {"S": key}})], token())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sum_"),
+    [
+        ("1", "-3", "-2"),
+        ("999999999999999999999999998", "1", "999999999999999999999999999"),
+        ("0.1", "0.2", "0.3"),
+        ("5", "-5", "0"),
+    ],
+)
+def test_additions_are_exact(bench: Bench, key: str, old: str, new: str, sum_: str) -> None:
+    """Numbers are decimal; the emulators keep 28 of DynamoDB's 38 digits."""
+    for amount in (old, new):
+        bench.store.transact([update(bench, key, "ADD n :n", n={"N": amount})], token())
+    assert bench.items("things")[key]["n"] == {"N": sum_}
+
+
+def test_sets_of_text_are_compared_whole(bench: Bench, key: str) -> None:
+    """A fence is recognised by the set of deliveries that it holds, and grows by additions."""
+    add = update(bench, key, "ADD refused :r", r={"SS": ["a"]})
+    bench.store.transact([add], token())
+    bench.store.transact([update(bench, key, "ADD refused :r", r={"SS": ["b"]})], token())
+    for names, holds in ((["b", "a"], True), (["a"], False)):
+        check = request(
+            "ConditionCheck",
+            bench.table("things"),
+            Key={"id": {"S": key}},
+            ConditionExpression="refused = :r",
+            ExpressionAttributeValues={":r": {"SS": names}},
+        )
+        if holds:
+            bench.store.transact([check], token())
+        else:
+            assert [reason.code for reason in cancelled(bench, check)] == [CONDITION_FAILED]
+
+
+# Inserts, marks, payloads
+
+
+def test_inserts_are_each_for_itself(bench: Bench, key: str) -> None:
+    """What is there already stays as it is and is told; the others are written."""
+    first = fields(pk={"S": key}, outcome={"S": "ignored"}, received_at={"N": "7"}, envelope={"B": "AAEC"})
+    answer = bench.store.insert([first])
+    assert [reason.code for reason in answer.reasons] == [NONE]
+    second = fields(pk={"S": key}, outcome={"S": "applied"}, received_at={"N": "8"}, envelope={"B": "AAED"})
+    answer = bench.store.insert([fields(pk={"S": f"{key}2"}), second, fields(pk={"S": f"{key}3"})])
+    assert [reason.code for reason in answer.reasons] == [NONE, DUPLICATE_ITEM, NONE]
+    items = bench.items("events")
+    assert items[key]["outcome"] == {"S": "ignored"}
+    assert {f"{key}2", f"{key}3"} <= items.keys()
+
+
+def test_an_insert_takes_25_items(bench: Bench, key: str) -> None:
+    """The limit itself is allowed, one more is not."""
+    items = [fields(pk={"S": f"{key}{number}"}, outcome={"S": "ignored"}) for number in range(26)]
+    assert [reason.code for reason in bench.store.insert(items[:25]).reasons] == [NONE] * 25
+    with pytest.raises(Refused):
+        bench.store.insert(items)
+
+
+def test_an_insert_costs_half_of_a_transaction(bench: Bench, key: str) -> None:
+    """One write unit an item of up to a kilobyte."""
+    assert bench.store.insert([fields(pk={"S": key}), fields(pk={"S": f"{key}2"})]).write_units == 2
+
+
+def test_a_name_is_text_to_an_insert(bench: Bench, key: str) -> None:
+    """Quotes, question marks and braces in values are values: the statement has none of them."""
+    odd = f"{key}'; DROP {{?}} \"\\"
+    bench.store.insert([fields(pk={"S": odd}, outcome={"S": "it's"})])
+    assert bench.items("events")[odd]["outcome"] == {"S": "it's"}
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+def test_marks_are_read_in_bulk(bench: Bench, key: str, consistent: bool) -> None:
+    """A hundred keys are one call; those without an item are absent."""
+    bench.store.insert([fields(pk={"S": key}, outcome={"S": "ignored"}, request_id={"S": "r9"})])
+    refused = request(
+        "Update",
+        bench.table("events"),
+        Key={"pk": {"S": f"{key}f"}},
+        UpdateExpression="SET outcome = :o, reason = :w ADD refused :r",
+        ExpressionAttributeValues={":o": {"S": "fenced"}, ":w": {"S": "why"}, ":r": {"SS": ["x", "y"]}},
+    )
+    bench.store.transact([refused], token())
+    asked = [key, f"{key}f", *[f"{key}{number}" for number in range(98)]]
+    assert bench.store.read_marks(asked, consistent=consistent) == {
+        key: Mark("r9", "ignored"),
+        f"{key}f": Mark("", "fenced", "why", frozenset({"x", "y"})),
+    }
+
+
+def test_a_payload_is_kept(bench: Bench, key: str) -> None:
+    """The bucket gives back what it was given; putting it twice is the same as once."""
+    for _ in range(2):
+        bench.store.put_payload(f"payloads/{key}", b"\x00\xff" * 1000)
+    assert bench.payload(f"payloads/{key}") == b"\x00\xff" * 1000
+
+
+# Whole commits
+
+
+def _changes(random: Random, prefix: str) -> tuple[Change, ...]:
+    number, version = random.randrange(-20, 20), random.randrange(1, 5)
+    thing, account = {"id": f"{prefix}t{random.randrange(3)}"}, {"account": f"{prefix}a{random.randrange(2)}"}
+    kinds: list[Change] = [
+        Update("balances", account, add={"EUR": number, "events": 1}),
+        Update("balances", account, add={"EUR": -1}, condition=at_least("EUR", number)),
+        Put("things", thing, {"n": number}, newer=Newer("version", version)),
+        Put("things", thing, {"n": number}, condition=absent("id")),
+        Update("things", thing, set={"v": f"v{number}"}, newer=Newer("version", version)),
+        Update("things", thing, set={"n": "text"}),
+        Update("things", thing, add={"n": number}),
+        Update("things", thing, set={"v": "w"}, remove=("n",)),
+        Delete("things", thing, newer=Newer("version", version)),
+        Check("things", thing, exists("id") & ~exists("v")),
+    ]
+    chosen = {str(change.key): change for change in random.sample(kinds, random.choice([0, 1, 1, 2]))}
+    return tuple(chosen.values())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_stream_ends_in_the_model_s_table(bench: Bench, key: str, seed: int) -> None:
+    """Random batches, each read twice, end on every engine as the exact model does, and are told as it says."""
+    random = Random(seed)
+    events = [None if random.random() < 0.1 else _changes(random, key) for _ in range(30)]
+    records = []
+    for number in range(60):
+        at = random.randrange(30)
+        records.append(
+            Record(f"{key}e{at}", f"{key}r{number}", f"k{at % 4}" if at % 2 else "", events[at], random.random() < 0.05)
+        )
+    model, memory = Model().apply_all(records), Memory()
+    for start in range(0, 60, 20):
+        batch = [of_record(record) for record in records[start : start + 20]]
+        for concurrency in (4, 1):
+            report = run(batch, bench.store, memory=memory, concurrency=concurrency)
+            assert [outcome.kind for outcome in report.outcomes] == model.outcomes[start : start + 20]
+    for table in ("balances", "things"):
+        stored = {name: plain(item) for name, item in bench.items(table).items() if name.startswith(key)}
+        assert stored == model.tables[table]
+
+
+def test_a_batch_of_real_size(bench: Bench, key: str) -> None:
+    """500 records with duplicates are applied by a handful of calls, and again by none that writes."""
+    batch = [
+        prepared(
+            f"{key}{number % 475}",
+            [Update("balances", {"account": f"{key}{number % 475 % 142}"}, add={"EUR": 1})],
+            request_id=f"{key}r{number}",
+        )
+        for number in range(500)
+    ]
+    report = run(batch, bench.store, concurrency=8)
+    assert words(report) == ["applied"] * 475 + ["duplicate"] * 25
+    assert report.calls_count <= 10
+    assert words(run(batch, bench.store, concurrency=8)) == words(report)
+    stored = [int(item["EUR"]["N"]) for name, item in bench.items("balances").items() if name.startswith(key)]
+    assert sum(stored) == 475

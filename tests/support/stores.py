@@ -1,0 +1,120 @@
+"""The same store on three engines: in this process, on the embedded stack's engine, on LocalStack."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import boto3
+
+from consumers.actions import to_json
+from consumers.aws import session
+from consumers.calls import Place, Store
+from consumers.store import DynamoStore, client_config
+from tests.support.memory_store import EVENTS, KEYS, MemoryStore
+
+Item = Mapping[str, Mapping[str, Any]]
+
+
+class Bench(Protocol):
+    """A store, the real names of its tables, and a look into them."""
+
+    @property
+    def store(self) -> Store:
+        """Return the store."""
+
+    def table(self, name: str) -> str:
+        """Return the real name of a table."""
+
+    def items(self, name: str) -> dict[str, Item]:
+        """Return the items of a table by key, in wire form."""
+
+    def payload(self, key: str) -> bytes:
+        """Return an object of the bucket."""
+
+
+class MemoryBench:
+    """The store in this process."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+
+    def table(self, name: str) -> str:
+        return name
+
+    def items(self, name: str) -> dict[str, Item]:
+        return dict(self.store.tables[name])
+
+    def payload(self, key: str) -> bytes:
+        return self.store.payloads[key]
+
+
+@dataclass
+class RealBench:
+    """A store on an engine with an endpoint; ``prefix`` keeps its tables apart from everybody else's."""
+
+    store: Store
+    endpoint: str
+    prefix: str
+
+    def table(self, name: str) -> str:
+        return f"{self.prefix}-{name}"
+
+    def items(self, name: str) -> dict[str, Item]:
+        pages = _client("dynamodb", self.endpoint).get_paginator("scan")
+        found = [item for page in pages.paginate(TableName=self.table(name)) for item in page["Items"]]
+        return {item[KEYS[name]]["S"]: item for item in found}
+
+    def payload(self, key: str) -> bytes:
+        answer = _client("s3", self.endpoint).get_object(Bucket=f"{self.prefix}-payloads", Key=key)
+        return bytes(answer["Body"].read())
+
+
+def real_bench(endpoint: str) -> RealBench:
+    """Make tables and a bucket of their own on an engine."""
+    prefix = f"w{uuid.uuid4().hex[:12]}"
+    admin = _client("dynamodb", endpoint)
+    for name, key in KEYS.items():
+        admin.create_table(
+            TableName=f"{prefix}-{name}",
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    bucket = f"{prefix}-payloads"
+    _client("s3", endpoint).create_bucket(Bucket=bucket)
+    tables = {name: f"{prefix}-{name}" for name in KEYS if name != EVENTS}
+    place = Place(f"{prefix}-{EVENTS}", tables, has_bucket=True)
+    client = session().create_client(
+        "dynamodb",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=client_config(8),
+    )
+    store = DynamoStore(client, place, bucket=bucket, s3=lambda: _client("s3", endpoint))
+    return RealBench(store, endpoint, prefix)
+
+
+def _client(service: str, endpoint: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def request(kind: str, table: str, **parameters: Any) -> str:
+    """Write one action of a transaction."""
+    return to_json({kind: {"TableName": table, **parameters}})
+
+
+def fields(**attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Write an item as the store takes it."""
+    return [(name, json.dumps(value)) for name, value in attributes.items()]
