@@ -3,7 +3,7 @@
     python -m loadtest.bench_child warm NAME BATCH...      consumes the batches; the first is not measured
     python -m loadtest.bench_child cold NAME BATCH         times import and first invocation; NAME `client`: boto3 alone
 
-NAME is `weir`, `floor` or `powertools`; a BATCH is a file with a Kinesis event. The last line of standard output is JSON.
+NAME is `weir`, `floor` or `powertools`; a BATCH is a file with a Kinesis event. The last line of output is JSON.
 """
 
 from __future__ import annotations

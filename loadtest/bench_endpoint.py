@@ -3,7 +3,7 @@
     python -m loadtest.bench_endpoint [PORT]      prints `listening URL`; port 0 takes a free one
 
 It keeps items, refuses what has a condition on an existing item, adds numbers, and bills as DynamoDB does. It knows no
-other condition. `GET /` tells how many calls and write units there were since the last `GET /`. SSM's GetParameters gives
+other condition. `GET /` tells how many calls and write units there were since the last one. SSM's GetParameters gives
 every parameter the benchmark's secret.
 """
 
@@ -167,9 +167,9 @@ def item_bytes(item: Item) -> int:
 
 def _value_bytes(kind: str, value: Any) -> int:
     if kind == "S":
-        return len(value.encode())
+        return len(str(value).encode())
     if kind == "B":
-        return len(value) * 3 // 4 - value[-2:].count("=")
+        return len(value) * 3 // 4 - str(value[-2:]).count("=")
     if kind == "N":
         return len(value) // 2 + 1
     if kind == "M":
@@ -225,7 +225,8 @@ class _Connection(asyncio.Protocol):
 
     def _send(self, status: int, body: Any) -> None:
         content = json.dumps(body).encode()
-        head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {len(content)}\r\n\r\n"
+        kind = "Content-Type: application/x-amz-json-1.0"
+        head = f"HTTP/1.1 {status} OK\r\n{kind}\r\nContent-Length: {len(content)}\r\n\r\n"
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(head.encode() + content)
 
