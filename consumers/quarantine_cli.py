@@ -135,16 +135,12 @@ def _show(quarantine: click.Group, tools: Tools) -> None:
 
 def _verify(quarantine: click.Group, tools: Tools) -> None:
     @quarantine.command("verify", cls=tools.command)
-    @click.option("--all", "everything", is_flag=True, help="Every source, where no --source is given.")
     @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
     @selecting
     @tools.at_place
-    def verify(place: Any, selection: Selection, everything: bool, as_json: bool) -> None:
+    def verify(place: Any, selection: Selection, as_json: bool) -> None:
         """Judge again, as of arrival, with today's secrets, schemes and business code; apply what passes now."""
         from consumers import quarantine as ward
-
-        if not (selection.source or everything):
-            raise click.UsageError("Say which --source, or --all.")
 
         def watch(report: Report) -> None:
             click.echo(f"{report.read:,} judged, {report.counts['applied']:,} applied", err=True)
