@@ -43,7 +43,7 @@ class Tools:
 
 def add_commands(main: click.Group, tools: Tools) -> None:
     """Add every command of this room."""
-    for add in (_replay, _listen, _rebuild, _account, _failures, _lag):
+    for add in (_replay, _listen, _rebuild, _account, _failures, _lag, _bench_commands):
         add(main, tools)
 
 
@@ -299,3 +299,21 @@ def _lag(main: click.Group, tools: Tools) -> None:
             tools.say(line)
         if not as_json and tools.is_paused(place):
             tools.say("the consumer is paused: weir resume")
+
+
+def _bench_commands(main: click.Group, tools: Tools) -> None:
+    group = main.commands.get("bench") or tools.group("bench", help="Figures, measured in one run.")
+    if not isinstance(group, click.Group):
+        raise TypeError(group)
+    main.add_command(group)
+
+    @group.command("republish", cls=tools.command)
+    @click.option("--events", "count", default=100_000, show_default=True, type=click.IntRange(1))
+    @click.option("--body", "body_bytes", default=1000, show_default=True, type=click.IntRange(100), help="Bytes.")
+    @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1), help="Of each way, in turns.")
+    @tools.at_place
+    def republish(place: Any, count: int, body_bytes: int, rounds: int) -> None:
+        """Put events back into a stream as KPL aggregates and with an entry each: speed, requests, bytes, cost."""
+        from consumers.replay import figures
+
+        figures.republish(place.client("kinesis"), count, body_bytes, tools.say, rounds)
