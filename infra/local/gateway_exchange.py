@@ -46,7 +46,7 @@ def _request_time(epoch_s: int) -> str:
     return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(epoch_s))
 
 
-class Fault(Exception):  # noqa: N818 - it ends a request, it is no error of the program
+class Fault(Exception):
     """A request that ends in a gateway response of this type."""
 
     def __init__(self, type_: str, message: str, *, integration_error: str | None = None) -> None:

@@ -84,8 +84,12 @@ def real_bench(endpoint: str) -> RealBench:
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-    bucket = f"{prefix}-payloads"
-    _client("s3", endpoint).create_bucket(Bucket=bucket)
+    _client("s3", endpoint).create_bucket(Bucket=f"{prefix}-payloads")
+    return bench_at(endpoint, prefix)
+
+
+def bench_at(endpoint: str, prefix: str) -> RealBench:
+    """Return a store on tables that were made before."""
     tables = {name: f"{prefix}-{name}" for name in KEYS if name != EVENTS}
     place = Place(f"{prefix}-{EVENTS}", tables, has_bucket=True)
     client = session().create_client(
@@ -96,7 +100,7 @@ def real_bench(endpoint: str) -> RealBench:
         aws_secret_access_key="test",
         config=client_config(8),
     )
-    store = DynamoStore(client, place, bucket=bucket, s3=lambda: _client("s3", endpoint))
+    store = DynamoStore(client, place, bucket=f"{prefix}-payloads", s3=lambda: _client("s3", endpoint))
     return RealBench(store, endpoint, prefix)
 
 
