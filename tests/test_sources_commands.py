@@ -1,0 +1,113 @@
+"""The commands of the sources file, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ingest import presets, sources
+from weir import main
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WEIR_HOME", str(tmp_path / "home"))
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "sources.yaml"
+    path.write_text("# mine\ngithub:\n  preset: github # the first\n")
+    monkeypatch.setenv("WEIR_SOURCES", str(path))
+    return path
+
+
+def weir(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_presets_are_listed_with_every_fact() -> None:
+    """The list names each provider once, and as JSON holds scheme, events, window, answers and who checked it."""
+    facts = [json.loads(line) for line in weir("sources", "presets", "--json").output.splitlines()]
+    assert [one["name"] for one in facts] == presets.names()
+    assert all({"title", "docs", "checked", "secret", "scheme"} <= one.keys() for one in facts)
+    table = weir("sources", "presets").output.splitlines()
+    assert len(table) == 1 + len(facts)
+    assert next(line for line in table if line.startswith("slack ")).split()[1:6] == [
+        "slack-v0", "0.00417", "d", "function", "sdk"
+    ]  # fmt: skip
+
+
+def test_adding_keeps_what_is_there(file: Path) -> None:
+    """A provider is added below what is in the file, comments and all, with what its questions need."""
+    assert weir("sources", "add", "zoom").exit_code == 0
+    assert weir("sources", "add", "sms", "--preset", "twilio", "--url", "https://x.example/v1/sms").exit_code == 0
+    assert file.read_text() == (
+        "# mine\ngithub:\n  preset: github # the first\n\n"
+        "zoom:\n  preset: zoom\n  handshake_function: true\n\n"
+        "sms:\n  preset: twilio\n  url: https://x.example/v1/sms\n"
+    )
+    assert list(sources.load(file)) == ["github", "zoom", "sms"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["github"], "Keep one"),
+        (["githup"], "Did you mean github"),
+        (["twilio"], "add `url: https://"),
+        (["Shop", "--preset", "shopify"], "a source's name holds"),
+    ],
+)
+def test_what_cannot_be_added_leaves_the_file_alone(file: Path, arguments: list[str], said: str) -> None:
+    """A source that is there, a provider that is not, and one that needs its URL are told as such."""
+    before = file.read_text()
+    done = weir("sources", "add", *arguments)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert file.read_text() == before
+
+
+def test_checking_warns_of_what_may_surprise(file: Path) -> None:
+    """A short dedupe window, a question nobody answers and a function without a question are each told."""
+    file.write_text(
+        "adyen: {preset: adyen, dedupe_days: 3}\n"
+        "slack: {preset: slack}\n"
+        "github: {preset: github, handshake_function: true}\n"
+        "shop: {preset: shopify}\n"
+    )
+    told = {one["source"]: one for one in map(json.loads, weir("sources", "check", "--json").output.splitlines())}
+    assert "repeats deliveries for 30 days" in told["adyen"]["warnings"][0]
+    assert "handshake_function: true" in told["slack"]["warnings"][0]
+    assert "does nothing here" in told["github"]["warnings"][0]
+    assert told["shop"] == {
+        "source": "shop", "preset": "shopify", "scheme": "shopify-sha256", "secrets": None, "warnings": []
+    }  # fmt: skip
+    assert "no stack runs" in weir("sources", "check").output
+
+
+def test_checking_finds_what_the_gateway_could_not_serve(file: Path) -> None:
+    """More sources than one API holds, and an answer that no template can give, are found before a deployment."""
+    file.write_text("".join(f"s{n}: {{preset: github}}\n" for n in range(60)))
+    assert "split the sources file over two stacks" in weir("sources", "check").output
+    file.write_text("odd:\n  preset: github\n  handshakes:\n  - {match: {method: GET, query: {a: '$b'}}, reply: {}}\n")
+    assert "mapping template cannot hold" in weir("sources", "check").output
+
+
+def test_the_schema_is_printed() -> None:
+    """What is printed is the schema that is published beside the sources file."""
+    published = (Path(__file__).parents[1] / "sources.schema.json").read_text()
+    assert weir("sources", "schema").output == published
+
+
+def test_an_unknown_source_is_told_with_those_there_are(file: Path) -> None:
+    """A secret cannot be set for a source that does not exist."""
+    file.parent.joinpath("home").mkdir()
+    file.parent.joinpath("home", "stack.json").write_text(
+        json.dumps({"stack": "weir", "engine": "http://127.0.0.1:9", "outputs": {}})
+    )
+    done = CliRunner().invoke(main, ["secrets", "set", "stripe"], input="x")
+    assert done.exit_code == 1
+    assert "there are: github" in done.output
+    assert "weir sources add stripe" in done.output
