@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from consumers import effects
+from consumers.changes import Update
+from consumers.effects import effect, find, ledger
+from ingest.errors import ConfigError, EventRejected
+from ingest.events import Event
+from tests.support.batches import envelope
+
+
+@pytest.fixture(autouse=True)
+def own_registry() -> Iterator[None]:
+    """Give each test the project's effects and take its own away again."""
+    find("", "", "")
+    before = dict(effects._registrations)
+    yield
+    effects._registrations.clear()
+    effects._registrations.update(before)
+    find.cache_clear()
+
+
+def event(source: str, event_type: str, payload: Any) -> Event:
+    return Event(source, "e1", event_type, None, "", payload, 0, envelope())
+
+
+def nothing(_: Event) -> list[Any]:
+    return []
+
+
+def test_the_ledger_is_found_by_preset() -> None:
+    """A source of any name whose preset is Stripe's has the ledger's effects."""
+    assert find("shop-in-france", "stripe", "charge.succeeded") is ledger.charge_succeeded
+    assert find("shop-in-france", "stripe", "charge.pending") is None
+    assert find("payments", "standard-webhooks", "payment.refunded") is ledger.payment_refunded
+
+
+def test_a_source_s_own_effect_comes_before_its_preset_s() -> None:
+    """What an operator writes for one source replaces what all of its kind have."""
+    effect("mine", "charge.*")(nothing)
+    assert find("mine", "stripe", "charge.succeeded") is nothing
+    assert find("other", "stripe", "charge.succeeded") is ledger.charge_succeeded
+
+
+def test_the_more_specific_pattern_wins() -> None:
+    """An exact type comes before every pattern, a longer pattern before a shorter."""
+
+    def all_(_: Event) -> list[Any]:
+        return []
+
+    def longer(_: Event) -> list[Any]:
+        return []
+
+    effect("s", "*")(all_)
+    effect("s", "order.*")(longer)
+    effect("s", "order.paid")(nothing)
+    assert [find("s", "", kind) for kind in ("order.paid", "order.sent", "other")] == [nothing, longer, all_]
+
+
+def test_two_effects_may_not_claim_the_same() -> None:
+    """Which of two functions runs is never left to the order of imports."""
+    effect("s", "a")(nothing)
+    effect("s", "a")(nothing)
+    with pytest.raises(ConfigError, match="claim s a"):
+        effect("s", "a")(lambda _: [])
+
+
+def test_a_found_effect_is_remembered_until_another_is_registered() -> None:
+    """The cache never hides a new registration."""
+    assert find("late", "", "x") is None
+    effect("late", "x")(nothing)
+    assert find("late", "", "x") is nothing
+
+
+def test_a_charge_is_booked_to_its_account() -> None:
+    """The ledger adds minor units in upper-case currency and counts the event."""
+    payload = {"account": "acct_1", "data": {"object": {"amount": 1250, "currency": "eur"}}}
+    assert ledger.charge_succeeded(event("stripe", "charge.succeeded", payload)) == [
+        Update("balances", {"account": "acct_1"}, add={"EUR": 1250, "events": 1})
+    ]
+
+
+def test_a_refund_is_taken_off() -> None:
+    """What goes back is subtracted; the platform's own account has a name."""
+    payload = {"data": {"object": {"amount": 50, "currency": "usd"}}}
+    assert ledger.refund_created(event("stripe", "refund.created", payload)) == [
+        Update("balances", {"account": "platform"}, add={"USD": -50, "events": 1})
+    ]
+
+
+def test_payments_of_the_own_sender_are_booked() -> None:
+    """Standard Webhooks payments and refunds cancel out."""
+    payload = {"data": {"account": "a", "amount": 7, "currency": "EUR"}}
+    assert ledger.payment_succeeded(event("payments", "payment.succeeded", payload)) == [
+        Update("balances", {"account": "a"}, add={"EUR": 7, "events": 1})
+    ]
+    assert ledger.payment_refunded(event("payments", "payment.refunded", payload)) == [
+        Update("balances", {"account": "a"}, add={"EUR": -7, "events": 1})
+    ]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        [],
+        {"data": None},
+        {"data": {"account": "", "amount": 7, "currency": "EUR"}},
+        {"data": {"account": "a", "amount": 7.5, "currency": "EUR"}},
+        {"data": {"account": "a", "amount": True, "currency": "EUR"}},
+        {"data": {"account": "a", "amount": -7, "currency": "EUR"}},
+        {"data": {"account": "a", "amount": 10**15, "currency": "EUR"}},
+        {"data": {"account": "a", "amount": 7, "currency": "EURO"}},
+        {"data": {"account": "a", "amount": 7, "currency": "ev1"}},
+        {"data": {"account": "x" * 300, "amount": 7, "currency": "EUR"}},
+    ],
+)
+def test_what_is_no_payment_is_rejected(payload: Any) -> None:
+    """A payment without account, whole amount or currency is refused with a reason, never booked as something else."""
+    with pytest.raises(EventRejected):
+        ledger.payment_succeeded(event("payments", "payment.succeeded", payload))

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from consumers import items
+from consumers.attributes import item_bytes, item_json
+from consumers.items import KEY_BYTES_MAX, Prepared, mark_key, payload_key, quarantine_key, read_mark
+from ingest.errors import EnvelopeMalformed, EventRejected, SecretUnavailable
+from ingest.prover import Verdict
+from tests.support.batches import NOW_MS, RETENTION_S, envelope, forged, prepared
+
+
+def item_of(one: Prepared, outcome: str = "applied") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(item_json(items.event_fields(one, outcome, NOW_MS, items.inline(b"blob"))))
+    return found
+
+
+def test_an_applied_item_has_every_fact() -> None:
+    """The item of an event says who, what, when and how it was proven, and when it may go."""
+    event = prepared("e1", key="k1")
+    one = items.apply(
+        _event_of(event), [], position=3, partition_key="k1", retention_s=60, verdict=Verdict("stripe", 1)
+    )
+    assert item_of(one) == {
+        "pk": {"S": "shop#e1"},
+        "outcome": {"S": "applied"},
+        "source": {"S": "shop"},
+        "event_id": {"S": "e1"},
+        "request_id": {"S": "r-e1"},
+        "type": {"S": "order.paid"},
+        "key": {"S": "k1"},
+        "received_at": {"N": str(NOW_MS - 5)},
+        "applied_at": {"N": str(NOW_MS)},
+        "event_at": {"N": str(NOW_MS - 9)},
+        "body_sha256": {"B": _base64(sha256(b'{"id": "e1"}').digest())},
+        "scheme": {"S": "stripe"},
+        "secret": {"N": "1"},
+        "expires_at": {"N": str(NOW_MS // 1000 + 60)},
+        "envelope": {"B": _base64(b"blob")},
+    }
+
+
+def _event_of(one: Prepared) -> Any:
+    from ingest.events import Event
+
+    assert one.envelope is not None
+    return Event("shop", one.event_id, "order.paid", NOW_MS - 9, one.key, None, 0, one.envelope)
+
+
+def _base64(data: bytes) -> str:
+    from base64 import b64encode
+
+    return b64encode(data).decode()
+
+
+def test_a_quarantined_item_says_why_and_is_in_the_index() -> None:
+    """Reason, detail and the index's key stand in the item; the event id does not make its key."""
+    one = forged("r7")
+    assert one.error is not None
+    item = json.loads(item_json(items.quarantined_fields(one, one.error, NOW_MS, items.inline(b""))))
+    assert (item["pk"], item["quarantine"]) == ({"S": "shop!r7"}, {"S": "shop"})
+    assert item["reason"] == {"S": "signature_mismatch"}
+    assert "secret" in item["detail"]["S"]
+    assert item["expires_at"] == {"N": str(NOW_MS // 1000 + RETENTION_S)}
+
+
+def test_one_of_several_events_is_quarantined_under_its_place() -> None:
+    """Two events of one delivery that are quarantined have keys of their own."""
+    several = [prepared("e", request_id="r", index=index, count=2) for index in range(2)]
+    assert [quarantine_key(one) for one in several] == ["shop!r.0", "shop!r.1"]
+    assert quarantine_key(prepared("e", request_id="r")) == "shop!r"
+
+
+def test_what_is_unreadable_lies_under_its_place_in_the_stream() -> None:
+    """A record without a request id is found by shard and sequence number, and belongs to no source."""
+    one = items.unreadable(
+        EnvelopeMalformed("no JSON"),
+        b"\x00what came",
+        position=0,
+        partition_key="p",
+        place="shardId-000000000001:4966.0",
+        received_at_ms=NOW_MS,
+        retention_s=60,
+    )
+    assert one.error is not None
+    item = json.loads(item_json(items.quarantined_fields(one, one.error, NOW_MS, items.inline(items.pack(one)))))
+    assert item["pk"] == {"S": "!shardId-000000000001:4966.0"}
+    assert item["quarantine"] == {"S": "!"}
+    assert item["body_sha256"] == {"B": _base64(sha256(b"\x00what came").digest())}
+    assert "source" not in item
+
+
+@pytest.mark.parametrize(
+    "event_id", ["x" * 2000, "é" * 600, "lone \ud800 surrogate", "x" * (KEY_BYTES_MAX - len("shop#") + 1)]
+)
+def test_an_id_that_is_no_key_is_hashed(event_id: str) -> None:
+    """An id too long or not of Unicode has a key of fixed length, the same each time."""
+    key = mark_key("shop", event_id)
+    assert key == f"shop#sha256:{sha256(event_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    item_of(prepared(event_id))
+
+
+@pytest.mark.parametrize("event_id", ["evt_1", "x" * (KEY_BYTES_MAX - len("shop#")), "日本"])
+def test_an_ordinary_id_is_in_its_key(event_id: str) -> None:
+    """Whoever reads the table finds the event by its id."""
+    assert mark_key("shop", event_id) == f"shop#{event_id}"
+
+
+def test_no_text_makes_an_item_too_large() -> None:
+    """Whatever a caller writes into ids, types and keys, the item holds the largest blob beside it."""
+    long = "é" * 400_000
+    one = prepared(long, key=long)
+    fields = items.event_fields(one, "applied", NOW_MS, items.inline(b"\xff" * items.BLOB_BYTES_MAX))
+    assert item_bytes(json.loads(item_json(fields))) < 400 * 1024
+
+
+def test_a_detail_is_bounded_and_clean() -> None:
+    """What business code says of a refusal is kept, but not without end, and never breaks the store."""
+    assert items.detail(EventRejected("no \udfff such account" + "!" * 5000))[-1] == "!"
+    assert len(items.detail(EventRejected("x" * 5000))) == items.DETAIL_CHARS_MAX
+
+
+def test_a_payload_has_one_place_for_all_tries() -> None:
+    """The object of a large delivery lies under its day and a name without the caller's text."""
+    one, other = prepared("e1", request_id="../../r"), prepared("e2", request_id="../../r")
+    assert payload_key(one) == payload_key(other)
+    assert payload_key(one).startswith("payloads/2026/09/21/")
+    assert ".." not in payload_key(one)
+
+
+def test_a_wait_says_what_it_waits_for() -> None:
+    """What could not be judged yet has no item, only its key and its error."""
+    one = items.wait(SecretUnavailable(), position=4, partition_key="k")
+    assert (one.fate, one.position, one.partition_key) == ("wait", 4, "k")
+
+
+def test_a_mark_is_read_from_any_projection() -> None:
+    """Missing attributes of a mark are empty, never an error."""
+    assert read_mark({"pk": {"S": "x"}}).request_id == ""
+    assert read_mark({"refused": {"SS": ["a", "b"]}}).refused == {"a", "b"}
+
+
+def test_the_envelope_helper_is_what_a_gateway_writes() -> None:
+    """The deliveries of these tests are of the real form."""
+    assert envelope().header("content-type") == "application/json"
