@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from decimal import Decimal
+from decimal import Context, Decimal
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ Field: TypeAlias = tuple[str, str]
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 ITEM_BYTES_MAX = 400 * 1024
 _DIGITS_MAX = 38
+_ALL_DIGITS = Context(prec=_DIGITS_MAX)  # Python's own context would round to 28
 _EXPONENT_MAX = 125
 _EXPONENT_MIN = -130
 
@@ -83,7 +84,7 @@ def number(value: int | Decimal) -> str:
     digits = "".join(map(str, exact.as_tuple().digits)).strip("0")
     if len(digits) > _DIGITS_MAX or (exact and not _EXPONENT_MIN <= exact.adjusted() <= _EXPONENT_MAX):
         raise ValueError(f"{value} does not fit in DynamoDB's 38 digits")
-    return str(exact.normalize()) if exact else "0"
+    return str(exact.normalize(_ALL_DIGITS)) if exact else "0"
 
 
 def _collection(value: Value) -> Wire:

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+
+from consumers.aws import session
+from consumers.calls import Cancelled, Place, Refused
+from consumers.items import Mark
+from consumers.memory import Memory
+from consumers.store import DynamoStore, client_config, translated
+from infra.local.engine import Engine
+from ingest.errors import CommitConflict, ConfigError, StoreThrottled, StoreUnavailable
+
+
+def client_error(code: str, **facts: Any) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "why"}, **facts}, "TransactWriteItems")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ValidationException", Refused),
+        ("SerializationException", Refused),
+        ("ItemCollectionSizeLimitExceededException", Refused),
+        ("ProvisionedThroughputExceededException", StoreThrottled),
+        ("ThrottlingException", StoreThrottled),
+        ("RequestLimitExceeded", StoreThrottled),
+        ("TransactionConflictException", CommitConflict),
+        ("TransactionInProgressException", StoreUnavailable),
+        ("InternalServerError", StoreUnavailable),
+        ("ServiceUnavailable", StoreUnavailable),
+        ("ExpiredTokenException", StoreUnavailable),
+        ("SomethingNew", StoreUnavailable),
+        ("ResourceNotFoundException", ConfigError),
+        ("AccessDeniedException", ConfigError),
+        ("UnrecognizedClientException", ConfigError),
+    ],
+)
+def test_each_error_has_one_meaning(code: str, kind: type[Exception]) -> None:
+    """What a code of DynamoDB's means to the commit stands in one table; a new code means: try again."""
+    error = translated(client_error(code))
+    assert type(error) is kind
+    assert "why" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ReadTimeoutError(endpoint_url="u"), StoreUnavailable),
+        (ConnectTimeoutError(endpoint_url="u"), StoreUnavailable),
+        (NoCredentialsError(), ConfigError),
+    ],
+)
+def test_what_botocore_says_itself_has_a_meaning_too(error: Exception, kind: type[Exception]) -> None:
+    """A lost answer is tried again, missing credentials are not."""
+    assert type(translated(error)) is kind
+
+
+def test_reasons_are_read_by_position() -> None:
+    """Codes, messages and the item in the way come over, in the order of the actions."""
+    old = {"request_id": {"S": "r1"}, "outcome": {"S": "fenced"}, "refused": {"SS": ["r0"]}, "envelope": {"B": b"x"}}
+    error = translated(
+        client_error(
+            "TransactionCanceledException",
+            CancellationReasons=[{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Message": "m", "Item": old}],
+        )
+    )
+    assert isinstance(error, Cancelled)
+    assert [reason.code for reason in error.reasons] == ["None", "ConditionalCheckFailed"]
+    assert error.reasons[1].mark == Mark("r1", "fenced", "", frozenset({"r0"}))
+
+
+def test_a_used_token_is_a_cancellation_without_reasons() -> None:
+    """Another request under the token: nothing of ours happened, so it goes again under another."""
+    error = translated(client_error("IdempotentParameterMismatchException"))
+    assert isinstance(error, Cancelled)
+    assert error.reasons == ()
+
+
+def test_nobody_at_the_address_is_unavailable() -> None:
+    """A refused connection is told at once as something that time may mend, without retries of botocore's own."""
+    client = session().create_client(
+        "dynamodb", endpoint_url="http://127.0.0.1:9", region_name="us-east-1", config=client_config(1)
+    )
+    store = DynamoStore(client, Place("t", {}, has_bucket=False))
+    with pytest.raises(StoreUnavailable, match="EndpointConnectionError"):
+        store.transact(["{}"], "token")
+
+
+@pytest.mark.engine
+def test_the_client_still_makes_ordinary_calls(engine: Engine) -> None:
+    """Sending prepared bodies does not change what else the client is used for."""
+    client = boto3.client("dynamodb", endpoint_url=engine.endpoint, region_name="us-east-1", config=client_config(1))
+    DynamoStore(client, Place("t", {}, has_bucket=False))
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.batch_get_item(RequestItems={"no-such-table": {"Keys": [{"pk": {"S": "x"}}]}})
+
+
+def test_a_bucket_without_a_client_is_a_fault_of_the_set_up() -> None:
+    """A payload that has nowhere to go says so."""
+    client = session().create_client("dynamodb", region_name="us-east-1", config=client_config(1))
+    with pytest.raises(ConfigError, match="bucket"):
+        DynamoStore(client, Place("t", {}, has_bucket=True), bucket="b").put_payload("k", b"")
+
+
+def test_memory_takes_constant_space_and_forgets_the_oldest() -> None:
+    """A hint is there until its place is taken; an empty memory has none."""
+    memory = Memory()
+    assert "a" not in memory
+    for number in range(300_000):
+        memory.add(f"k{number}")
+    assert "k299999" in memory
+    assert sum(f"k{number}" in memory for number in range(300_000)) <= 1 << 17
+
+
+def test_reading_ahead_begins_and_ends_with_the_duplicates() -> None:
+    """A batch full of duplicates switches it on, a few ordinary ones switch it off; foreseen ones do not count."""
+    memory = Memory()
+    memory.observe(0, 500)
+    assert not memory.reads_ahead
+    memory.observe(400, 500)
+    assert memory.reads_ahead
+    for _ in range(6):
+        memory.observe(0, 500)
+    assert not memory.reads_ahead
+    memory.observe(0, 0)
