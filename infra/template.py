@@ -132,7 +132,10 @@ class _Scope:
     ) -> None:
         self._resources = template["Resources"]
         self._conditions = template.get("Conditions", {})
-        self._values = {name: _typed(value, template["Parameters"][name]["Type"]) for name, value in values.items()}
+        self._values: dict[str, object] = {
+            name: int(value) if template["Parameters"][name]["Type"] == "Number" else value
+            for name, value in values.items()
+        }
         self._stack, self._region, self._account = stack, region, account
         self._pseudo: dict[str, object] = {
             "AWS::StackName": stack,
@@ -185,6 +188,9 @@ class _Scope:
             case "Fn::Join":
                 separator, parts = argument
                 return separator.join(str(part) for part in self.value(parts))
+            case "Fn::Split":
+                separator, text = argument
+                return str(self.value(text)).split(separator)
             case "Fn::Equals":
                 left, right = self.value(argument)
                 return left == right
@@ -235,12 +241,6 @@ class _Scope:
         if kind not in arns:
             raise TemplateUnsupported("The embedded stack has no ARN for this type.", type=kind)
         return arns[kind]
-
-
-def _typed(value: str, kind: str) -> object:
-    if kind == "CommaDelimitedList":
-        return value.split(",")
-    return int(value) if kind == "Number" else value
 
 
 def _method_settings(throttles: Mapping[str, tuple[float, int]]) -> Iterable[dict[str, Any]]:
