@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,7 +72,10 @@ async def archived(stage: Stage, count: int, **options: Any) -> None:
 
 
 async def test_the_archive_holds_every_record_of_a_stream_that_is_split_meanwhile(stage: Stage) -> None:
-    """Records before and after a split, aggregates among them, are all there, byte for byte, in order of each key."""
+    """Records before and after a split, aggregates among them, are all there, byte for byte.
+
+    Their order is not: Firehose promises none between objects, and a parent's object may be named after a child's.
+    """
     envelopes = [stage.payment("a", n, key=f"k{n % 4}", message_id=f"m-{n}") for n in range(90)]
     stage.put(*envelopes[:30])
     shard = stage.kinesis.list_shards(StreamName=stage.stream)["Shards"][0]
@@ -84,12 +86,6 @@ async def test_the_archive_holds_every_record_of_a_stream_that_is_split_meanwhil
     await archived(stage, 90)
     found = [one.data for one in read(stage)]
     assert sorted(found) == sorted(map(encode, envelopes))
-    by_key = defaultdict(list)
-    for line in found:
-        by_key[json.loads(line)["key"]].append(line)
-    for lines in by_key.values():
-        wanted = [encode(one) for one in envelopes if encode(one) in set(lines)]
-        assert lines == wanted
 
 
 async def test_an_archiver_that_was_killed_goes_on_and_misses_nothing(stage: Stage) -> None:
