@@ -69,9 +69,8 @@ class Stack:
 def open_books(stack: Stack, since_ms: int, until_ms: int, now_ms: int, *, grace_ms: int) -> Books:
     """Return the books of a window."""
     horizon_ms = max(since_ms, now_ms - stack.retention_s * 1000 + 60_000)
-    stream: Origin = FromStream(
-        stack.kinesis, stack.stream, Span(since_ms=max(since_ms, horizon_ms), until_ms=until_ms), stack.service
-    )
+    span = Span(since_ms=max(since_ms, horizon_ms), until_ms=until_ms, ends_ms=now_ms)
+    stream: Origin = FromStream(stack.kinesis, stack.stream, span, stack.service)
     archive: Origin | None = None
     primary = stream
     if stack.has_archive:

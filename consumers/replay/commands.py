@@ -48,6 +48,7 @@ def asked(options: Mapping[str, Any]) -> dict[str, Any]:
         "since_ms": parse_moment_ms(since, now_ms) if since else None,
         # What arrives while it runs is not wanted: a replay into the same stream would never end.
         "until_ms": parse_moment_ms(until, now_ms) if until else now_ms,
+        "ends_ms": now_ms,
         "rate_per_s": options.get("rate"),
         "first_sequence": options.get("from_sequence", ""),
         "last_sequence": options.get("to_sequence", ""),
@@ -107,7 +108,7 @@ def run(
 def listen(bench: Bench, options: Mapping[str, Any], folder: Path, terminal: Terminal, *, afresh: bool) -> int:
     """Forward live deliveries until stopped; return the exit code."""
     wish = asked({**options, "origin": "stream", "since": options.get("since") or "now"})
-    wish |= {"until_ms": None, "follow": True}
+    wish |= {"until_ms": None, "ends_ms": None, "follow": True}
     choice = {name: wish[name] for name in ("to", *_LISTS)}
     name = sha256(json.dumps([choice, bench.stack.stream], sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"listen-{name}.json"

@@ -44,12 +44,16 @@ class _Object:
 
 @dataclass(slots=True)
 class FromArchive:
-    """Reads with a boto3 client, the objects of an hour in the order of their first records."""
+    """Reads with a boto3 client, the objects of an hour in the order of their first records.
+
+    What was written after ``ends_ms`` is left out: a replay into the stream is archived too.
+    """
 
     s3: Any
     bucket: str
     since_ms: int | None = None
     until_ms: int | None = None
+    ends_ms: int | None = None
     prefix: str = PREFIX
     say: Callable[[str], object] = lambda _: None
     label: str = field(init=False)
@@ -131,7 +135,8 @@ class FromArchive:
                 folder = given["Key"].removeprefix(self.prefix).rpartition("/")[0]
                 if folder > last:
                     return
-                if given["Size"]:
+                written_ms = given["LastModified"].timestamp() * 1000
+                if given["Size"] and (self.ends_ms is None or written_ms <= self.ends_ms):
                     yield _Object(given["Key"], given["Size"], folder)
 
     def _in_order(self, objects: list[_Object]) -> list[_Object]:

@@ -28,13 +28,18 @@ _LOOK_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What part of a stream is wanted. Sequence numbers, both included, need exactly one shard."""
+    """What part of a stream is wanted. Sequence numbers, both included, need exactly one shard.
+
+    ``ends_ms`` ends reading at what the stream stamped later, whatever its arrival time says: what a replay itself puts
+    into the stream, and traffic that arrives as fast as it is read, would otherwise never come to an end.
+    """
 
     since_ms: int | None = None
     until_ms: int | None = None
     shards: tuple[str, ...] = ()
     first_sequence: str = ""
     last_sequence: str = ""
+    ends_ms: int | None = None
 
     def __post_init__(self) -> None:
         if (self.first_sequence or self.last_sequence) and len(self.shards) != 1:
@@ -54,10 +59,11 @@ class Service:
     bytes_per_s: float | None
     stamps_are_near: bool
     iterators_hold: bool
+    skew_ms: int  # by how much its clock may be ahead of this machine's
 
 
-AWS = Service(2.0, 1_000_000.0, stamps_are_near=True, iterators_hold=True)
-EMULATOR = Service(None, None, stamps_are_near=False, iterators_hold=False)
+AWS = Service(2.0, 1_000_000.0, stamps_are_near=True, iterators_hold=True, skew_ms=5000)
+EMULATOR = Service(None, None, stamps_are_near=False, iterators_hold=False, skew_ms=0)
 
 
 @dataclass(slots=True)
@@ -231,10 +237,12 @@ class FromStream:
     def _is_beyond(self, given: Mapping[str, Any]) -> bool:
         if self.span.last_sequence and int(given["SequenceNumber"]) > int(self.span.last_sequence):
             return True
+        stamp_ms = given["ApproximateArrivalTimestamp"].timestamp() * 1000
+        if self.span.ends_ms is not None and stamp_ms > self.span.ends_ms + self.service.skew_ms:
+            return True
         if self.span.until_ms is None or not self.service.stamps_are_near:
             return False
-        at_ms = given["ApproximateArrivalTimestamp"].timestamp() * 1000
-        return bool(at_ms > self.span.until_ms + STAMP_SLACK_MS)
+        return bool(stamp_ms > self.span.until_ms + STAMP_SLACK_MS)
 
     # ------------------------------------------------------------------------------------------ shards
 

@@ -111,7 +111,8 @@ class Job:
 
     def _origin(self, name: str, wants: Filter, since_ms: int | None) -> Origin:
         if name != "events":
-            return make_origin(self.bench, {"from": name, "since_ms": since_ms}, wants)
+            ends_ms = round(time.time() * 1000)
+            return make_origin(self.bench, {"from": name, "since_ms": since_ms, "ends_ms": ends_ms}, wants)
         # What is quarantined has had no effect on the present tables.
         applied = Filter(
             Wanted(since_ms=since_ms, outcomes=frozenset({"applied", "ignored"})),

@@ -90,11 +90,13 @@ def make_origin(bench: Bench, asked: Mapping[str, Any], wants: Filter) -> Origin
                 tuple(asked.get("shards", ())),
                 asked.get("first_sequence", ""),
                 asked.get("last_sequence", ""),
+                asked.get("ends_ms"),
             )
             follow = bool(asked.get("follow"))
             return FromStream(stack.kinesis, stack.stream, span, stack.service, follow=follow, say=bench.say)
         case "archive":
-            return FromArchive(stack.table.s3, stack.table.bucket, since_ms, until_ms, say=bench.say)
+            ends_ms = asked.get("ends_ms")
+            return FromArchive(stack.table.s3, stack.table.bucket, since_ms, until_ms, ends_ms, say=bench.say)
         case "failures":
             return FromFailures(stack.table.s3, stack.table.bucket, say=bench.say)
         case "quarantine" | "events":
@@ -128,6 +130,8 @@ def make_target(bench: Bench, asked: Mapping[str, Any]) -> Target:
             bench.looker,
             aggregated=not asked.get("plain"),
             bytes_per_s=bytes_per_s,
+            # What is put must be stamped later than what is still to be read.
+            delay_s=2 * stack.service.skew_ms / 1000 if asked["from"] == "stream" else 0.0,
             stopped=bench.stopped,
         )
     if urlsplit(name).scheme in {"http", "https"}:

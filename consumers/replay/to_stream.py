@@ -36,7 +36,7 @@ class ToStream:
     """Puts deliveries back into a stream, where the consumer finds what it has applied before to be duplicates.
 
     ``bytes_per_s`` keeps room for live traffic: a throttled shard would refuse senders too. Without ``aggregated``
-    each delivery is an entry of its own.
+    each delivery is an entry of its own. It waits ``delay_s`` before the first.
     """
 
     batch_count = 5000
@@ -49,6 +49,7 @@ class ToStream:
         *,
         aggregated: bool = True,
         bytes_per_s: float | None = None,
+        delay_s: float = 0.0,
         patience_s: float = 120.0,
         stopped: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], object] = time.sleep,
@@ -58,6 +59,7 @@ class ToStream:
         self._kinesis, self._stream, self._looker = kinesis, stream, looker
         self._aggregated = aggregated
         self._bytes_per_s = bytes_per_s
+        self._delay_s = delay_s
         self._patience_s = patience_s
         self._stopped, self._sleep = stopped, sleep
 
@@ -83,6 +85,8 @@ class ToStream:
         """Do nothing."""
 
     def _put(self, entries: list[Entry]) -> None:
+        self._rest(self._delay_s)
+        self._delay_s = 0.0
         began_s, attempt = time.monotonic(), 0
         while entries:
             size_bytes = sum(len(entry.data) + len(entry.partition_key) for entry in entries)

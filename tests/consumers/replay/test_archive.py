@@ -161,3 +161,13 @@ def test_a_replay_from_the_archive_long_after_the_stream_lost_it(stage: Stage) -
         said = json.loads(stage.weir("replay", "--from", "archive", "--to", "consumer", "--json"))
         assert (said["read"], said["applied"], said["duplicate"]) == (10, applied, duplicate)
     assert stage.balances() == {"acct_1": {"EUR": 50, "events": 10}}
+
+
+def test_what_was_archived_after_the_start_is_left_out(stage: Stage) -> None:
+    """A replay from the archive into the stream does not meet its own copies."""
+    envelope = stage.payment("a", 1)
+    put_object(stage, envelope.arrived_at_ms, "before", encode(envelope))
+    (written,) = stage.s3.list_objects_v2(Bucket=stage.outputs["Bucket"], Prefix="archive/")["Contents"]
+    at_ms = round(written["LastModified"].timestamp() * 1000)
+    assert len(read(stage, ends_ms=at_ms)) == 1
+    assert read(stage, ends_ms=at_ms - 1) == []

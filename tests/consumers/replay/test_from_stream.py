@@ -176,6 +176,15 @@ def test_a_replay_into_the_stream_keeps_bytes_and_the_order_of_each_key(stage: S
     assert len(raw) < 2000 + 40
 
 
+def test_a_replay_from_a_stream_into_itself_ends(stage: Stage) -> None:
+    """What it puts into the stream it does not read again, even if it reads and puts many times."""
+    stage.put(*(stage.payment("a", 1, message_id=f"m-{n}") for n in range(300)))
+    arguments = ("--from", "stream", "--to", "stream", "--rate", "400", "--json")
+    said = json.loads(stage.weir("replay", *arguments))
+    assert (said["read"], said["published"]) == (300, 300)
+    assert len(read(stage.kinesis, stage.stream)) == 600
+
+
 def test_a_refused_entry_is_put_again_before_any_later_one_of_its_lane(stage: Stage) -> None:
     """Entries that the stream throttles, at random, arrive in the end, and no key is out of order."""
     import random
