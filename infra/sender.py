@@ -102,6 +102,7 @@ def _draft(place: Place, source: Source, body: bytes | None, url: str, key: str)
     public = _public_url(source.scheme)
     signed = f"{public}/{quote(key, safe='')}".rstrip("/") if public else url
     draft = Draft(sample if body is None else body, at_ms, samples.message_id(0, seed=seed), headers, signed)
+    draft.source, draft.path = source.name, f"/v1/{source.name}/{quote(key, safe='')}".rstrip("/")
     signatures.sign_draft(source.scheme, signing_key(place, source), draft)
     return draft
 

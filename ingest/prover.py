@@ -34,7 +34,10 @@ class Verdict:
 
 @dataclass(slots=True)
 class Draft:
-    """A delivery in the making: signing fills ``headers`` and, for some providers, changes ``body`` and ``query``."""
+    """A delivery in the making: signing fills ``headers`` and, for some providers, changes ``body`` and ``query``.
+
+    ``url`` is where the provider posts to; ``source`` and ``path`` are what the gateway makes of that.
+    """
 
     body: bytes
     at_ms: int
@@ -42,16 +45,18 @@ class Draft:
     headers: dict[str, str] = field(default_factory=dict)
     url: str = ""
     query: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    path: str = ""
 
     def envelope(self) -> Envelope:
         """Return the envelope that the gateway would make of it."""
         return Envelope(
             request_id=self.message_id,
             arrived_at_ms=self.at_ms,
-            source="",
+            source=self.source,
             key="",
             source_ip="",
-            path="",
+            path=self.path,
             query=self.query,
             headers=tuple(self.headers.items()),
             body=self.body,

@@ -71,6 +71,24 @@ def test_batches_became_events(stack: tuple[Running, list[str]]) -> None:
         assert len({event["event_id"] for event in events}) == len(events)
 
 
+def test_an_ordering_key_in_the_url_is_signed_with_it(stack: tuple[Running, list[str]]) -> None:
+    """Providers that sign their URL sign the ordering key at its end, too."""
+    started, names = stack
+    where, known = place.embedded(started.home), catalogue_of(started)
+    for name in names:
+        if known[name].scheme.needs_url:
+            sender.send(where, known, name, body=None, key="shop 7", times=1, tamper=False)
+    deadline = time.monotonic() + SETTLED_S
+    wanted = sum(known[name].scheme.needs_url for name in names)
+    while True:
+        keyed = [event for event in started.events() if event["key"] == "shop 7"]
+        if len(keyed) >= wanted or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    assert len(keyed) >= wanted
+    assert {event["outcome"] for event in keyed} <= {"applied", "ignored"}
+
+
 def test_every_question_is_answered(stack: tuple[Running, list[str]]) -> None:
     """Before it sends, each provider that asks gets its answer from the listening gateway, under both its paths."""
     started, names = stack
