@@ -19,7 +19,7 @@ from consumers.items import Outcome, Prepared
 from consumers.memory import Memory
 from consumers.plan import CHANGES_BYTES_MAX, CHANGES_MAX, plan
 from consumers.steps import Answer, Committing, Inserting, LookUp, Setting, Step
-from consumers.work import Contents, Work, key_of
+from consumers.work import SURELY_SMALL_BYTES, Contents, Work, content_bytes, key_of
 from ingest.errors import ConfigError, EventTooLarge, RecordError, StoreUnavailable, TransientError
 
 
@@ -125,7 +125,7 @@ class Session:
         """Leave to the next batch what must not overtake an event that has to wait."""
         waiting: dict[tuple[str, str], str] = {}
         for work in self._works:
-            if work.outcome is None:
+            if work.outcome is None and (waiting or work.size_bytes >= SURELY_SMALL_BYTES or work.prepared.count > 1):
                 work.hold_back_behind(waiting, self._setting.contents)
             if work.outcome is not None and work.outcome.kind == "retry":
                 self._spread(work)
@@ -176,7 +176,7 @@ class Session:
 
 
 def _work(index: int, prepared: Prepared, tables: Mapping[str, str]) -> Work:
-    work = Work(index, prepared, key_of(prepared))
+    work = Work(index, prepared, key_of(prepared), content_bytes(prepared))
     if isinstance(prepared.error, TransientError):
         work.settle("retry", error=prepared.error)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from consumers.calls import (
     INSERT_ITEMS_MAX,
@@ -65,7 +65,9 @@ class Step:
         self.works = works
         self._setting = setting
         self._attempt = 0
-        self._take: Callable[[Answer], TransientError | None] = _unexpected
+        self._take: _Take = _unexpected
+        self._asked: list[Work] = []
+        self._payload = ""
 
     def call(self) -> Call | None:
         """Return the next call; None when nothing is left to do."""
@@ -76,7 +78,7 @@ class Step:
 
         Raises: the answer itself, if it is an exception of no kind that the port knows.
         """
-        error = answer if isinstance(answer, TransientError) else self._take(answer)
+        error = answer if isinstance(answer, TransientError) else self._take(self, answer)
         if error is None:
             self._attempt = 0
             return 0.0
@@ -85,36 +87,41 @@ class Step:
         return self._setting.pause_s(self._attempt)
 
     def _read(self, works: list[Work], *, consistent: bool) -> Call:
-        asked = works[:READ_KEYS_MAX]
-        self._take = lambda answer: _take_marks(asked, answer)
-        return ReadMarks([work.key for work in asked], consistent=consistent)
+        self._asked = works[:READ_KEYS_MAX]
+        self._take = Step._take_marks
+        return ReadMarks([work.key for work in self._asked], consistent=consistent)
 
     def _upload(self, works: list[Work]) -> Call | None:
         missing = self._setting.contents.missing(works)
         if missing is None:
             return None
-        key, blob = missing
-        self._take = lambda answer: self._take_upload(key, answer)
-        return PutPayload(key, blob)
+        self._payload, blob = missing
+        self._take = Step._take_upload
+        return PutPayload(self._payload, blob)
 
-    def _take_upload(self, key: str, answer: Answer) -> None:
+    def _take_marks(self, answer: Answer) -> TransientError | None:
+        if not isinstance(answer, Mapping):
+            return _unexpected(self, answer)
+        for work in self._asked:
+            work.doubtful = False
+            if (mark := answer.get(work.key)) is not None:
+                work.meet(mark)
+        return None
+
+    def _take_upload(self, answer: Answer) -> TransientError | None:
         if isinstance(answer, BaseException):
             raise answer
-        self._setting.contents.kept.add(key)
+        self._setting.contents.kept.add(self._payload)
+        return None
 
 
-def _unexpected(answer: Answer) -> TransientError | None:
+# A plain function and no bound method: a step that refers to itself would keep the whole batch in memory until the
+# next collection of garbage.
+_Take: TypeAlias = Callable[[Any, Answer], TransientError | None]
+
+
+def _unexpected(_: Step, answer: Answer) -> TransientError | None:
     raise answer if isinstance(answer, BaseException) else AssertionError("an answer to no call")
-
-
-def _take_marks(asked: list[Work], answer: Answer) -> None:
-    if not isinstance(answer, Mapping):
-        _unexpected(answer)
-        return
-    for work in asked:
-        work.doubtful = False
-        if (mark := answer.get(work.key)) is not None:
-            work.meet(mark)
 
 
 class LookUp(Step):
@@ -179,20 +186,20 @@ class Committing(Step):
             segment.works = taken
         self._sent = build(taken, self._setting.events_table, self._setting.now_ms)
         self._token = f"{self._setting.rng.getrandbits(128):032x}"
-        self._take = self._take_transaction
+        self._take = Committing._take_transaction
         return Transact(self._sent.requests, self._token)
 
     def _take_transaction(self, answer: Answer) -> TransientError | None:
         sent, self._sent = self._sent, None
         if sent is None:
-            return _unexpected(answer)
+            return _unexpected(self, answer)
         if isinstance(answer, Cancelled):
             return self._take_reasons(sent, answer)
         if isinstance(answer, Refused):
             self._isolate(str(answer))
             return None
         if not isinstance(answer, int | float):
-            return _unexpected(answer)
+            return _unexpected(self, answer)
         self._setting.write_units += answer
         for role in sent.roles:
             if role.kind in ("mark", "quarantine"):
@@ -257,7 +264,7 @@ class Inserting(Step):
 
     def _insert(self, works: list[Work]) -> Call:
         self._sent = works
-        self._take = self._take_inserted
+        self._take = Inserting._take_inserted
         return Insert([insertable(work, self._setting.now_ms) for work in works])
 
     def _take_inserted(self, answer: Answer) -> TransientError | None:
@@ -265,7 +272,7 @@ class Inserting(Step):
             self._shrink(str(answer))
             return None
         if not isinstance(answer, Inserted):
-            return _unexpected(answer)
+            return _unexpected(self, answer)
         self._setting.write_units += answer.write_units
         return read_inserted(self._sent, answer.reasons)
 

@@ -34,7 +34,10 @@ from consumers.plan import Unit
 from ingest.errors import CommitConflict, RecordError, ServiceError, TransientError
 
 # Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
-_SURELY_SMALL_BYTES = 60 * 1024
+SURELY_SMALL_BYTES = 60 * 1024
+
+# Without a bucket each event of a delivery has a copy of it; all of them are in memory at once.
+_COPIES_BYTES_MAX = 16 * 1024 * 1024
 
 # What an item of the events table holds beside the blob, roughly; only for the 4 MB of a transaction.
 _FACTS_BYTES = 1024
@@ -44,6 +47,7 @@ _FACTS_BYTES = 1024
 class Work:
     """One event: what is to be written, what the table said of it so far, and in the end its outcome.
 
+    ``size_bytes`` is that of its envelope before any packing.
     ``head`` is the first event of the batch with the same id, ``followers`` those after it. ``fence`` holds the
     refused deliveries if the id is fenced by others. ``doubtful`` means that its mark must be read,
     ``was_present`` that it was there before, ``is_planned`` that some step has it.
@@ -52,6 +56,7 @@ class Work:
     index: int
     prepared: Prepared
     key: str
+    size_bytes: int = 0
     actions: list[Action] = field(default_factory=list)
     refusal: ServiceError | None = None
     fence: frozenset[str] = frozenset()
@@ -153,7 +158,7 @@ class Work:
         shared = self.key if self.head is not None or self.followers else ""
         return Unit(
             self.prepared.partition_key,
-            content_bytes(self.prepared) + _FACTS_BYTES,
+            self.size_bytes + _FACTS_BYTES,
             self.actions,
             mark=shared,
             phantom=self.head is not None,
@@ -184,7 +189,7 @@ class Contents:
     def look(self, work: Work) -> TransientError | None:
         """Find out whether the event needs the bucket; return what is in the way, if anything is."""
         prepared = work.prepared
-        if prepared.count == 1 and content_bytes(prepared) < _SURELY_SMALL_BYTES:
+        if prepared.count == 1 and work.size_bytes < SURELY_SMALL_BYTES:
             return None
         blob = self._pack(prepared)
         if not is_large(prepared, len(blob)):
@@ -192,7 +197,7 @@ class Contents:
         elif self.has_bucket:
             work.blob = blob
             work.content = pointer(payload_key(prepared))
-        elif len(blob) > BLOB_BYTES_MAX:
+        elif len(blob) > BLOB_BYTES_MAX or prepared.count * len(blob) > _COPIES_BYTES_MAX:
             return TransientError(
                 "The delivery is too large for an item and PAYLOAD_BUCKET is not set.", bytes=len(blob)
             )
