@@ -165,6 +165,7 @@ def _rebuild(main: click.Group, tools: Tools) -> None:
     @click.argument("tables", nargs=-1, metavar="[TABLE]...")
     @click.option("--from", "origin", default="events", type=click.Choice(["events", "archive", "stream"]))
     @click.option("--since", metavar="TIME", help="Only what arrived since; by default everything.")
+    @click.option("--pause", is_flag=True, help="Pause the consumer for the comparison.")
     @click.option("--swap", is_flag=True, help="Pause the consumer and write what differs into the present tables.")
     @click.option("--delete", is_flag=True, help="With --swap: also delete items that no event explains.")
     @click.option("--keep", is_flag=True, help="Keep the fresh tables.")

@@ -35,8 +35,8 @@ Item = Mapping[str, Any]
 
 _READ_KEYS = 100
 _ACTIVE_S = 120.0
-_ROUNDS = 5
-_PAUSE_S = 2.0
+_ROUNDS = 10
+_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,11 @@ class Difference:
 
 @dataclass(slots=True)
 class Comparison:
-    """What a comparison found; ``same`` counts items."""
+    """What a comparison found; ``same`` counts items. ``moving`` changed each time that they were looked at."""
 
     same: int = 0
     differences: list[Difference] = field(default_factory=list)
+    moving: list[Difference] = field(default_factory=list)
 
 
 def make_fresh(dynamodb: Any, settings: Settings, suffix: str) -> Fresh:
@@ -181,19 +182,18 @@ class Comparer:
         return found
 
     def again(self, differences: Iterable[Difference], present: str, rebuilt: str) -> list[Difference]:
-        """Look at items again; return those that still differ."""
+        """Look at items again; return them as they are now."""
         left = list(differences)
         key_names = self._key_names(present)
-        still: list[Difference] = []
+        found: list[Difference] = []
         for start in range(0, len(left), _READ_KEYS):
             chunk = left[start : start + _READ_KEYS]
             keys = [one.key for one in chunk]
             now, then = self._read(present, keys, key_names), self._read(rebuilt, keys, key_names)
-            for one in chunk:
-                fresh = Difference(one.table, one.key, now.get(_text(one.key)), then.get(_text(one.key)))
-                if not _equal(fresh.present, fresh.rebuilt):
-                    still.append(fresh)
-        return still
+            found += [
+                Difference(one.table, one.key, now.get(_text(one.key)), then.get(_text(one.key))) for one in chunk
+            ]
+        return found
 
     def _note(self, found: Comparison, difference: Difference) -> None:
         if _equal(difference.present, difference.rebuilt):
@@ -235,23 +235,33 @@ def settle(
 ) -> dict[str, Comparison]:
     """Compare each pair of tables, and catch up with live traffic until no difference is due to it.
 
-    ``pairs`` maps a logical name to the present and the rebuilt table.
+    ``pairs`` maps a logical name to the present and the rebuilt table. An item differs if it stood still while the
+    rebuild caught up with everything that was applied before, and is not what was rebuilt.
     """
     found = {name: comparer.compare(name, *tables) for name, tables in pairs.items()}
+    for one in found.values():
+        one.moving, one.differences = one.differences, []
     for _ in range(_ROUNDS):
-        if not any(one.differences for one in found.values()):
+        if not any(one.moving for one in found.values()):
             break
-        sleep(_PAUSE_S)
         catch_up()
-        steady = True
         for name, one in found.items():
-            before = len(one.differences)
-            one.differences = comparer.again(one.differences, *pairs[name])
-            one.same += before - len(one.differences)
-            steady = steady and before == len(one.differences)
-        if steady:
-            break
+            _judge(one, comparer.again(one.moving, *pairs[name]))
+        if any(one.moving for one in found.values()):
+            sleep(_PAUSE_S)
     return found
+
+
+def _judge(found: Comparison, now: list[Difference]) -> None:
+    """Tell the items that are the same by now and those that stood still from those that move on."""
+    before, found.moving = found.moving, []
+    for then, one in zip(before, now, strict=True):
+        if _equal(one.present, one.rebuilt):
+            found.same += 1
+        elif _equal(one.present, then.present):
+            found.differences.append(one)
+        else:
+            found.moving.append(one)
 
 
 def swap(dynamodb: Any, table: str, differences: Iterable[Difference], backup: Path, *, delete: bool) -> int:

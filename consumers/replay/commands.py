@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -28,8 +28,8 @@ _LISTS = ("sources", "types", "ids", "keys", "outcomes", "reasons", "where", "sh
 
 
 def default_name() -> str:
-    """Return a name for a checkpoint file: when the replay began, and its process."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    """Return a name for a checkpoint file that no other has: it begins with the time."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
 
 
 def asked(options: Mapping[str, Any]) -> dict[str, Any]:

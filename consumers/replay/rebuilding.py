@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Job:
     tables: tuple[str, ...]
     origin: str = "events"
     since: str | None = None
+    pause: bool = False
     swap: bool = False
     delete: bool = False
     keep: bool = False
@@ -80,11 +82,26 @@ class Job:
         catch_up()
         comparer = Comparer(self.bench.stack.table.dynamodb)
         pairs = {name: (fresh.present[name], fresh.settings.tables[name]) for name in names}
-        found = settle(comparer, catch_up, pairs)
-        if self.swap and any(one.differences for one in found.values()):
-            found = self._swap(comparer, catch_up, pairs)
+        with self._at_rest():
+            found = settle(comparer, catch_up, pairs)
+            if self.swap:
+                self._swap(found, pairs)
         self._tell(found, fresh, as_json=as_json)
         return _DIFFERS if any(one.differences for one in found.values()) and not self.swap else 0
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Pause the consumer where that is asked for, and let it go on whatever happens."""
+        if not (self.pause or self.swap):
+            yield
+            return
+        self.terminal.say("pausing the consumer")
+        self.control.pause()
+        try:
+            yield
+        finally:
+            self.control.resume()
+            self.terminal.say("the consumer goes on")
 
     def _since_ms(self, now_ms: int) -> int | None:
         return parse_moment_ms(self.since, now_ms) if self.since else None
@@ -129,29 +146,23 @@ class Job:
         consumer = consumer_with(bench, secrets, fresh.settings, retries=False)
         return ToRebuild(consumer, secrets, bench.looker, bench.stack.marks)
 
-    def _swap(
-        self, comparer: Comparer, catch_up: Callable[[], None], pairs: dict[str, tuple[str, str]]
-    ) -> dict[str, Comparison]:
-        """Compare once more with the consumer at rest, and write what differs."""
-        self.terminal.say("pausing the consumer")
-        self.control.pause()
-        try:
-            catch_up()
-            found = settle(comparer, catch_up, pairs)
-            backup = self.folder / f"swap-{default_name()}.jsonl"
-            backup.parent.mkdir(parents=True, exist_ok=True)
-            for name, one in found.items():
-                dynamodb = self.bench.stack.table.dynamodb
+    def _swap(self, found: dict[str, Comparison], pairs: dict[str, tuple[str, str]]) -> None:
+        """Write what differs into the present tables."""
+        backup = self.folder / f"swap-{default_name()}.jsonl"
+        backup.parent.mkdir(parents=True, exist_ok=True)
+        dynamodb = self.bench.stack.table.dynamodb
+        for name, one in found.items():
+            if one.differences:
                 written = swap(dynamodb, pairs[name][0], one.differences, backup, delete=self.delete)
                 self.terminal.say(f"{name}: {written:,} items written; what they were is kept in {backup}")
-            return found
-        finally:
-            self.control.resume()
-            self.terminal.say("the consumer goes on")
 
     def _tell(self, found: dict[str, Comparison], fresh: Fresh, *, as_json: bool) -> None:
         tables = {
-            name: {"same": one.same, "differences": [difference.as_dict() for difference in one.differences]}
+            name: {
+                "same": one.same,
+                "moving": len(one.moving),
+                "differences": [difference.as_dict() for difference in one.differences],
+            }
             for name, one in found.items()
         }
         if as_json:
@@ -169,6 +180,10 @@ class Job:
             self.terminal.say(f"{name}: {one.same:,} items the same, {len(one.differences):,} different")
             for difference in one.differences[:_SHOWN]:
                 self.terminal.say(f"  {difference.line()}")
+            if one.moving:
+                self.terminal.say(
+                    f"  {len(one.moving):,} changed each time they were looked at: --pause compares them too"
+                )
             if len(one.differences) > _SHOWN:
                 self.terminal.say(f"  and {len(one.differences) - _SHOWN:,} more; --json lists all")
         if self.keep:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+import weir
 from consumers.books import Stack
 from consumers.history import Table
 from consumers.items import Outcome, Prepared
@@ -226,15 +228,19 @@ class Stage:
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEIR_"))}
-        return {**kept, "WEIR_HOME": str(self.home), "WEIR_SOURCES": str(self.home / "sources.yaml")}
+        return {**kept, **self._own_variables()}
+
+    def _own_variables(self) -> dict[str, str]:
+        return {"WEIR_HOME": str(self.home), "WEIR_SOURCES": str(self.home / "sources.yaml")}
 
     def weir(self, *arguments: str, code: int | None = 0) -> str:
-        """Run a command here and return what it printed."""
-        done = subprocess.run(
-            [WEIR, *arguments], cwd=self.home, env=self.environment(), capture_output=True, timeout=120, check=False
-        )
-        assert code is None or done.returncode == code, (done.returncode, done.stdout.decode(), done.stderr.decode())
-        return done.stdout.decode()
+        """Run a command here, in this process, and return what it printed."""
+        gone = {name: None for name in os.environ if name.startswith(("AWS_", "WEIR_"))}
+        done = CliRunner().invoke(weir.main, arguments, env={**gone, **self._own_variables()})
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert code is None or done.exit_code == code, (done.exit_code, done.stdout, done.stderr)
+        return done.stdout
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command here."""

@@ -36,7 +36,7 @@ def test_a_rebuild_of_the_same_code_gives_the_same_tables(stage: Stage) -> None:
     before, tables = (stage.events(), stage.balances()), tables_of(stage)
     for origin in ("events", "stream"):
         found = rebuild(stage, "--from", origin)
-        assert found["tables"]["balances"] == {"same": 5, "differences": []}, origin
+        assert found["tables"]["balances"] == {"same": 5, "moving": 0, "differences": []}, origin
         assert found["report"]["applied"] == 60
     assert (stage.events(), stage.balances()) == before
     assert tables_of(stage) == tables
@@ -51,7 +51,7 @@ def test_a_rebuild_needs_no_secret_that_has_been_retired_since(stage: Stage) -> 
     secrets.remove(stage.place, source, 1)
     for origin in ("events", "stream"):
         found = rebuild(stage, "--from", origin)
-        assert found["tables"]["balances"] == {"same": 5, "differences": []}, origin
+        assert found["tables"]["balances"] == {"same": 5, "moving": 0, "differences": []}, origin
     before = stage.events()
     said = json.loads(stage.weir("replay", "--from", "stream", "--to", "consumer", "--json"))
     assert said["applied"] == 0
@@ -107,7 +107,7 @@ def test_live_traffic_goes_on_during_a_rebuild_and_is_no_difference(stage: Stage
 
     def live() -> None:
         number = 0
-        while not over.wait(0.05):
+        while not over.wait(0.3):
             stage.put(stage.payment(f"acct_{number % 5}", 1, message_id=f"live-{number}"))
             stage.consume()
             number += 1
@@ -120,7 +120,8 @@ def test_live_traffic_goes_on_during_a_rebuild_and_is_no_difference(stage: Stage
         over.set()
         beside.join()
     assert found["tables"]["balances"]["differences"] == []
-    assert found["tables"]["balances"]["same"] == 5
+    assert found["tables"]["balances"]["same"] + found["tables"]["balances"]["moving"] == 5
+    assert found["tables"]["balances"]["same"] >= 3
 
 
 def test_an_unknown_table_is_refused_before_anything_is_made(stage: Stage) -> None:
