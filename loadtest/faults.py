@@ -25,8 +25,8 @@ _OUT_OF_MEMORY_BYTES = 400 << 20
 _LOOSE = Bounds(typical_s=float("inf"), worst_s=float("inf"), recovery_s=float("inf"))
 # Where everything stands still, nobody can be asked to keep flowing; all the more, all must come back.
 _OUTAGE = Bounds(typical_s=float("inf"), worst_s=40.0)
-# An event that has to wait holds up the batch that it came in, and what waits behind, for one invocation at most.
-_HELD_UP = Bounds(typical_s=6.0, worst_s=30.0)
+# An event that has to wait holds up its shard, for the whole outage and until the mapping tries again.
+_HELD_UP = Bounds(typical_s=float("inf"), worst_s=40.0, recovery_s=30.0)
 _WRITES = frozenset({"TransactWriteItems", "BatchExecuteStatement", "PutItem", "ExecuteStatement"})
 _DATABASE = _WRITES | {"BatchGetItem", "GetItem"}
 
@@ -119,7 +119,7 @@ def dynamodb_lost_answers(stage: Stage) -> None:
     _broken(stage, 3, Rule("dynamodb", lose_answer, _WRITES, share=0.4))
 
 
-@_scenario("dynamodb-fails", "database errors of its own are waited out")
+@_scenario("dynamodb-fails", "database errors of its own are waited out", _OUTAGE)
 def dynamodb_fails(stage: Stage) -> None:
     _broken(stage, 3, Rule("dynamodb", refuse("InternalServerError", status=500), _DATABASE, share=0.9))
 
@@ -321,7 +321,11 @@ def _moved_in_time(moved_ms: int, body: bytes) -> bytes:
 # ---------------------------------------------------------------------------------------------- bucket and processes
 
 
-@_scenario("bucket-refuses", "the bucket takes nothing: large bodies and the archive wait, the others hardly", _HELD_UP)
+@_scenario(
+    "bucket-refuses",
+    "the bucket takes nothing: large bodies, what stands behind them and the archive wait for it",
+    _HELD_UP,
+)
 def bucket_refuses(stage: Stage) -> None:
     rig, stage.is_archived = stage.broken, True
     before = rig.proxy.hits["s3"]
