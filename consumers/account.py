@@ -56,6 +56,9 @@ class Progress(Protocol):
     def has_read(self, shard_id: str, sequence_number: str, arrived_at_ms: int) -> bool:
         """Tell whether the consumer is done with a record of the stream, one way or another."""
 
+    def has_passed(self, arrived_at_ms: int) -> bool:
+        """Tell the same of a delivery whose place in the stream is not known, by its arrival alone."""
+
 
 @dataclass(slots=True)
 class Account:
@@ -114,14 +117,14 @@ class Account:
 class Books:
     """What the account is made of. ``acknowledged`` None: there is no access log, so the stream counts as one.
 
-    ``primary`` is the stream, or the archive where the stream no longer reaches back; ``secondary`` the other one,
-    asked only for what the primary lacks. ``failures`` yields (request id, object) of what the mapping gave up on,
+    ``primary`` is the stream, or the archive for what is older; ``others`` are asked in turn, and only for what has not
+    been seen yet. ``failures`` yields (request id, object) of what the mapping gave up on,
     ``stored`` (request id, outcome) of the whole table in the window.
     """
 
     acknowledged: Iterable[Acknowledged] | None
     primary: Origin
-    secondary: Origin | None
+    others: Sequence[Origin]
     settled: Settled
     progress: Progress
     failures: Callable[[], Iterable[tuple[str, str]]]
@@ -153,8 +156,9 @@ class _Closing:
         self._unseen = {one.request_id: one.at_ms for one in books.acknowledged or () if self._is_within(one.at_ms)}
         account.acknowledged = len(self._unseen)
         self._match(books.primary, is_primary=True)
-        if books.secondary is not None and self._unseen:
-            self._match(books.secondary, is_primary=False)
+        for other in books.others:
+            if self._unseen:
+                self._match(other, is_primary=False)
         if self._unseen:
             self._search_table()
         self._look_again()
@@ -237,8 +241,9 @@ class _Closing:
 
     def _is_in_flight(self, delivery: Delivery) -> bool:
         record = delivery.record
-        if record is None:  # of the archive: the stream has lost it
-            return False
+        if record is None:
+            envelope = self._looker.look(delivery).envelope
+            return envelope is not None and not self._books.progress.has_passed(envelope.arrived_at_ms)
         return not self._books.progress.has_read(record.shard_id, record.sequence_number, record.arrived_at_ms)
 
     def _request_id(self, delivery: Delivery) -> str:

@@ -20,7 +20,7 @@ from consumers.items import FENCED
 from consumers.replay.delivery import Advance, Cursor, Delivery, Estimate, Origin
 from consumers.replay.from_archive import FromArchive
 from consumers.replay.from_failures import FromFailures
-from consumers.replay.from_stream import AWS, FromStream, Service, Span
+from consumers.replay.from_stream import FromStream, Service, Span
 from consumers.replay.looks import Looker
 from consumers.replay.marks import Marks
 from consumers.settled import Settled
@@ -28,6 +28,10 @@ from ingest.sources import Catalogue
 
 # A log line is written after the answer, and CloudWatch takes its time.
 _LOG_LATE_MS = 300_000
+# The oldest records of a stream expire while they are read.
+_EXPIRY_SLACK_MS = 60_000
+# Firehose may buffer for 15 minutes.
+_ARCHIVED_MS = 1_200_000
 _METRIC_S = 600
 
 
@@ -67,30 +71,45 @@ class Stack:
 
 
 def open_books(stack: Stack, since_ms: int, until_ms: int, now_ms: int, *, grace_ms: int) -> Books:
-    """Return the books of a window."""
-    horizon_ms = max(since_ms, now_ms - stack.retention_s * 1000 + 60_000)
-    span = Span(since_ms=max(since_ms, horizon_ms), until_ms=until_ms, ends_ms=now_ms)
-    stream: Origin = FromStream(stack.kinesis, stack.stream, span, stack.service)
-    archive: Origin | None = None
-    primary = stream
+    """Return the books of a window.
+
+    What is older than the stream keeps it, or on AWS than the archive needs to have it, is read from the archive: a
+    shard gives a reader 2 MB/s for all, S3 gives what it takes.
+    """
+    border_ms = now_ms - stack.retention_s * 1000 + _EXPIRY_SLACK_MS
+    if stack.has_archive and stack.service.bytes_per_s:
+        border_ms = max(border_ms, now_ms - _ARCHIVED_MS)
+    others: list[Origin] = []
+    primary: Origin = stream_of(stack, max(since_ms, min(border_ms, until_ms)), until_ms, now_ms)
     if stack.has_archive:
-        archive = FromArchive(stack.table.s3, stack.table.bucket, since_ms, until_ms)
-        if horizon_ms > since_ms:
-            older = FromArchive(stack.table.s3, stack.table.bucket, since_ms, horizon_ms - 1)
-            primary = Joined(
-                Looker(stack.catalogue), ((older, since_ms, horizon_ms - 1), (stream, horizon_ms, until_ms))
-            )
+        others.append(archive_of(stack, since_ms, until_ms))
+    if stack.has_archive and border_ms > since_ms:
+        older = archive_of(stack, since_ms, min(border_ms, until_ms))
+        parts = ((older, since_ms, border_ms - 1), (primary, border_ms, until_ms))
+        primary = Joined(Looker(stack.catalogue), parts)
+        others = [stream_of(stack, since_ms, until_ms, now_ms)]
     settled = stack.settled
     return Books(
         acknowledged=acknowledged(stack, since_ms, until_ms),
         primary=primary,
-        secondary=archive,
+        others=others,
         settled=settled,
         progress=progress(stack, now_ms, grace_ms),
         failures=lambda: given_up(stack, settled.looker),
         stored=lambda: stored(stack, since_ms, until_ms),
         grace_ms=grace_ms,
     )
+
+
+def stream_of(stack: Stack, since_ms: int, until_ms: int, now_ms: int) -> Origin:
+    """Return a part of the stream, as it is now."""
+    span = Span(since_ms=since_ms, until_ms=until_ms, ends_ms=now_ms)
+    return FromStream(stack.kinesis, stack.stream, span, stack.service)
+
+
+def archive_of(stack: Stack, since_ms: int, until_ms: int) -> Origin:
+    """Return a part of the archive."""
+    return FromArchive(stack.table.s3, stack.table.bucket, since_ms, until_ms)
 
 
 class Joined:
@@ -193,7 +212,7 @@ def progress(stack: Stack, now_ms: int, grace_ms: int) -> Progress:
     known = stack.checkpoints()
     if known is not None:
         return ByCheckpoints(known)
-    age_ms = iterator_age_ms(stack.cloudwatch, stack.function, now_ms) if stack.service is AWS else 0
+    age_ms = iterator_age_ms(stack.cloudwatch, stack.function, now_ms) if stack.cloudwatch else 0
     return ByAge(now_ms - age_ms - grace_ms)
 
 
@@ -214,6 +233,10 @@ class ByCheckpoints:
         is_after = iterator["ShardIteratorType"] == "AFTER_SEQUENCE_NUMBER"
         return int(sequence_number) < bound or (is_after and int(sequence_number) == bound)
 
+    def has_passed(self, arrived_at_ms: int) -> bool:  # noqa: ARG002 - the port
+        """Say yes: what is not in the stream any more will not be read."""
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class ByAge:
@@ -223,6 +246,10 @@ class ByAge:
 
     def has_read(self, shard_id: str, sequence_number: str, arrived_at_ms: int) -> bool:  # noqa: ARG002 - the port
         """Tell whether the record is older than what the consumer reads now."""
+        return arrived_at_ms < self.border_ms
+
+    def has_passed(self, arrived_at_ms: int) -> bool:
+        """Tell whether the delivery is older than what the consumer reads now."""
         return arrived_at_ms < self.border_ms
 
 

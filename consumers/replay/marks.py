@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ingest.errors import StoreThrottled
 _NAMES = ("pk", "request_id", "outcome", "reason", "applied_at", "refused", "type", "event_id", "received_at")
 _PROJECTION = {f"#{index}": name for index, name in enumerate(_NAMES)}
 _TRIES = 10
+_CALLS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Marks:
         self._dynamodb = dynamodb
         self._table = table
         self._sleep = sleep
+        self._pool = ThreadPoolExecutor(_CALLS_AT_ONCE, "marks")  # its threads begin with the first large read
 
     def read(self, keys: Iterable[str]) -> dict[str, Mark]:
         """Return the marks that exist among the keys.
@@ -54,12 +57,11 @@ class Marks:
         Raises: StoreThrottled when the table refuses to be read for long.
         """
         wanted = list(dict.fromkeys(keys))
-        found: dict[str, Mark] = {}
-        for start in range(0, len(wanted), READ_KEYS_MAX):
-            for item in self._batch(wanted[start : start + READ_KEYS_MAX]):
-                mark = read_mark(item)
-                found[mark.key] = mark
-        return found
+        chunks = [wanted[start : start + READ_KEYS_MAX] for start in range(0, len(wanted), READ_KEYS_MAX)]
+        read = self._pool.map if len(chunks) > 1 else map
+        found = read(self._batch, chunks)
+        marks = (read_mark(item) for items in found for item in items)
+        return {mark.key: mark for mark in marks}
 
     def _batch(self, keys: list[str]) -> list[Mapping[str, Any]]:
         asked: Mapping[str, Any] = {

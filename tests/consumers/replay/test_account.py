@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from consumers.account import Acknowledged, take
+from consumers.books import ByAge, ByCheckpoints, open_books, read_line
+from consumers.replay.from_stream import AWS
+from ingest.envelope import encode
 from tests.support.stage import Stage
 
 pytestmark = pytest.mark.engine
@@ -91,3 +98,61 @@ def test_the_window_has_both_its_ends(stage: Stage) -> None:
     stage.consume()
     found = account(stage, "--since", str(now_ms + 2000), "--until", str(now_ms + 5000), code=0)
     assert found["acknowledged"] == found["applied"] == 4
+
+
+def test_on_aws_the_archive_is_read_first_and_the_stream_for_what_it_lacks(stage: Stage) -> None:
+    """What the archive has and what only the stream has yet are accounted for alike; what neither has is named."""
+    now_ms = round(time.time() * 1000)
+    hour_ms = 3_600_000
+    archived = [stage.payment("a", 1, at_ms=now_ms - hour_ms, message_id=f"old-{n}") for n in range(3)]
+    late = stage.payment("a", 1, at_ms=now_ms - hour_ms, message_id="late")
+    fresh = stage.payment("a", 1, message_id="fresh")
+    waiting = stage.payment("a", 1, message_id="waiting")
+    stage.put(*archived, late, fresh)
+    stage.consume()
+    stage.put(waiting)
+    gone = stage.payment("a", 1, at_ms=now_ms - hour_ms)
+    stage.log_access([gone])
+    folder = datetime.fromtimestamp(now_ms / 1000 - 3600, UTC).strftime("archive/%Y/%m/%d/%H/x")
+    stage.s3.put_object(Bucket=stage.outputs["Bucket"], Key=folder, Body=b"".join(map(encode, archived)))
+    stack = replace(stage.stack(), service=replace(AWS, reads_per_s=None), checkpoints=lambda: None)
+    books = replace(
+        open_books(stack, now_ms - 2 * hour_ms, now_ms + 60_000, now_ms + 60_000, grace_ms=0),
+        progress=ByAge(waiting.arrived_at_ms),
+    )
+    found = take(books, now_ms - 2 * hour_ms, now_ms + 60_000)
+    assert (found.acknowledged, found.counts["applied"], found.counts["in_flight"]) == (7, 5, 1)
+    assert [one.request_id for one in found.missing] == [gone.request_id]
+
+
+def test_an_access_log_that_nobody_writes_to_is_none() -> None:
+    """A log group without a line says nothing; one line of it, and it is the book of what was acknowledged."""
+    stored = {"id": "x=", "at": "17", "method": "POST", "status": "202", "integration_status": "200"}
+    assert read_line(json.dumps(stored)) == Acknowledged("x=", 17)
+    for change in ({"method": "GET"}, {"status": "503"}, {"integration_status": "400"}, {"at": "-"}):
+        assert read_line(json.dumps({**stored, **change})) is None
+    assert read_line('{"id": "cut') is None
+
+
+def test_progress_is_as_exact_as_the_place_can_tell() -> None:
+    """A checkpoint is behind or before a record; where there is none, the age of what is read decides."""
+    shards = {
+        "after": {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": "50"},
+        "at": {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "50"},
+        "begin": {"ShardIteratorType": "TRIM_HORIZON"},
+        "over": {},
+    }
+    exact = ByCheckpoints(shards)
+    found = {(shard, number): exact.has_read(shard, number, 0) for shard in shards for number in ("9", "50", "100")}
+    assert {pair for pair, done in found.items() if done} == {
+        ("after", "9"),
+        ("after", "50"),
+        ("at", "9"),
+        ("over", "9"),
+        ("over", "50"),
+        ("over", "100"),
+    }
+    assert not exact.has_read("new", "1", 0)
+    assert exact.has_passed(0)
+    assert [ByAge(100).has_read("x", "1", at) for at in (99, 100)] == [True, False]
+    assert [ByAge(100).has_passed(at) for at in (99, 100)] == [True, False]
