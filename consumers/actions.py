@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact
 from typing import Any, TypeAlias
 
-from consumers.attributes import ITEM_BYTES_MAX, Item, Wire, item_bytes, number, text, to_wire
+from consumers.attributes import ITEM_BYTES_MAX, Item, Wire, item_bytes, number, quoted, string, text, to_wire
 from consumers.changes import Change, Check, Condition, Delete, Newer, Put, Update, Value
 from ingest.errors import ChangeInvalid, EventTooLarge
 
@@ -128,6 +128,10 @@ def _key_wire(value: object) -> Wire:
 def _item_key(table: str, key: Item) -> ItemKey:
     if not key:
         raise ValueError("the change names no key")
+    if len(key) == 1:
+        [(name, wire)] = key.items()
+        if "S" in wire:  # nearly every key there is, and four times as fast
+            return table, f"{{{quoted(name)}:{string(wire['S'])}}}"
     return table, to_json(key)
 
 
@@ -206,9 +210,10 @@ def _compile_check(change: Check, table: str, key: Item) -> Action:
 
 
 def _compile_update(change: Update, table: str, key: Item) -> Action:
-    if _is_addition(change) and all(_addend(name, amount, key) for name, amount in change.add.items()):
-        size = item_bytes(key) + sum(len(name.encode("utf-8")) + 21 for name in change.add)
-        return Action(_item_key(table, key), None, size, shares=ADDS, key=key, adds=change.add)
+    if _is_addition(change) and all([_addend(name, amount, key) for name, amount in change.add.items()]):  # noqa: C419
+        item = _item_key(table, key)
+        size = len(item[1]) + sum([len(name.encode("utf-8")) for name in change.add]) + 21 * len(change.add)
+        return Action(item, None, size, shares=ADDS, key=key, adds=change.add)
     expression = _Expression()
     sets = dict(change.set)
     if change.newer is not None:
@@ -234,6 +239,8 @@ def _is_addition(change: Update) -> bool:
 
 def _addend(name: str, amount: int | Decimal, key: Item) -> bool:
     """Check one addition; return whether its sum with others is surely exact."""
+    if type(amount) is int and -_ADDEND_BOUND < amount < _ADDEND_BOUND and name and text(name) not in key:
+        return True
     if isinstance(amount, bool) or not isinstance(amount, int | Decimal):
         raise TypeError(f"{name}: only int and Decimal can be added")
     if not name or text(name) in key:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from decimal import Context, Decimal
-from json.encoder import encode_basestring_ascii as _quoted
+from json.encoder import encode_basestring_ascii
 from typing import Any, TypeAlias
 
 from consumers.changes import Value
@@ -46,9 +46,12 @@ def to_wire(value: Value) -> Wire:
     return _collection(value)
 
 
+quoted = encode_basestring_ascii  # text as JSON
+
+
 def string(value: str) -> str:
     """Return the JSON of text as an attribute value."""
-    return f'{{"S":{_quoted(value)}}}'
+    return f'{{"S":{quoted(value)}}}'
 
 
 def binary(value: bytes) -> str:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -24,15 +22,11 @@ from consumers.items import Outcome, Prepared
 from consumers.memory import Memory
 from consumers.session import Session, Task
 from consumers.steps import Answer, Step
-from consumers.work import Work, content_of
 from ingest.errors import DeadlineNear
 
 # How long a call that is under way when the time is up may still take; its answer is then not waited for. The marks
 # make that safe: what it did is found when the record is read again.
 GRACE_S = 1.0
-
-# From so many events on, waking a second thread to pack them pays.
-PACK_BESIDE_COUNT = 64
 
 _Answered: TypeAlias = tuple[Step, Answer]
 _Job: TypeAlias = Callable[[], None]
@@ -97,8 +91,6 @@ class _Drive:
         """Drive the session to its end or to the deadline."""
         self._add(self._session.start())
         while self._due or self._under_way:
-            if unpacked := self._session.take_unpacked():
-                _pack_beside(unpacked)
             left_s = self._left_s()
             if left_s <= 0 or self._session.is_stopped:
                 self._drain()
@@ -145,23 +137,6 @@ class _Drive:
         end_s = self._left_s() - GRACE_S
         while self._under_way and (timeout_s := self._left_s() - end_s) > 0:
             self._await(timeout_s)
-
-
-def _pack_beside(works: list[Work]) -> None:
-    """Pack many events in two threads: deflate runs without the interpreter's lock, and before the first call the
-    second core has nothing to do. A few events are packed when they are sent."""
-    if len(works) >= PACK_BESIDE_COUNT and (os.cpu_count() or 1) > 1:
-        todo = deque(works)
-        _start(1, lambda: _pack_all(todo))
-        _pack_all(todo)
-
-
-def _pack_all(todo: deque[Work]) -> None:
-    with suppress(IndexError):
-        while True:
-            work = todo.popleft()
-            with suppress(ValueError):  # whoever needs the content will meet that again
-                content_of(work)
 
 
 def _make(call: Call, store: Store) -> Answer:

@@ -298,7 +298,8 @@ def _facts(prepared: Prepared, now_ms: int) -> list[Field]:
         ("scheme", prepared.scheme),
     ):
         if value:
-            facts.append((name, string(clean(value[:TEXT_CHARS_MAX]))))
+            text = value if len(value) <= TEXT_CHARS_MAX else value[:TEXT_CHARS_MAX]
+            facts.append((name, string(text if text.isascii() else clean(text))))
     if prepared.event_at_ms is not None:
         facts.append(("event_at", f'{{"N":"{prepared.event_at_ms}"}}'))
     if prepared.secret_index is not None:

@@ -42,7 +42,6 @@ class Session:
         self._waits: dict[Step, int] = {}  # for how many transactions this one still has to wait
         self._behind: dict[Step, list[Step]] = {}
         self._unlocked: list[Task] = []
-        self._unpacked: list[Work] = []
         self._lookups_count = 0
         self.is_stopped = False
         self.calls_count = 0
@@ -81,11 +80,6 @@ class Session:
             self._spread(work)
         return [Task(step, delay_s), *self._take_unlocked()]
 
-    def take_unpacked(self) -> list[Work]:
-        """Return, once, the events whose blobs are about to be needed: packing them beforehand is a matter of speed."""
-        unpacked, self._unpacked = self._unpacked, []
-        return unpacked
-
     def outcomes(self, default: TransientError) -> list[Outcome]:
         """End the commit: what has no outcome is left to the next batch. Return the outcomes in the events' order."""
         self.is_stopped = True
@@ -112,9 +106,13 @@ class Session:
         """Plan what is left after the look-up."""
         self._hold_back()
         left = [work for work in self._works if work.outcome is None]
-        self._unpacked = [work for work in left if work.head is None and work.content is None]
         cheap = [work for work in left if work.is_cheap and work.head is None]
         planned = [work for work in left if not (work.head or work).is_cheap]
+        for work in left:
+            # Before the first call: once calls are under way their threads take the interpreter's lock at every
+            # deflate, and the last transaction, which the batch waits for, would be sent later.
+            if work.head is None:
+                work.pack()
         for work in planned:
             work.is_planned = True
         steps = self._transactions(planned)

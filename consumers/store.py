@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from botocore import __version__ as botocore_version
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
@@ -51,6 +52,8 @@ def client_config(concurrency: int) -> Config:
         max_pool_connections=concurrency,
         tcp_keepalive=True,
         disable_request_compression=True,
+        # botocore would put its own together anew for every call, a tenth of what the call costs.
+        user_agent=f"Weir Botocore/{botocore_version}",
     )
 
 

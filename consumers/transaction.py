@@ -10,7 +10,7 @@ from consumers.actions import Action, ItemKey, Request, merged, to_json
 from consumers.attributes import Field, item_json, string
 from consumers.items import FENCED, event_fields, quarantined_fields, refusal_key
 from consumers.plan import ACTIONS_MAX
-from consumers.work import Work, content_of
+from consumers.work import Work
 from ingest.errors import ServiceError
 
 
@@ -77,9 +77,13 @@ def build(works: list[Work], table: str, now_ms: int) -> Transaction:
     for work in works:
         if work.is_phantom:
             continue
-        for role, request in _own_requests(work, table, now_ms):
-            transaction.roles.append(role)
-            transaction.requests.append(request)
+        if work.refusal is None:
+            transaction.roles.append(Role("mark", [work]))
+            transaction.requests.append(_mark(work, table, now_ms))
+        else:
+            transaction.roles += [Role("quarantine", [work]), Role("fence", [work])]
+            transaction.requests.append(_quarantine(work, work.refusal, table, now_ms))
+            transaction.requests.append(_fence(work, work.refusal, table, now_ms))
         for action in work.actions:
             if action.item in shared:
                 shared[action.item].works.append(work)
@@ -97,18 +101,9 @@ def insertable(work: Work, now_ms: int) -> list[Field]:
     """Return the item of an event that is written by an insert alone."""
     error = work.prepared.error
     if work.prepared.fate == "quarantine" and error is not None:
-        return quarantined_fields(work.prepared, error, now_ms, content_of(work))
+        return quarantined_fields(work.prepared, error, now_ms, work.pack())
     outcome = "ignored" if work.prepared.fate == "ignore" else "applied"
-    return event_fields(work.prepared, outcome, now_ms, content_of(work))
-
-
-def _own_requests(work: Work, table: str, now_ms: int) -> list[tuple[Role, Request]]:
-    if work.refusal is not None:
-        return [
-            (Role("quarantine", [work]), _quarantine(work, work.refusal, table, now_ms)),
-            (Role("fence", [work]), _fence(work, work.refusal, table, now_ms)),
-        ]
-    return [(Role("mark", [work]), _mark(work, table, now_ms))]
+    return event_fields(work.prepared, outcome, now_ms, work.pack())
 
 
 def _mark(work: Work, table: str, now_ms: int) -> Request:
@@ -134,7 +129,7 @@ def _put(table: str, fields: list[Field], condition: str) -> Request:
 
 
 def _quarantine(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
-    return _put(table, quarantined_fields(work.prepared, error, now_ms, content_of(work)), '"attribute_not_exists(pk)"')
+    return _put(table, quarantined_fields(work.prepared, error, now_ms, work.pack()), '"attribute_not_exists(pk)"')
 
 
 def _fence(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:

@@ -72,12 +72,20 @@ class Work:
     @property
     def is_cheap(self) -> bool:
         """Return whether one conditional insert keeps all promises: nothing else has to happen with it."""
-        return not (self.actions or self.refusal or self.fence) and not any(other.actions for other in self.followers)
+        if self.actions or self.refusal or self.fence:
+            return False
+        return not any(other.actions for other in self.followers)
 
     @property
     def is_phantom(self) -> bool:
         """Return whether the event waits for an earlier one with the same id."""
         return self.head is not None and self.head.outcome is None and self.head.refusal is None
+
+    def pack(self) -> Field:
+        """Return the attribute that holds, or points to, the event's blob; packed when it is first asked for."""
+        if self.content is None:
+            self.content = inline(pack(self.prepared))
+        return self.content
 
     def settle(self, kind: Kind, reason: str = "", words: str = "", error: TransientError | None = None) -> None:
         """Set the outcome, once, and let go of what was to be written."""
@@ -219,13 +227,6 @@ class Contents:
             if work.blob is not None and (key := payload_key(work.prepared)) not in self.kept:
                 return key, work.blob
         return None
-
-
-def content_of(work: Work) -> Field:
-    """Return the attribute that holds, or points to, the event's blob; packed when it is first needed."""
-    if work.content is None:
-        work.content = inline(pack(work.prepared))
-    return work.content
 
 
 def key_of(prepared: Prepared) -> str:

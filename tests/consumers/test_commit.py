@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 from base64 import b64decode
 from random import Random
@@ -14,7 +13,7 @@ from consumers import items
 from consumers.calls import Cancelled, Reason, Refused
 from consumers.changes import Change, Check, Newer, Put, Update, at_least, exists
 from consumers.codec import unpack
-from consumers.commit import PACK_BESIDE_COUNT, commit
+from consumers.commit import commit
 from consumers.items import payload_key
 from consumers.memory import Memory
 from ingest.errors import CommitConflict, ConfigError, SecretUnavailable, StoreThrottled, StoreUnavailable
@@ -72,16 +71,6 @@ def test_one_event_is_one_call_without_a_thread() -> None:
     store = MemoryStore()
     report = run([prepared("e", pay("a", 5))], store, concurrency=8)
     assert (words(report), store.calls) == (["applied"], ["transact"])
-
-
-def test_many_envelopes_are_packed_as_one_is() -> None:
-    """What two threads packed is what one would have packed."""
-    store = MemoryStore()
-    batch = [prepared(f"e{number}", pay("a", 1)) for number in range(PACK_BESIDE_COUNT)]
-    run(batch, store)
-    for one in batch:
-        stored = store.tables[EVENTS][f"shop#{one.event_id}"]["envelope"]["B"]
-        assert stored == json.loads(items.inline(items.pack(one))[1])["B"]
 
 
 # Duplicates
