@@ -28,7 +28,7 @@ to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _EXACT = Context(prec=38, traps=[Inexact])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Action:
     """One item's part in a transaction.
 
@@ -104,6 +104,8 @@ def describe(item: ItemKey) -> str:
 
 
 def _compile(change: Change, tables: Mapping[str, str]) -> Action:
+    if type(change) not in _COMPILERS:
+        raise ChangeInvalid(f"business code returned {type(change).__name__}, which is no change")
     table = tables.get(change.table)
     if table is None:
         raise ChangeInvalid(f"no table {change.table!r}; TABLES has {', '.join(sorted(tables)) or 'none'}")

@@ -7,8 +7,7 @@ again) or as a ConfigError (no call can succeed).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from consumers.actions import Request
 from consumers.attributes import Field
@@ -27,8 +26,7 @@ TOO_LARGE = "ItemCollectionSizeLimitExceeded"
 CONFLICT = "TransactionConflict"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """What one action or one inserted item met; ``mark`` is the item that stood in its way, where the store says so."""
 
     code: str
@@ -48,16 +46,14 @@ class Refused(Exception):
     """A call that the store will never take; it does not say which part of it is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inserted:
+class Inserted(NamedTuple):
     """The answer to an insertion: a reason for each item, code `NONE` if it was written; write units consumed."""
 
     reasons: Sequence[Reason]
     write_units: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a store writes: the events table, the tables of business code by logical name, perhaps a bucket."""
 
     events_table: str
@@ -94,8 +90,7 @@ class Store(Protocol):
         """Keep a blob in the bucket; the same key always has the same blob."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadMarks:
+class ReadMarks(NamedTuple):
     """A bulk read of marks."""
 
     keys: Sequence[str]
@@ -105,8 +100,7 @@ class ReadMarks:
         return store.read_marks(self.keys, consistent=self.consistent)
 
 
-@dataclass(frozen=True, slots=True)
-class Transact:
+class Transact(NamedTuple):
     """One transaction."""
 
     requests: Sequence[Request]
@@ -116,8 +110,7 @@ class Transact:
         return store.transact(self.requests, self.token)
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(NamedTuple):
     """One batch of conditional inserts."""
 
     items: Sequence[Sequence[Field]]
@@ -126,8 +119,7 @@ class Insert:
         return store.insert(self.items)
 
 
-@dataclass(frozen=True, slots=True)
-class PutPayload:
+class PutPayload(NamedTuple):
     """One large blob."""
 
     key: str

@@ -28,7 +28,7 @@ Value: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Condition:
     """A test of the stored item, made by the functions below and joined by ``&``, ``|`` and ``~``.
 
@@ -83,7 +83,7 @@ def at_least(attribute: str, value: Value) -> Condition:
     return Condition(">=", (attribute, value))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Newer:
     """The version or time that the event itself carries.
 
@@ -96,7 +96,7 @@ class Newer:
     value: str | int | Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Put:
     """Write the whole item: its key and these attributes, whatever was there before."""
 
@@ -107,7 +107,7 @@ class Put:
     newer: Newer | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Update:
     """Change some attributes of an item, which comes into being if there is none.
 
@@ -124,7 +124,7 @@ class Update:
     newer: Newer | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delete:
     """Remove an item; no item is no error."""
 
@@ -134,7 +134,7 @@ class Delete:
     newer: Newer | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Check:
     """Demand a condition of an item that this event does not change."""
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from queue import Empty, SimpleQueue
 from random import Random
 from threading import Thread
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from consumers.calls import Call, Store
 from consumers.items import Outcome, Prepared
@@ -32,8 +31,7 @@ _Answered: TypeAlias = tuple[Step, Answer]
 _Job: TypeAlias = Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """How a batch was committed: an outcome for each event in order, database calls made, write units consumed.
 
     ``bugs`` are exceptions that nothing foresaw; the events that they met are left to the next batch.

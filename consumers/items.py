@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from consumers import codec
 from consumers.attributes import Field, binary, string
@@ -72,8 +72,7 @@ class Prepared:
     error: ServiceError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one event; ``reason`` and ``detail`` of a quarantine, ``error`` of what is to be read again."""
 
     kind: Kind
@@ -82,8 +81,7 @@ class Outcome:
     error: TransientError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """What the table says of an event id: who wrote it, and which deliveries of it were refused."""
 
     request_id: str

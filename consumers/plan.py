@@ -47,7 +47,7 @@ class Touch(Protocol):
         """Return what the action adds to the transaction."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Unit:
     """What the plan needs to know of one event: its mark is one action of ``size_bytes``, its touches are the others.
 
@@ -64,7 +64,7 @@ class Unit:
     slow: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Load:
     """How full a transaction is."""
 
@@ -81,7 +81,7 @@ class Load:
         self.size_bytes += size_bytes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Group:
     """One transaction: indexes of its events in their order, and the groups that must be over before it starts."""
 
@@ -96,7 +96,7 @@ class Group:
 _Resource: TypeAlias = tuple[tuple[str, str], str]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Block:
     """What goes into one transaction. ``shares`` are the items in it, ``reserved`` those that a phantom would touch."""
 

@@ -24,7 +24,7 @@ from ingest.errors import (
 _THROTTLES = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded", "Throttling"})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Verdict:
     """What a cancellation leaves to do.
 

@@ -10,8 +10,8 @@ in a test. `consumers.commit` drives it: it makes the calls, several at once and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from consumers.actions import compile_changes
 from consumers.calls import INSERT_ITEMS_MAX, READ_KEYS_MAX, Call, Place
@@ -23,8 +23,7 @@ from consumers.work import SURELY_SMALL_BYTES, Contents, Work, content_bytes, ke
 from ingest.errors import ConfigError, EventTooLarge, RecordError, StoreUnavailable, TransientError
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """A step that may go on, ``delay_s`` from now."""
 
     step: Step

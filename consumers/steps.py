@@ -41,7 +41,7 @@ _REPLAY_SHARE = 0.05
 _REPLAY_COUNT = 3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Setting:
     """What all steps of a commit share."""
 
@@ -139,7 +139,7 @@ class LookUp(Step):
         return super().settle(answer)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Segment:
     """Events that go into one transaction. ``suspect``: all are known to fail together, and no other half did."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from consumers.actions import Action, ItemKey, Request, merged, to_json
 from consumers.attributes import Field, item_json, string
@@ -14,8 +13,7 @@ from consumers.work import Work
 from ingest.errors import ServiceError
 
 
-@dataclass(slots=True)
-class Role:
+class Role(NamedTuple):
     """What one action of a transaction is there for, and for which events."""
 
     kind: Literal["mark", "change", "quarantine", "fence"]
@@ -23,8 +21,7 @@ class Role:
     action: Action | None = None
 
 
-@dataclass(slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """Some events in one call: roles and requests, position by position."""
 
     works: list[Work]
@@ -81,7 +78,7 @@ def build(works: list[Work], table: str, now_ms: int) -> Transaction:
             transaction.roles.append(Role("mark", [work]))
             transaction.requests.append(_mark(work, table, now_ms))
         else:
-            transaction.roles += [Role("quarantine", [work]), Role("fence", [work])]
+            transaction.roles.extend((Role("quarantine", [work]), Role("fence", [work])))
             transaction.requests.append(_quarantine(work, work.refusal, table, now_ms))
             transaction.requests.append(_fence(work, work.refusal, table, now_ms))
         for action in work.actions:

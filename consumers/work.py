@@ -183,7 +183,7 @@ def content_bytes(prepared: Prepared) -> int:
     return len(envelope.body) + len(envelope.path) + head
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Contents:
     """Where each event's blob goes: into its item or, if that is too small for it, into the bucket before.
 

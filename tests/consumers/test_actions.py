@@ -195,6 +195,8 @@ def test_one_event_may_add_twice_to_an_item() -> None:
     ("change", "words"),
     [
         (Put("elsewhere", KEY), "no table 'elsewhere'"),
+        ("what is this", "str, which is no change"),
+        (None, "NoneType, which is no change"),
         (Put("things", {}), "no key"),
         (Put("things", {"id": None}), "NoneType"),  # type: ignore[dict-item]
         (Put("things", {"id": True}), "bool"),
