@@ -258,12 +258,14 @@ def test_second_session_has_the_data_of_the_first(tmp_path: Path) -> None:
         first.weir("send", "payments")
         before = first.events()
     assert len(before) == 1
-    second = Running(tmp_path).wait_ready()
-    assert "bringing back" in second.output
-    assert second.events() == before
-    second.weir("send", "payments")
-    os.killpg(second.process.pid, signal.SIGKILL)
-    second.wait(60)
+    second = Running(tmp_path)
+    try:
+        assert "bringing back" in second.wait_ready().output
+        assert second.events() == before
+        second.weir("send", "payments")
+    finally:
+        os.killpg(second.process.pid, signal.SIGKILL)
+        second.wait(60)
     with running(tmp_path) as third:
         assert "did not end cleanly" in third.output
         assert len(third.settled(2)) == 2
