@@ -53,12 +53,22 @@ class Contestant:
     python_path: Path | None = None
 
 
-def run(folder: Path, *, say: Callable[[str], None], rounds: int = ROUNDS, batches: int = BATCHES) -> dict[str, Any]:
+def run(
+    folder: Path,
+    *,
+    say: Callable[[str], None],
+    rounds: int = ROUNDS,
+    batches: int = BATCHES,
+    with_powertools: bool = True,
+) -> dict[str, Any]:
     """Run the benchmark; ``folder`` keeps its batches and Powertools. Return the report that `lines` prints.
 
     Raises: StackFailed when a process of it fails.
     """
-    contestants = _prepare(folder, say, batches)
+    contestants = _prepare(folder, batches)
+    if with_powertools and (packages := _powertools(folder, say)):
+        some = [folder / "few.json", folder / "hundred.json"]
+        contestants.append(Contestant("powertools", "Powertools, as documented", some, POWERTOOLS_RECORDS, packages))
     one = folder / "one.json"
     figures: dict[str, list[dict[str, float]]] = {contestant.name: [] for contestant in contestants}
     colds: dict[str, list[float]] = {"client": []}
@@ -103,8 +113,8 @@ def is_reached(report: Mapping[str, Any]) -> bool:
     return all(target["reached"] for target in report["targets"])
 
 
-def _prepare(folder: Path, say: Callable[[str], None], batches: int) -> list[Contestant]:
-    """Write the batches, the same for all, and install what is compared with."""
+def _prepare(folder: Path, batches: int) -> list[Contestant]:
+    """Write the batches, the same for all."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sources.yaml").write_text(_SOURCES)
     catalogue = load(folder / "sources.yaml")
@@ -115,14 +125,10 @@ def _prepare(folder: Path, say: Callable[[str], None], batches: int) -> list[Con
     for name, size in sizes.items():
         (folder / f"{name}.json").write_text(json.dumps(workload.batch(size)))
     whole = [folder / f"batch-{number}.json" for number in range(batches + 1)]
-    contestants = [
+    return [
         Contestant("weir", "weir", whole, BATCH_RECORDS),
         Contestant("floor", "floor (botocore, no safety at all)", whole, BATCH_RECORDS),
     ]
-    if packages := _powertools(folder, say):
-        some = [folder / "few.json", folder / "hundred.json"]
-        contestants.append(Contestant("powertools", "Powertools, as documented", some, POWERTOOLS_RECORDS, packages))
-    return contestants
 
 
 def _powertools(folder: Path, say: Callable[[str], None]) -> Path | None:
