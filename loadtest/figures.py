@@ -6,7 +6,6 @@ import contextlib
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,14 +14,11 @@ from loadtest import pacer, report, results
 from loadtest.attack import Limits
 from loadtest.mix import Mix
 from loadtest.plan import Plan, Timing
-from loadtest.reconcile import mark_keys
 from loadtest.run import conduct
-from loadtest.session import Target, reconcile, run_name, write_report
-from loadtest.stores import Stores
+from loadtest.session import Target, come_to_rest, reconcile, run_name, write_report
 
 MIX = Mix(sizes={1024: 1.0})
 _STREAM = "weir-load-bare"
-_NEWEST, _REST_S = 200, 120.0
 # How many requests have to be ready for a second of saturation.
 _ENGINE_MOST_PER_S, _DRIVER_MOST_PER_S = 5000.0, 40_000.0
 
@@ -148,14 +144,8 @@ def _plan(target: Target, endpoint: str, timing: Timing, **rest: Any) -> Plan:
 
 
 def _rest(target: Target, run: results.Run) -> None:
-    """Wait until the newest events of a run are applied, so that no measurement has the one before on its back."""
-    if run.header["engine_stream"] or run.header["endpoint"] != target.endpoint:
-        return
-    newest = sorted(run.accepted, key=lambda result: result.done_at_ms)[-_NEWEST:]
-    stores, keys = Stores(target.place, target.dictionary), set(mark_keys(newest))
-    deadline_s = time.monotonic() + _REST_S
-    while len(stores.items(keys)) < len(keys) and time.monotonic() < deadline_s:
-        time.sleep(0.5)
+    if run.header["engine_stream"] is None and run.header["endpoint"] == target.endpoint:
+        come_to_rest(target, run)
 
 
 def _conduct(target: Target, plan: Plan, limits: Limits) -> results.Run:

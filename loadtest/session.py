@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from loadtest.attack import Limits
 from loadtest.mix import Mix
 from loadtest.pacer import Shape
 from loadtest.plan import Plan, Timing
+from loadtest.reconcile import mark_keys
 from loadtest.results import Run
 from loadtest.run import conduct
 from loadtest.stores import Place, Stores
@@ -24,7 +26,7 @@ from loadtest.stores import Place, Stores
 Say = Callable[[str], None]
 
 _PROBE_S = 4.0
-# What an emulator takes when it is pressed is more than what it takes in good order.
+_NEWEST, _REST_S = 200, 120.0
 _USUAL_SHARE = 0.5
 _SHAPES = ("constant", "ramp", "spike", "soak")
 
@@ -101,22 +103,34 @@ def _rates(text: str) -> tuple[float, float]:
 
 
 def measure_capacity(target: Target, mix: Mix, *, connections: int = 16, length_s: float = _PROBE_S) -> float:
-    """Return how many requests a second the target accepts when a few senders do nothing but wait for it."""
+    """Return how many requests a second the target can accept and consume for long.
+
+    A few senders do nothing but wait for it for a while; until all of that is applied, the clock runs.
+    """
     planned = target.plan(Timing("saturate", duration_s=length_s), mix)
     limits = Limits(
         connections=connections,
         warm_connections=connections,
         send_for_s=length_s,
         patience_s=60.0,
-        ahead_count=int(length_s * 5000),
+        ahead_count=int(length_s * 2000),
     )
-    path = target.folder / planned.run / report.RESULTS_FILE
-    run = conduct(planned, limits, path)
-    rate: float = report.compute(run, None)["rates"]["accepted_per_s"]
-    if not rate:
+    run = conduct(planned, limits, target.folder / planned.run / report.RESULTS_FILE)
+    if not run.accepted:
         raise StackFailed("Nothing was accepted.", endpoint=target.endpoint, said=_first_words(run))
-    target.say(f"{target.place.label} takes {rate:,.0f} a second from {connections} senders")
+    come_to_rest(target, run)
+    rate = float(len(run.accepted) / (time.time() - run.header["started_at_ms"] / 1000))
+    target.say(f"{target.place.label} accepts and consumes {rate:,.0f} a second from {connections} senders")
     return rate
+
+
+def come_to_rest(target: Target, run: Run) -> None:
+    """Wait until the newest events of a run are stored, so that what follows has nothing on its back."""
+    newest = sorted(run.accepted, key=lambda result: result.done_at_ms)[-_NEWEST:]
+    keys = set(mark_keys(result for result in newest if result.kind != "bad_signature"))
+    stores, deadline_s = Stores(target.place, target.dictionary), time.monotonic() + _REST_S
+    while len(stores.items(keys)) < len(keys) and time.monotonic() < deadline_s:
+        time.sleep(0.5)
 
 
 def _first_words(run: Run) -> str:

@@ -42,7 +42,7 @@ def test_a_load_is_accounted_for(deployed: str, tmp_path: Path) -> None:
     said = command("load", "attack", "--duration", "8", "--sizes", "1k", "--wait", "60", home=str(tmp_path))
     assert said.exit_code == 0, said.output
     assert "PASSED" in said.output
-    assert f"LocalStack at {ENDPOINT} takes" in said.output
+    assert f"LocalStack at {ENDPOINT} accepts and consumes" in said.output
 
 
 @pytest.mark.parametrize("name", ["poison-many", "duplicate-storm", "secret-rotated"])
