@@ -21,7 +21,11 @@ _STOP_S = 40.0
 # Short enough that a hung function is found out within a scenario, small enough that memory can run out;
 # and an archive that need not be waited for.
 SETTINGS = ("FunctionTimeoutSeconds=6", "FunctionMemoryMB=256", "ArchiveBufferSeconds=2")
-_PARTS = {"engine": "infra.local.engine_process", "gateway": "infra.local.gateway_process", "function": "local.runtime"}
+_PARTS = {
+    "engine": "infra.local.engine.process",
+    "gateway": "infra.local.gateway.process",
+    "function": "local.function.runtime",
+}
 
 
 # Starts `weir run` with a home, arguments and a file for what it says.

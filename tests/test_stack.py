@@ -246,7 +246,7 @@ def handler_pids(parent: int) -> list[int]:
             ppid = int((status.parent / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if ppid == parent and b"infra.local.runtime" in command:
+        if ppid == parent and b"infra.local.function.runtime" in command:
             found.append(int(status.parent.name))
     return found
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.aws_json import AwsClient, AwsError
-from infra.local.checkpoints import SHARD_END, Checkpoints, Position
 from infra.local.kinesis import Page, Shard, Stream
-from infra.local.lanes import Timing
+from infra.local.poller.checkpoints import SHARD_END, Checkpoints, Position
+from infra.local.poller.lanes import Timing
 from ingest.errors import ServiceError, TemplateUnsupported
 
 _PAGE_RECORDS = 1000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.local.aws_json import AwsClient
-from infra.local.checkpoints import Position, StreamIdentity
+from infra.local.poller.checkpoints import Position, StreamIdentity
 
 _TARGET = "Kinesis_20131202"
 

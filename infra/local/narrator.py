@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.reports import BatchReport
+from infra.local.poller.reports import BatchReport
 
 Say = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infra.control import PAUSE_FILE, RUNNING_FILE
 from infra.local.archiver import Archiver
-from infra.local.poller import Poller
+from infra.local.poller.poller import Poller
 
 Say = Callable[[str], None]
 

@@ -31,11 +31,11 @@ from infra import sender, signing_keys, template
 from infra.deploy import sources_parameters, throttles
 from infra.local import provision
 from infra.local.archiver import Archiver, Delivery, Disaggregate
-from infra.local.engine import Engine
-from infra.local.function import Function
-from infra.local.mapping import EventSourceMapping
+from infra.local.engine.engine import Engine
+from infra.local.function.function import Function
 from infra.local.narrator import Narrator
-from infra.local.poller import Poller
+from infra.local.poller.mapping import EventSourceMapping
+from infra.local.poller.poller import Poller
 from infra.local.readers import Readers
 from infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from ingest import routes, sources
@@ -201,7 +201,7 @@ class _Stack:
         log = self._home / "gateway.log"
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [sys.executable, "-m", "infra.local.gateway_process", str(path)],
+                [sys.executable, "-m", "infra.local.gateway.process", str(path)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from tests.conformance import table
 from tests.conformance.bench import World
 from tests.conformance.embedded import Embedded

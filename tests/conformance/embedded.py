@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.function import Function as LocalFunction
-from infra.local.mapping import EventSourceMapping
-from infra.local.poller import Poller
+from infra.local.function.function import Function as LocalFunction
+from infra.local.poller.mapping import EventSourceMapping
+from infra.local.poller.poller import Poller
 from ingest.errors import TemplateUnsupported
 from tests.conformance.apis import Api
 from tests.conformance.aws import Aws, Stream

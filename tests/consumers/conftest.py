@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from tests.support.world import World
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from tests.support.batches import of_record, run
 from tests.support.crash_child import batch, earlier, records
 from tests.support.model import Model, plain

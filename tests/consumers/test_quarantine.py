@@ -14,7 +14,7 @@ from consumers.changes import Change, Update, exists
 from consumers.effects import effect
 from consumers.quarantine import Selection
 from consumers.replay.release import Release
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from ingest import signatures
 from ingest.envelope import Envelope
 from ingest.errors import SettingInvalid

@@ -12,7 +12,7 @@ from botocore.handlers import BUILTIN_HANDLERS
 
 from consumers import aws, models
 from consumers.secrets import Secrets
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from ingest.envelope import Envelope
 from ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
 

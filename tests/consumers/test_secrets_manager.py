@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from consumers.aws import secret_reader
 from consumers.secrets import Secrets, elsewhere
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
 from ingest.signatures import verify
 from ingest.sources import Catalogue, Source

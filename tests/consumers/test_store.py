@@ -11,7 +11,7 @@ from consumers.calls import Cancelled, Place, Refused
 from consumers.items import Mark
 from consumers.memory import Memory
 from consumers.store import DynamoStore, client_config, translated
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from ingest.errors import CommitConflict, ConfigError, StoreThrottled, StoreUnavailable
 
 

@@ -14,7 +14,7 @@ from consumers.calls import CONDITION_FAILED, DUPLICATE_ITEM, NONE, VALIDATION_E
 from consumers.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
 from consumers.items import Mark
 from consumers.memory import Memory
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from ingest.errors import ConfigError
 from tests.support.batches import of_record, prepared, run, words
 from tests.support.model import Model, Record, plain

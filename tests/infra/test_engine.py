@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 
 
 def client(engine: Engine, service: str) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from infra.local.aws_json import AwsClient
-from infra.local.engine import Engine, free_port
+from infra.local.engine.engine import Engine, free_port
 from ingest.envelope import Envelope, decode
 from tests.support.gateways import (
     STAGE_VARIABLES,

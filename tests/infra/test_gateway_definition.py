@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine import free_port
-from infra.local.gateway import Gateway
-from infra.local.gateway_process import bind
-from infra.local.gateway_request import query
-from infra.local.gateway_routes import Routes
-from infra.local.gateway_throttle import Bucket
+from infra.local.engine.engine import free_port
+from infra.local.gateway.gateway import Gateway
+from infra.local.gateway.process import bind
+from infra.local.gateway.request import query
+from infra.local.gateway.routes import Routes
+from infra.local.gateway.throttle import Bucket
 from ingest.errors import StackFailed, TemplateUnsupported
 from tests.support.gateways import (
     STAGE_VARIABLES,
@@ -388,7 +388,7 @@ def listens(port: int) -> bool:
 
 
 def start(path: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "infra.local.gateway_process", str(path)]
+    command = [sys.executable, "-m", "infra.local.gateway.process", str(path)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

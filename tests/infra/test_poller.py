@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine import Engine
-from infra.local.invocations import InvocationResult
+from infra.local.engine.engine import Engine
 from infra.local.kinesis import Stream
+from infra.local.poller.invocations import InvocationResult
 from tests.support.streams import FAST, Consumer, data_of, eventually, failing_from, stream
 
 pytestmark = pytest.mark.engine

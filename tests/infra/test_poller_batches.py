@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.batches import Batch, EventFormat, Failure, Record, form, judge, remaining
-from infra.local.filters import compile_filters
-from infra.local.invocations import InvocationResult
-from infra.local.mapping import EventSourceMapping
+from infra.local.poller.batches import Batch, EventFormat, Failure, Record, form, judge, remaining
+from infra.local.poller.filters import compile_filters
+from infra.local.poller.invocations import InvocationResult
+from infra.local.poller.mapping import EventSourceMapping
 from ingest.errors import TemplateUnsupported
 
 PROPERTIES = {

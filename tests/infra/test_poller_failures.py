@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine import Engine
-from infra.local.invocations import InvocationResult
+from infra.local.engine.engine import Engine
+from infra.local.poller.invocations import InvocationResult
 from tests.support.streams import Bucket, Consumer, aws, data_of, eventually, failing_from, sequence_of, stream
 
 pytestmark = pytest.mark.engine

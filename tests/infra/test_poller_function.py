@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine import Engine
-from infra.local.function import Function
+from infra.local.engine.engine import Engine
+from infra.local.function.function import Function
 from tests.support.streams import Bucket, eventually, stream
 
 pytestmark = pytest.mark.engine

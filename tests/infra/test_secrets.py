@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra import secrets, signing_keys
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from infra.place import Place
 from ingest import presets, signatures
 from ingest.errors import SettingInvalid, StackFailed

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from infra.local import vtl
-from infra.local.vtl_regex import RegexError, java_pattern
+from infra.local.vtl.regex import RegexError, java_pattern
 from ingest.errors import TemplateUnsupported
 from ingest.routes import mapping_template
 from tests.support.templates import (

@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, HTTPClientError
 
-from infra.local.engine import Engine, free_port
+from infra.local.engine.engine import Engine, free_port
 from loadtest.proxy import Proxy, Rule, conflict, cut, late, lose_answer, once, refuse, refuse_xml, rewrite
 
 pytestmark = pytest.mark.engine

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from typing import Any
 import uvicorn
 import uvicorn.server
 
-from infra.local.gateway import Gateway
-from infra.local.gateway_process import GatewayProtocol, bind
+from infra.local.gateway.gateway import Gateway
+from infra.local.gateway.process import GatewayProtocol, bind
 from ingest import routes
 
 STAGE_VARIABLES = {"stream": "weir-stream", "maxRecordKiB": "1024", "maxBodyKiB": "560"}

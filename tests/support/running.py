@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infra.local.engine import free_port
+from infra.local.engine.engine import free_port
 
 ROOT = Path(__file__).parents[2]
 WEIR = Path(sys.executable).with_name("weir")

@@ -34,7 +34,7 @@ from consumers.replay.to_consumer import ToConsumer
 from consumers.store import client_config
 from infra import secrets, template
 from infra.local import provision
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from ingest import signatures
 from ingest.envelope import Envelope, encode

@@ -16,11 +16,11 @@ from typing import Any
 import boto3
 
 from infra.local.aws_json import AwsClient
-from infra.local.invocations import InvocationResult
-from infra.local.lanes import Timing
-from infra.local.mapping import EventSourceMapping
-from infra.local.poller import Poller
-from infra.local.reports import BatchReport
+from infra.local.poller.invocations import InvocationResult
+from infra.local.poller.lanes import Timing
+from infra.local.poller.mapping import EventSourceMapping
+from infra.local.poller.poller import Poller
+from infra.local.poller.reports import BatchReport
 
 FAST = Timing(poll_s=0.02, discover_s=0.1, save_s=0.02, backoff_s=0.01, backoff_limit_s=0.1)
 KINESIS = "Kinesis_20131202"

@@ -15,7 +15,7 @@ from consumers.replay.delivery import END, Delivery
 from consumers.replay.from_archive import FromArchive
 from infra.local.archiver import Archiver
 from infra.local.archiver import Delivery as DeliveryStream
-from infra.local.lanes import Timing
+from infra.local.poller.lanes import Timing
 from ingest.envelope import encode
 from tests.support.stage import Stage
 

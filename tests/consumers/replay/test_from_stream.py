@@ -17,7 +17,7 @@ from consumers.replay.delivery import Delivery
 from consumers.replay.from_stream import FromStream, Span
 from consumers.replay.looks import Looker
 from consumers.replay.to_stream import ToStream
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from ingest.errors import OptionInvalid
 from tests.support.stage import Stage
 

@@ -15,7 +15,7 @@ import pytest
 from consumers.replay.delivery import Delivery
 from consumers.replay.looks import Looker
 from consumers.replay.to_http import ToHttp
-from infra.local.engine import free_port
+from infra.local.engine.engine import free_port
 from ingest.envelope import Envelope, encode
 from ingest.errors import OptionInvalid, TargetUnavailable
 from tests.support.stage import Stage

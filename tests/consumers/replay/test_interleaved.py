@@ -21,7 +21,7 @@ from consumers.replay.from_file import FromFile, line_of
 from consumers.replay.looks import Looker
 from consumers.replay.pace import Pace
 from consumers.replay.run import Replay
-from infra.local.engine import Engine
+from infra.local.engine.engine import Engine
 from ingest.envelope import Envelope, encode
 from tests.support.stage import Stage
 

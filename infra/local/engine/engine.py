@@ -1,0 +1,119 @@
+"""The engine of the embedded stack: MiniStack as a child process on loopback, with its state in a folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.local.engine.process import JOURNAL
+from ingest.errors import StackFailed
+
+SERVICES = ("kinesis", "dynamodb", "s3", "sqs", "ssm", "secretsmanager", "sts")
+_START_S = 60.0
+_REPLAY_S = 600.0
+_STOP_S = 60.0
+
+
+class Engine:
+    """One engine process; ``endpoint`` is its address. Data survives a clean stop and a kill alike."""
+
+    def __init__(self, state: Path, *, port: int = 0, services: Sequence[str] = SERVICES) -> None:
+        self.state = state
+        self.port = port or free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._services = services
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.state / "engine.log"
+
+    @property
+    def has_state(self) -> bool:
+        """True when an earlier session left data."""
+        return (self.state / "kinesis.json").exists() or self.ended_uncleanly
+
+    @property
+    def ended_uncleanly(self) -> bool:
+        """True when a journal waits to be replayed."""
+        journal = self.state / JOURNAL
+        return journal.exists() and journal.stat().st_size > 0
+
+    def start(self) -> None:
+        """Start and wait until it answers, journal replayed.
+
+        Raises: StackFailed with the end of its log.
+        """
+        self.state.mkdir(parents=True, exist_ok=True)
+        patience_s = _REPLAY_S if self.ended_uncleanly else _START_S
+        command = [sys.executable, "-m", "infra.local.engine.process", str(self.port), str(self.state)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own arguments
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self._environment()
+            )
+        deadline = time.monotonic() + patience_s
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise StackFailed("The engine did not start.", log=str(self.log), said=self._tail())
+            time.sleep(0.05)
+
+    def poll(self) -> int | None:
+        """Return the exit code if it ended, None while it runs."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def stop(self) -> None:
+        """Stop it; it saves its state first. Does nothing when it does not run."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=2):  # noqa: S310 - loopback
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+        root = Path(__file__).parents[3]
+        return kept | {
+            "PYTHONPATH": str(root),
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self.port),
+            "SERVICES": ",".join(self._services),
+            "LOG_LEVEL": "WARNING",
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(self.state),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(self.state / "s3"),
+            "SFTP_ENABLED": "0",
+            "IOT_MTLS_ENABLED": "0",  # it would listen on every interface
+        }
+
+    def _tail(self) -> list[str]:
+        return self.log.read_text(errors="replace").splitlines()[-5:]
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
