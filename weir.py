@@ -16,7 +16,7 @@ import click
 from consumers import quarantine_cli
 from consumers.cli import Tools as ReplayTools
 from consumers.cli import add_commands as add_replay_commands
-from infra import sources_cli
+from infra import KINDS, LOCALSTACK, sources_cli
 from ingest.errors import ServiceError
 from loadtest.cli import Tools, load_group
 
@@ -38,8 +38,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except ServiceError as error:
-            hint = f"\n  {error.hint}" if error.hint else ""
-            raise click.ClickException(f"{error}{hint}") from error
+            raise click.ClickException(error.advice) from error
         except BrokenPipeError:  # `weir events | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
@@ -64,20 +63,23 @@ def main() -> None:
 def at_place(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say where Weir runs, and hand it the place."""
 
-    @click.option("--endpoint", metavar="URL", help="LocalStack or another AWS endpoint instead of the embedded stack.")
+    @click.option("--at", type=click.Choice(KINDS), envvar="WEIR_AT", help="Where Weir runs; embedded by default.")
+    @click.option(
+        "--endpoint", metavar="URL", help=f"LocalStack's address, or another AWS endpoint's; else {LOCALSTACK}."
+    )
     @click.option("--stack", default="weir", show_default=True, metavar="NAME", help="CloudFormation stack there.")
     @functools.wraps(command)
-    def with_place(endpoint: str | None, stack: str, **options: Any) -> None:
-        command(place=chosen_place(endpoint, stack), **options)
+    def with_place(at: str | None, endpoint: str | None, stack: str, **options: Any) -> None:
+        command(place=chosen_place(at, endpoint, stack), **options)
 
     return with_place
 
 
-def chosen_place(endpoint: str | None, stack: str) -> Place:
-    """Return the place that the options or the environment point at."""
+def chosen_place(at: str | None, endpoint: str | None, stack: str) -> Place:
+    """Return the place that the options point at."""
     from infra import place
 
-    return place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ)
+    return place.choose(at, home=home(), stack=stack, endpoint=endpoint)
 
 
 def home() -> Path:
@@ -264,14 +266,14 @@ def balances(place: Place, as_json: bool) -> None:
 
 @main.command()
 @click.option("--to", "target", required=True, type=click.Choice(["localstack", "aws"]))
-@click.option("--endpoint", metavar="URL", help="LocalStack's address; by default http://127.0.0.1:4566.")
+@click.option("--endpoint", metavar="URL", help=f"LocalStack's address; by default {LOCALSTACK}.")
 @click.option("--stack", default="weir", show_default=True, metavar="NAME")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of infra/template.yaml.")
 def deploy(target: str, endpoint: str | None, stack: str, settings: tuple[str, ...]) -> None:
     """Create or update the stack: package, upload, change set, wait, outputs."""
     from infra import deploy as deployment
 
-    where = destination(target, endpoint, stack)
+    where = chosen_place(target, endpoint, stack)
     given = parameters(settings)
     if target == "localstack":  # an emulator's data is for throwing away, and its Firehose has to download Java
         given = {"DeletionProtection": "false", "ArchiveMode": "none", **given}
@@ -282,7 +284,7 @@ def deploy(target: str, endpoint: str | None, stack: str, settings: tuple[str, .
 
 @main.command()
 @click.option("--to", "--from", "target", required=True, type=click.Choice(["localstack", "aws"]))
-@click.option("--endpoint", metavar="URL", help="LocalStack's address; by default http://127.0.0.1:4566.")
+@click.option("--endpoint", metavar="URL", help=f"LocalStack's address; by default {LOCALSTACK}.")
 @click.option("--stack", default="weir", show_default=True, metavar="NAME")
 @click.option("--delete-data", is_flag=True, help="Delete stream, tables and bucket too, for good.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -290,23 +292,11 @@ def destroy(target: str, endpoint: str | None, stack: str, delete_data: bool, ye
     """Take the stack down; what holds data is kept unless you say otherwise."""
     from infra import deploy as deployment
 
-    where = destination(target, endpoint, stack)
+    where = chosen_place(target, endpoint, stack)
     if delete_data and not yes:
         click.confirm(f"Delete stack {stack} in {where.label} and all its data?", abort=True)
     for kept in deployment.destroy(where, delete_data=delete_data, say=emit):
         emit(f"kept {kept}")
-
-
-def destination(target: str, endpoint: str | None, stack: str) -> Place:
-    """Return the place that a deployment goes to."""
-    from infra import place
-
-    if target == "localstack":
-        where = place.at_endpoint(endpoint or os.environ.get("AWS_ENDPOINT_URL") or "http://127.0.0.1:4566", stack)
-    else:
-        where = place.Place("aws", stack, endpoint=endpoint)
-    where.home = home()
-    return where
 
 
 def parameters(settings: tuple[str, ...]) -> dict[str, str]:
@@ -371,24 +361,13 @@ add_replay_commands(
 # ------------------------------------------------------------------------------------------------ load tests
 
 
-def load_place(target: str | None, endpoint: str | None, stack: str) -> Place:
-    """Return the place that a load test runs against."""
-    from infra import place
-
-    if target in {"localstack", "aws"}:
-        return destination(target, endpoint, stack)
-    if target == "embedded":
-        return place.embedded(home())
-    return place.choose(home=home(), stack=stack, endpoint=endpoint, environment=os.environ)
-
-
 def load_signing_keys(place: Any) -> dict[str, str]:
     """Return what each source's deliveries can be signed with; sources without a secret are left out.
 
     On LocalStack, whose data is for throwing away, such a source is given one.
     """
     from infra import signing_keys
-    from ingest.errors import StackFailed
+    from ingest.errors import SecretUnset
 
     keys = {}
     for name, source in catalogue().items():
@@ -396,7 +375,7 @@ def load_signing_keys(place: Any) -> dict[str, str]:
             signing_keys.provide(place, source)
         try:
             keys[name] = signing_keys.signing_key(place, source)
-        except StackFailed:
+        except SecretUnset:
             continue
     return keys
 
@@ -434,7 +413,7 @@ main.add_command(
     load_group(
         Tools(
             group=Group,
-            place=load_place,
+            place=chosen_place,
             embedded=load_embedded,
             run_stack=load_stack,
             catalogue=catalogue,

@@ -13,7 +13,7 @@ from typing import Any
 
 from consumers import codec, items
 from ingest.envelope import Envelope
-from ingest.errors import StackFailed
+from ingest.errors import OptionInvalid, StackFailed
 
 _SUMMARY = (
     *("pk", "source", "event_id", "request_id", "outcome", "reason", "detail", "type", "key"),
@@ -68,7 +68,7 @@ class Table:
 
         Direct reads answer for ids of the given sources; only if they find nothing is the whole table read.
 
-        Raises: StackFailed when nothing has the id.
+        Raises: OptionInvalid when nothing has the id.
         """
         keys = [identifier, *(f"{source}{mark}{identifier}" for source in sources for mark in "#!")]
         found = [item for item in map(self.item, dict.fromkeys(keys)) if item is not None]
@@ -76,7 +76,7 @@ class Table:
             matching = (one for one in self.scan() if identifier in {one["event_id"], one["request_id"]})
             found = [item for item in (self.item(one["pk"]) for one in matching) if item is not None]
         if not found:
-            raise StackFailed(
+            raise OptionInvalid(
                 f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`."
             )
         return sorted(found, key=lambda item: "!" in item["pk"]["S"].partition("#")[0])

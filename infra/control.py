@@ -17,7 +17,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.place import Place
-from ingest.errors import StackFailed
+from ingest.errors import StackAbsent, StackFailed
 
 PAUSE_FILE = "paused"  # somebody wants the consumer to rest
 RUNNING_FILE = "consuming"  # the supervisor's word that it does not
@@ -88,7 +88,7 @@ def _await_file(place: Place, *, present: bool) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while path.exists() != present:
         if time.monotonic() > deadline:
-            raise StackFailed("The embedded stack does not answer; is `make run` on?", home=str(_home(place)))
+            raise StackAbsent(f"The embedded stack with its state in {_home(place)} does not answer.")
         time.sleep(_POLL_S)
 
 

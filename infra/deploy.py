@@ -176,9 +176,13 @@ def _artifact_bucket(place: Place, account: str) -> str:
     name = f"weir-artifacts-{account}-{place.region}"
     s3 = place.client("s3")
     try:
-        s3.head_bucket(Bucket=name)
+        # The name can be guessed: code must not come from a bucket that somebody else made under it.
+        s3.head_bucket(Bucket=name, ExpectedBucketOwner=account)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:
+        code = error.response["Error"]["Code"]
+        if code == "403":
+            raise StackFailed(f"The bucket {name} is not this account's, or not yours to use.") from error
+        if code not in {"404", "NoSuchBucket"}:
             raise
         where = {} if place.region == "us-east-1" else {"LocationConstraint": place.region}
         s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": where} if where else {}))

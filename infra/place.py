@@ -16,7 +16,8 @@ import localstack_client.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ingest.errors import StackFailed
+from infra import LOCALSTACK
+from ingest.errors import OptionInvalid, StackAbsent, StackFailed
 
 REGION = "us-east-1"  # of the embedded stack and of LocalStack, unless the environment names another
 EMBEDDED_ACCOUNT = "000000000000"
@@ -96,17 +97,17 @@ class Place:
     def outputs(self) -> dict[str, str]:
         """Return the stack's outputs by name.
 
-        Raises: StackFailed when there is no such stack.
+        Raises: StackAbsent when there is no such stack.
         """
         if self._outputs is not None:
             return self._outputs
         try:
             stacks = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
         except (ClientError, BotoCoreError) as error:
-            raise StackFailed(f"{self.label}: stack {self.stack}: {error}", hint="weir deploy") from error
+            raise StackAbsent(f"{self.label}: stack {self.stack}: {error}") from error
         found = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
         if not found:
-            raise StackFailed(f"{self.label}: stack {self.stack} is {stacks[0]['StackStatus']} and has no outputs.")
+            raise StackAbsent(f"{self.label}: stack {self.stack} is {stacks[0]['StackStatus']} and has no outputs.")
         if self.kind == "localstack":
             found["Endpoint"] = f"{self.endpoint}/_aws/execute-api/{found['ApiId']}/live/v1"
         return found
@@ -156,40 +157,45 @@ def _log_line(text: str, at_ms: int | None, identifiers: Sequence[str]) -> dict[
 def embedded(home: Path) -> Place:
     """Return the embedded stack that runs, or last ran, with its state under ``home``.
 
-    Raises: StackFailed when none runs there.
+    Raises: StackAbsent when none runs there.
     """
     state = home / STATE_FILE
     try:
         facts = json.loads(state.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StackFailed(f"No embedded stack runs with its state in {home}: start one with `make run`.") from error
+        raise StackAbsent(f"No embedded stack runs with its state in {home}.") from error
     return Place("embedded", facts["stack"], endpoint=facts["engine"], outputs=facts["outputs"])
 
 
-def choose(*, home: Path, stack: str, endpoint: str | None, environment: Mapping[str, str]) -> Place:
-    """Return the place that options and the usual AWS variables point at; the embedded stack if they say nothing."""
-    chosen = _choose(home, stack, endpoint or environment.get("AWS_ENDPOINT_URL"), environment)
+def choose(kind: str | None, *, home: Path, stack: str, endpoint: str | None) -> Place:
+    """Return a place by its kind; the embedded stack with its state under ``home`` if nothing else is asked for.
+
+    AWS has to be asked for by name: credentials that happen to be in the environment must not send a command there.
+    Raises: StackAbsent when no embedded stack is there, OptionInvalid for an address that cannot be used.
+    """
+    chosen = _choose(kind, home, stack, endpoint)
     chosen.home = home
     return chosen
 
 
-def _choose(home: Path, stack: str, endpoint: str | None, environment: Mapping[str, str]) -> Place:
-    if endpoint:
-        return at_endpoint(endpoint, stack)
-    # LocalStack's own tools export the dummy key `test`; that alone never means AWS.
-    key = environment.get("AWS_ACCESS_KEY_ID")
-    if environment.get("AWS_PROFILE") or (key and key != "test"):
-        return Place("aws", stack, endpoint=None)
+def _choose(kind: str | None, home: Path, stack: str, endpoint: str | None) -> Place:
+    if kind == "aws":
+        return Place("aws", stack, endpoint=endpoint)
+    given = endpoint or os.environ.get("AWS_ENDPOINT_URL")
+    if kind == "localstack":
+        return at_endpoint(given or LOCALSTACK, stack)
+    if kind is None and given:
+        return at_endpoint(given, stack)
     return embedded(home)
 
 
 def at_endpoint(endpoint: str, stack: str) -> Place:
     """Return the stack behind one endpoint address, taken for LocalStack when it is on this machine.
 
-    Raises: StackFailed for an address that cannot be used.
+    Raises: OptionInvalid for an address that cannot be used.
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise StackFailed(f"{endpoint} is not an address; it looks like http://127.0.0.1:4566.")
+        raise OptionInvalid(f"{endpoint} is not an address; it looks like {LOCALSTACK}.")
     kind = "localstack" if parts.hostname in _LOOPBACK or parts.port == 4566 else "aws"
     return Place(kind, stack, endpoint=endpoint.rstrip("/"))

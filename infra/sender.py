@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from infra.place import Place
 from infra.signing_keys import signing_key
 from ingest import events, presets, samples, signatures
-from ingest.errors import RecordError, StackFailed
+from ingest.errors import RecordError, StackAbsent
 from ingest.prover import Draft
 from ingest.schemes import AnyOf, ContentScheme, Scheme
 from ingest.sources import Catalogue, Source
@@ -56,7 +56,7 @@ def send(
     ``name`` is a source, or a provider of whom there is exactly one source. One that is neither is posted to under its
     own name all the same, to see it refused.
 
-    Raises: StackFailed when nothing listens or no signing key is to be had.
+    Raises: StackAbsent when nothing listens, SecretUnset when no signing key is to be had.
     """
     source = _meant(catalogue, name)
     path = "/".join(quote(part, safe="") for part in (source.name if source else name, key) if part)
@@ -131,7 +131,7 @@ def _post(url: str, draft: Draft) -> Answer:
         response = connection.getresponse()
         text = response.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
-        raise StackFailed(f"Nothing was stored: {parts.netloc} does not answer ({error}). Is `make run` on?") from error
+        raise StackAbsent(f"Nothing was stored: {parts.netloc} does not answer ({error}).") from error
     finally:
         connection.close()
     return Answer(response.status, text.strip(), _request_id(response, text))

@@ -13,7 +13,7 @@ from pathlib import Path
 from infra import secrets
 from infra.place import Place
 from ingest import signatures
-from ingest.errors import StackFailed
+from ingest.errors import SecretUnset, StackFailed
 from ingest.sources import Source
 
 
@@ -34,14 +34,11 @@ def provide(place: Place, source: Source) -> bool:
 def signing_key(place: Place, source: Source) -> str:
     """Return what deliveries of a source can be signed with.
 
-    Raises: StackFailed when there is none.
+    Raises: SecretUnset when there is none.
     """
     live = secrets.live(place, source)
     if not live:
-        raise StackFailed(
-            f"{source.name} has no secret in {place.label}: `weir secrets set {source.name}`, "
-            f"or `weir secrets generate {source.name}` to try things out."
-        )
+        raise SecretUnset(f"{source.name} has no secret in {place.label}.")
     return _kept(place).get(source.name) or live[0].value
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ingest.errors import StackFailed
+from infra import KINDS
+from ingest.errors import StackAbsent, StackFailed
 
 if TYPE_CHECKING:
     from infra.place import Place
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the command line lends. ``choose`` finds a place by endpoint and stack. Raises: StackFailed."""
+    """What the command line lends. ``choose`` finds a place by kind, endpoint and stack. Raises: StackAbsent."""
 
     command: type[click.Command]
     group: type[click.Group]
     at_place: Callable[[Callable[..., None]], Callable[..., None]]
-    choose: Callable[[str | None, str], Place]
+    choose: Callable[[str | None, str | None, str], Place]
     catalogue: Callable[[], Catalogue]
     sources_file: Callable[[], Path]
     say: Callable[[str], None]
@@ -142,17 +143,18 @@ def read_secret(source: str) -> str:
 
 def _check(sources: click.Group, tools: Tools) -> None:
     @sources.command("check", cls=tools.command)
+    @click.option("--at", type=click.Choice(KINDS), envvar="WEIR_AT", help="Where to look for secrets.")
     @click.option("--endpoint", metavar="URL", help="Look for secrets at LocalStack or another AWS endpoint.")
     @click.option("--stack", default="weir", show_default=True, metavar="NAME", help="CloudFormation stack there.")
     @click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object a source.")
-    def check(endpoint: str | None, stack: str, as_json: bool) -> None:
+    def check(at: str | None, endpoint: str | None, stack: str, as_json: bool) -> None:
         """Validate the sources file, tell which secrets exist, and warn of what may surprise."""
         from ingest import routes
 
         found = tools.catalogue()
         routes.api_definition(found, {})
         for name, source in found.items():
-            count = _secrets_count(source, tools, endpoint, stack)
+            count = _secrets_count(source, tools, at, endpoint, stack)
             warnings = [*source.warnings, *([f"it has no secret: `weir secrets set {name}`."] if count == 0 else [])]
             facts = {"source": name, "preset": source.preset, "scheme": source.scheme.label, "secrets": count}
             if as_json:
@@ -164,14 +166,14 @@ def _check(sources: click.Group, tools: Tools) -> None:
                 tools.say(f"{'':24} warning: {warning}")
 
 
-def _secrets_count(source: Source, tools: Tools, endpoint: str | None, stack: str) -> int | None:
+def _secrets_count(source: Source, tools: Tools, at: str | None, endpoint: str | None, stack: str) -> int | None:
     """Return how many secrets of a source are live; None if no stack is there to ask."""
     from infra import secrets as store
 
     try:
-        return len(store.live(tools.choose(endpoint, stack), source))
-    except StackFailed:
-        if endpoint:
+        return len(store.live(tools.choose(at, endpoint, stack), source))
+    except (StackAbsent, StackFailed):
+        if at or endpoint:
             raise
         return None
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ingest.errors import TemplateUnsupported
+from ingest.errors import ParameterInvalid, TemplateUnsupported
 
 PATH = Path(__file__).parent / "template.yaml"
 
@@ -90,14 +90,14 @@ def prepare(
 def parameters(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
     """Return every parameter's value: the given one, or its default.
 
-    Raises: TemplateUnsupported for a parameter that the template does not have or that has no value.
+    Raises: ParameterInvalid for a parameter that the template does not have or that has no value.
     """
     declared = template["Parameters"]
     if unknown := set(given) - set(declared):
-        raise TemplateUnsupported("These parameters do not exist:", unknown=sorted(unknown), known=sorted(declared))
+        raise ParameterInvalid(f"The template has no parameter {', '.join(sorted(unknown))}.")
     values = {name: str(given.get(name, spec.get("Default", ""))) for name, spec in declared.items()}
     if missing := [name for name, spec in declared.items() if name not in given and "Default" not in spec]:
-        raise TemplateUnsupported("These parameters need a value:", missing=missing)
+        raise ParameterInvalid(f"Without a value: {', '.join(missing)}.")
     for name, spec in declared.items():
         _check_parameter(name, values[name], spec)
     return values
@@ -260,11 +260,11 @@ def _method_settings(throttles: Mapping[str, tuple[float, int]]) -> Iterable[dic
 def _check_parameter(name: str, value: str, spec: Mapping[str, Any]) -> None:
     allowed = [str(item) for item in spec.get("AllowedValues", [])]
     if allowed and value not in allowed:
-        raise TemplateUnsupported(f"{name}={value}: allowed are {', '.join(allowed)}.")
+        raise ParameterInvalid(f"{name}={value}: allowed are {', '.join(allowed)}.")
     if spec["Type"] != "Number":
         return
     if not re.fullmatch(r"\d+", value):
-        raise TemplateUnsupported(f"{name}={value}: must be a whole number.")
+        raise ParameterInvalid(f"{name}={value}: must be a whole number.")
     low, high = float(spec.get("MinValue", "-inf")), float(spec.get("MaxValue", "inf"))
     if not low <= float(value) <= high:
-        raise TemplateUnsupported(f"{name}={value}: must be from {low:g} to {high:g}.")
+        raise ParameterInvalid(f"{name}={value}: must be from {low:g} to {high:g}.")

@@ -25,6 +25,13 @@ class ServiceError(Exception):
         facts = ", ".join(f"{name}={value!r}" for name, value in self.facts.items())
         return " ".join(part for part in (message, self.detail, f"({facts})" if facts else "") if part)
 
+    @property
+    def advice(self) -> str:
+        """Return what a person is told at the command line: what is wrong, then what to do about it."""
+        facts = ", ".join(f"{name}: {value}" for name, value in self.facts.items())
+        what = self.detail or (type(self).__doc__ or "").strip().splitlines()[0]
+        return "\n  ".join(part for part in (what, facts, self.hint) if part)
+
 
 class RecordError(ServiceError):
     """This delivery is at fault: it is quarantined with its bytes and never retried."""
@@ -212,8 +219,29 @@ class TemplateUnsupported(ConfigError):
     hint = "Use what the mapping template or CloudFormation template already uses, or deploy to LocalStack."
 
 
+class ParameterInvalid(ConfigError):
+    """A parameter of the template has a value that it may not have."""
+
+    code = "parameter_invalid"
+    hint = "infra/template.yaml lists the parameters with their defaults and what they mean."
+
+
+class SecretUnset(ConfigError):
+    """A source has no secret that a sample could be signed with."""
+
+    code = "secret_unset"
+    hint = "`weir secrets set SOURCE`, or `weir secrets generate SOURCE` to try things out."
+
+
+class StackAbsent(ConfigError):
+    """There is no such stack."""
+
+    code = "stack_absent"
+    hint = "`make run` starts one on this machine; --at localstack or --at aws looks there for what `weir deploy` made."
+
+
 class StackFailed(ConfigError):
-    """A part of the stack could not be started, created or deleted."""
+    """A part of the stack could not be started, asked, created or deleted."""
 
     code = "stack_failed"
-    hint = "The message names the part and what it said."
+    hint = "Mend what the message names, and try again: nothing that is stored was touched."

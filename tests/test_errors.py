@@ -46,3 +46,12 @@ def test_the_message_is_the_docstring_with_the_facts(leaf: type[ServiceError]) -
     """The documented text and the printed text cannot differ; facts stand behind it with their names."""
     message = str(leaf("More.", bytes=7))
     assert message == f"{(leaf.__doc__ or '').strip().splitlines()[0]} More. (bytes=7)"
+
+
+def test_the_command_line_says_what_is_wrong_and_what_to_do() -> None:
+    """The particular sentence comes first, facts and remedy below it; without one, the error's own sentence stands."""
+    assert (
+        errors.StackAbsent("No stack here.", home="/x").advice
+        == f"No stack here.\n  home: /x\n  {errors.StackAbsent.hint}"
+    )
+    assert errors.StackAbsent().advice == f"There is no such stack.\n  {errors.StackAbsent.hint}"

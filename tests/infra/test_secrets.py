@@ -13,7 +13,7 @@ from infra import secrets, signing_keys
 from infra.local.engine.engine import Engine
 from infra.place import Place
 from ingest import presets, signatures
-from ingest.errors import SettingInvalid, StackFailed
+from ingest.errors import SecretUnset, SettingInvalid, StackFailed
 from ingest.sources import Source
 from tests.support.deliveries import pair_of, source_of
 
@@ -113,8 +113,9 @@ def test_the_signing_half_is_for_its_owner_alone(place: Place) -> None:
 
 def test_without_a_secret_the_command_is_named(place: Place) -> None:
     """Sending from a source without a secret says how to get one."""
-    with pytest.raises(StackFailed, match="weir secrets set github"):
+    with pytest.raises(SecretUnset, match="github") as unset:
         signing_keys.signing_key(place, source_of("github"))
+    assert "weir secrets set" in unset.value.advice
 
 
 def test_what_somebody_else_wrote_is_not_overwritten(place: Place) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra import template
-from ingest.errors import TemplateUnsupported
+from ingest.errors import ParameterInvalid
 
 GIVEN = {"ArtifactBucket": "artifacts", "ApiDefinitionKey": "api", "FunctionKey": "function"}
 
@@ -78,18 +78,18 @@ def test_mapping_reads_as_the_parameters_say() -> None:
         ({"BatchSize": "0"}, "BatchSize=0: must be from 1 to 10000"),
         ({"BatchSize": "many"}, "BatchSize=many: must be a whole number"),
         ({"TableMode": "FREE"}, "TableMode=FREE: allowed are ON_DEMAND, PROVISIONED"),
-        ({"Batchsize": "5"}, "do not exist"),
+        ({"Batchsize": "5"}, "no parameter Batchsize"),
     ],
 )
 def test_wrong_parameter_is_named(given: dict[str, str], said: str) -> None:
     """A parameter that cannot be used is refused with its name and what it may be."""
-    with pytest.raises(TemplateUnsupported, match=said.replace("(", r"\(")):
+    with pytest.raises(ParameterInvalid, match=said.replace("(", r"\(")):
         evaluated(**given)
 
 
 def test_missing_parameter_is_named() -> None:
     """A parameter without default and value is named."""
-    with pytest.raises(TemplateUnsupported, match="ArtifactBucket"):
+    with pytest.raises(ParameterInvalid, match="ArtifactBucket"):
         template.evaluate(template.load(), {}, stack="demo", region="r", account="1")
 
 

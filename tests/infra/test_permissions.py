@@ -1,0 +1,164 @@
+"""Every call that the functions make is allowed by their roles: neither emulator checks rights, AWS refuses.
+
+The calls are those that the real code makes to the real engine, noted on their way out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+
+from consumers import wiring
+from consumers.account import take
+from consumers.books import open_books
+from consumers.changes import Change, Check, Delete, Put, Update, exists
+from consumers.effects import effect
+from infra import template
+from ingest.events import Event
+from tests.support.stage import Stage
+from tests.support.world import World, kinesis_event
+
+pytestmark = pytest.mark.engine
+
+_GIVEN = {"ArtifactBucket": "artifacts", "ApiDefinitionKey": "api", "FunctionKey": "function"}
+# Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+_OF_TRANSACTION = {
+    "Put": "dynamodb:PutItem",
+    "Update": "dynamodb:UpdateItem",
+    "Delete": "dynamodb:DeleteItem",
+    "ConditionCheck": "dynamodb:ConditionCheckItem",
+}
+# Operations whose right has another name.
+# Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
+# Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_RENAMED = {("dynamodb", "BatchExecuteStatement"): "dynamodb:PartiQLInsert", ("s3", "ListObjectsV2"): "s3:ListBucket"}
+# What Lambda itself needs to read the stream and to write the log.
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html
+_FOR_LAMBDA = {"kinesis:ListStreams", "logs:CreateLogStream", "logs:PutLogEvents"}
+
+
+class Noted:
+    """The rights that the calls made so far take, each with the tables that it is for."""
+
+    def __init__(self) -> None:
+        self.rights: set[str] = set()
+
+    def note(self, service: str, operation: str, parameters: dict[str, Any]) -> None:
+        body = json.loads(parameters.get("WeirBody", "{}"))
+        if operation == "TransactWriteItems":
+            self.rights |= {_OF_TRANSACTION[kind] for action in body["TransactItems"] for kind in action}
+        else:
+            assert all(one["Statement"].startswith("INSERT ") for one in body.get("Statements", ()))
+            self.rights.add(_RENAMED.get((service, operation), f"{service}:{operation}"))
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
+    """Note every call of botocore's clients on its way out."""
+    noted, original = Noted(), BaseClient._make_api_call
+
+    def call(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+        noted.note(client.meta.service_model.service_name, operation, parameters)
+        return original(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    return noted
+
+
+def allowed(role: str) -> set[str]:
+    """Return the actions that a role allows, all optional parts of the template included."""
+    given = {**_GIVEN, "HandshakeFunction": "true", "SecretsManagerArns": "arn:aws:secretsmanager:r:1:secret:s"}
+    resources, _ = template.evaluate(
+        template.load(), given, stack="demo", region="eu-central-1", account="123456789012"
+    )
+    statements = [
+        statement
+        for policy in resources[role].properties["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    lists = [one["Action"] if isinstance(one["Action"], list) else [one["Action"]] for one in statements]
+    return {action for actions in lists for action in actions}
+
+
+@effect("probe", "every-change")
+def every_change(event: Event) -> Iterable[Change]:
+    """Change items in every way that there is."""
+    names = [f"{event.event_id}-{number}" for number in range(3)]
+    return [
+        Put("balances", {"account": names[0]}, {"EUR": 1}),
+        Update("balances", {"account": names[1]}, add={"EUR": 1}),
+        Delete("balances", {"account": names[2]}),
+        Check("balances", {"account": "opened"}, exists("EUR")),
+    ]
+
+
+def test_the_consumer_may_do_all_that_it_does(
+    noted: Noted, tmp_path: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every kind of change, event and body is written, and the role allows each call, and nothing that is not made."""
+    world = World(engine.endpoint, tmp_path)
+    world.dynamodb.put_item(TableName=world.balances_table, Item={"account": {"S": "opened"}, "EUR": {"N": "1"}})
+    wiring._s3.cache_clear()
+    wiring._ssm.cache_clear()
+    for name, value in {**world.environment, "PAYLOAD_BUCKET": world.name}.items():
+        monkeypatch.setenv(name, value)
+    wiring._s3().create_bucket(Bucket=world.name)
+    noted.rights.clear()
+    large = random.Random(1).randbytes(500_000)
+    deliveries = [
+        world.delivery(b'{"type": "every-change"}', source="probe"),
+        world.delivery(b'{"type": "nobody-wants-this"}', source="stored"),
+        world.delivery(b"{}", source="payments", secret="whsec_" + "AAAA" * 8),
+        world.delivery(large, source="stored"),
+        *(world.payment("acct", 1, message_id=f"m{number}") for number in range(40)),
+    ]
+    consumer = wiring.consumer(io.StringIO())
+    for _ in range(3):  # the second time all are duplicates, the third time their marks are read ahead
+        response = consumer.consume(kinesis_event(*deliveries), invocation="i", left_s=lambda: 60)
+        assert response == {"batchItemFailures": []}
+    role = allowed("ConsumerRole")
+    assert noted.rights <= role
+    assert {
+        "dynamodb:PartiQLInsert",
+        "dynamodb:ConditionCheckItem",
+        "s3:PutObject",
+        "ssm:GetParameters",
+    } <= noted.rights
+    unused = {right for right in role if not right.startswith(("kinesis:", "secretsmanager:"))} - noted.rights
+    assert unused <= {*_FOR_LAMBDA, "s3:ListBucket"}  # S3 as a failure destination asks for it
+
+
+def test_the_account_check_may_do_all_that_it_does(noted: Noted, stage: Stage) -> None:
+    """Books in the stream, the archive, the failures and the table are read within the rights of the role."""
+    stage.put(stage.payment("acct", 1), stage.payment("acct", 2))
+    stage.consume()
+    stage.put(stage.payment("acct", 3))
+    stage.log_access([stage.payment("acct", 4)])
+    noted.rights.clear()
+    now_ms = round(time.time() * 1000)
+    books = open_books(stage.stack(), 0, now_ms + 60_000, now_ms, grace_ms=0)
+    assert take(books, 0, now_ms + 60_000).missing
+    role = allowed("AccountCheckRole")
+    assert noted.rights <= role
+    assert {"dynamodb:Scan", "dynamodb:BatchGetItem", "kinesis:GetRecords"} <= noted.rights
+    # The access log and the consumer's age come from services that this engine does not run.
+    assert role - noted.rights <= {
+        *_FOR_LAMBDA,
+        "logs:FilterLogEvents",
+        "cloudwatch:GetMetricStatistics",
+        "s3:GetObject",
+    }
+
+
+@pytest.mark.parametrize("role", ["GatewayRole", "ConsumerRole", "AccountCheckRole", "ArchiveRole", "HandshakeRole"])
+def test_no_role_allows_more_than_it_names(role: str) -> None:
+    """Actions are named one by one: no role has a wildcard in one."""
+    assert all(re.fullmatch(r"[a-z0-9]+:[A-Za-z0-9]+", action) for action in allowed(role))
