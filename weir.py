@@ -299,6 +299,50 @@ def destroy(target: str, endpoint: str | None, stack: str, delete_data: bool, ye
         emit(f"kept {kept}")
 
 
+@main.command()
+@click.option("--rate", default=10.0, show_default=True, type=click.FloatRange(0.001), help="Webhooks/s on average.")
+@click.option(
+    "--peak", type=click.FloatRange(0.001), help="Webhooks/s at the peak; five times the average if not said."
+)
+@click.option("--body", default=1500, show_default=True, type=click.IntRange(0, 700_000), help="Bytes of a body.")
+@click.option(
+    "--write-units",
+    default=3.8,
+    show_default=True,
+    type=click.FloatRange(1),
+    help="An event's; reports of loads say it.",
+)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of infra/template.yaml.")
+@click.option("--json", "as_json", is_flag=True)
+def cost(
+    rate: float, peak: float | None, body: int, write_units: float, settings: tuple[str, ...], as_json: bool
+) -> None:
+    """Calculate what a load takes and costs on AWS, part by part, from the template and AWS' list prices.
+
+    \b
+    weir cost --rate 100 --peak 1000
+    weir cost --rate 100 --set StreamMode=PROVISIONED --set BatchWindowSeconds=5
+    """
+    from consumers.metrics import UNITS
+    from infra import cost as costs
+    from infra import template
+
+    if peak is not None and peak < rate:
+        raise click.BadParameter(f"{peak:g} is below the average of {rate:g}", param_hint="--peak")
+    loaded = template.load()
+    deployed = {"ArtifactBucket": "-", "ApiDefinitionKey": "-", "FunctionKey": "-"}
+    values = template.parameters(loaded, {**deployed, **parameters(settings)})
+    alarms = sum(one["Type"] == "AWS::CloudWatch::Alarm" for one in loaded["Resources"].values())
+    kept_days = max(source.dedupe_days for source in catalogue().values())
+    load = costs.Load(rate, peak or 5 * rate, body, write_units, kept_days)
+    estimate = costs.Estimate(load, values, alarms_count=alarms, metrics_count=len(UNITS))
+    if as_json:
+        emit(json.dumps(estimate.document()))
+        return
+    for line in costs.lines(estimate):
+        emit(line)
+
+
 def parameters(settings: tuple[str, ...]) -> dict[str, str]:
     """Split NAME=VALUE options."""
     pairs = [setting.partition("=") for setting in settings]
