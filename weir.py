@@ -111,9 +111,9 @@ def emit(line: str) -> None:
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), envvar="PORT", default=8080, show_default=True)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of infra/template.yaml.")
-@click.option("--engine-port", type=click.IntRange(0, 65535), default=0, hidden=True)
-@click.option("--engine-via", default="", hidden=True, help="What the parts call instead of the engine: a proxy.")
-def run(port: int, settings: tuple[str, ...], engine_port: int, engine_via: str) -> None:
+@click.option("--engine-ports", type=(int, int), default=(0, 0), hidden=True, help="Of the stream and of the store.")
+@click.option("--engine-via", default="", hidden=True, help="What the parts call instead of the engines: a proxy.")
+def run(port: int, settings: tuple[str, ...], engine_ports: tuple[int, int], engine_via: str) -> None:
     """Run everything on this machine until Ctrl-C."""
     from infra.local import stack
 
@@ -123,7 +123,7 @@ def run(port: int, settings: tuple[str, ...], engine_port: int, engine_via: str)
         sources_file=sources_file(),
         given=parameters(settings),
         say=emit,
-        engine=stack.EngineAddress(engine_port, engine_via),
+        engines=stack.EngineAddresses(*engine_ports, engine_via),
         disaggregate=opened,
     )
     sys.exit(code)

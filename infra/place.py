@@ -26,14 +26,24 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1", "localhost.localstack.cloud"}
 
 
 class Place:
-    """One running or deployable stack: its clients and its outputs."""
+    """One running or deployable stack: its clients and its outputs.
+
+    ``kinesis`` is the address of the stream where it is not at ``endpoint`` with the rest.
+    """
 
     def __init__(
-        self, kind: str, stack: str, *, endpoint: str | None, outputs: Mapping[str, str] | None = None
+        self,
+        kind: str,
+        stack: str,
+        *,
+        endpoint: str | None,
+        kinesis: str | None = None,
+        outputs: Mapping[str, str] | None = None,
     ) -> None:
         self.kind = kind  # embedded | localstack | aws
         self.stack = stack
         self.endpoint = endpoint
+        self._kinesis = kinesis or endpoint
         self.home: Path | None = None  # where this machine keeps what belongs to the stack
         self._outputs = dict(outputs) if outputs is not None else None
         self._clients: dict[str, Any] = {}
@@ -73,19 +83,17 @@ class Place:
     def client(self, service: str) -> Any:
         """Return the boto3 client of a service here, made once."""
         if service not in self._clients:
-            options: dict[str, Any] = {"config": Config(retries={"mode": "standard", "max_attempts": 5})}
-            if self.endpoint and self.kind != "localstack":
-                options["endpoint_url"] = self.endpoint
+            config = Config(retries={"mode": "standard", "max_attempts": 5})
             if self.emulated and service == "s3":
-                options["config"] = options["config"].merge(Config(s3={"addressing_style": "path"}))
-            self._clients[service] = self._session.client(service, **options)
+                config = config.merge(Config(s3={"addressing_style": "path"}))
+            self._clients[service] = self.client_with(service, config)
         return self._clients[service]
 
     def client_with(self, service: str, config: Config) -> Any:
         """Return a new client of a service here, configured otherwise than the usual one."""
         options: dict[str, Any] = {"config": config}
         if self.endpoint and self.kind != "localstack":
-            options["endpoint_url"] = self.endpoint
+            options["endpoint_url"] = self._kinesis if service == "kinesis" else self.endpoint
         return self._session.client(service, **options)
 
     def account(self) -> str:
@@ -164,7 +172,9 @@ def embedded(home: Path) -> Place:
         facts = json.loads(state.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StackAbsent(f"No embedded stack runs with its state in {home}.") from error
-    return Place("embedded", facts["stack"], endpoint=facts["engine"], outputs=facts["outputs"])
+    return Place(
+        "embedded", facts["stack"], endpoint=facts["engine"], kinesis=facts.get("kinesis"), outputs=facts["outputs"]
+    )
 
 
 def choose(kind: str | None, *, home: Path, stack: str, endpoint: str | None) -> Place:

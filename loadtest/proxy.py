@@ -1,4 +1,4 @@
-"""A proxy in front of the engine that breaks calls as it is told, so that the product needs no flag for it.
+"""A proxy in front of the engines that breaks calls as it is told, so that the product needs no flag for it.
 
 It runs in a thread of its own. Rules are asked in their order; the first that matches a call decides what happens:
 an error instead of the call, a delay, another request, or an answer that never arrives though the call was made.
@@ -80,13 +80,14 @@ class Rule:
 class Proxy:
     """Listens on a free loopback port; ``with proxy.rules(...)`` breaks calls until the block ends.
 
-    ``hits`` counts the calls that each service's rules met.
+    ``kinesis`` is the engine of the stream where that is another. ``hits`` counts the calls that each service's rules
+    met.
     """
 
-    def __init__(self, port: int, engine: str) -> None:
+    def __init__(self, port: int, engine: str, *, kinesis: str | None = None) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.hits: Counter[str] = Counter()
-        self._port, self._engine = port, engine
+        self._port, self._engine, self._kinesis = port, engine, kinesis or engine
         self._rules: tuple[Rule, ...] = ()
         self._random = random.Random()  # noqa: S311 - which calls are broken
         self._loop = asyncio.new_event_loop()
@@ -146,7 +147,7 @@ class Proxy:
         call = Call(service, target.rpartition(".")[2] or request.method, body)
 
         async def forward(changed: Call) -> Reply:
-            return await self._forward(request, changed.body)
+            return await self._forward(request, changed)
 
         drawn = self._random.random()
         rule = next((rule for rule in self._rules if rule.matches(call, drawn)), None)
@@ -161,7 +162,7 @@ class Proxy:
             return web.Response(status=500)
         return web.Response(status=reply.status, body=io.BytesIO(reply.body), headers=dict(reply.headers))
 
-    async def _forward(self, request: web.BaseRequest, body: bytes) -> Reply:
+    async def _forward(self, request: web.BaseRequest, call: Call) -> Reply:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS}
         if encoding := request.headers.get("Content-Encoding"):
             headers["Content-Encoding"] = encoding
@@ -169,8 +170,9 @@ class Proxy:
         if session is None:
             return CUT
         try:
-            url = URL(f"{self._engine}{request.raw_path}", encoded=True)
-            async with session.request(request.method, url, data=io.BytesIO(body), headers=headers) as answer:
+            engine = self._kinesis if call.service == "kinesis" else self._engine
+            url = URL(f"{engine}{request.raw_path}", encoded=True)
+            async with session.request(request.method, url, data=io.BytesIO(call.body), headers=headers) as answer:
                 content = await answer.read()
                 kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_HEADERS]
                 return Reply(answer.status, content, tuple(kept))

@@ -1,4 +1,4 @@
-"""A stack to break: started as anyone starts it, with a proxy in front of its engine, and its processes at hand."""
+"""A stack to break: started as anyone starts it, with a proxy in front of its engines, and its processes at hand."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ class Rig:
         self._run_stack, self._target_of = run_stack, target
         self._temporary = keep is None
         self.home = keep or Path(tempfile.mkdtemp(prefix="weir-faults-"))
-        self._port, self._engine_port, proxy_port = _free_ports(3)
-        self.proxy = Proxy(proxy_port, f"http://127.0.0.1:{self._engine_port}")
+        self._port, proxy_port, *self._engine_ports = _free_ports(4)
+        stream, store = (f"http://127.0.0.1:{port}" for port in self._engine_ports)
+        self.proxy = Proxy(proxy_port, store, kinesis=stream)
         self._process: subprocess.Popen[bytes] | None = None
         self._target: Target | None = None
 
@@ -72,7 +73,8 @@ class Rig:
 
     def start(self) -> None:
         """Start the stack and wait until it is ready. Raises: StackFailed with its last words."""
-        arguments = ["--port", str(self._port), "--engine-port", str(self._engine_port), "--engine-via", self.proxy.url]
+        arguments = ["--port", str(self._port), "--engine-via", self.proxy.url]
+        arguments += ["--engine-ports", *map(str, self._engine_ports)]
         for setting in SETTINGS:
             arguments += ["--set", setting]
         self.home.mkdir(parents=True, exist_ok=True)

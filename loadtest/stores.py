@@ -127,7 +127,7 @@ class Stores:
     def commits(self) -> list[Commit] | None:
         """Return the transactions of the embedded engine in the order in which they took effect; None elsewhere."""
         log = self.place.outputs().get("ConsumerLog")
-        journal = Path(log).parent / "engine" / "journal.jsonl" if log else None
+        journal = Path(log).parent / "store" / "journal.jsonl" if log else None
         if journal is None or not journal.exists():
             return None
         outputs = self.place.outputs()

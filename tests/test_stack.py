@@ -282,12 +282,19 @@ def test_port_in_use_is_one_sentence(stack: Running, tmp_path: Path) -> None:
     assert "already runs" in same.output
 
 
-def test_part_that_dies_takes_the_rest_down(tmp_path: Path) -> None:
-    """When the engine is killed the stack names it, stops and exits with 1, leaving no process behind."""
+@pytest.mark.parametrize("killed", ["stream", "store"])
+def test_part_that_dies_takes_the_rest_down(tmp_path: Path, killed: str) -> None:
+    """When one engine is killed the stack names it, stops, exits with 1, leaves no process behind and loses nothing."""
     stack = Running(tmp_path).wait_ready()
-    engine = int(re.search(r"pid (\d+)", stack.output)[1])  # type: ignore[index]
+    stack.weir("send", "payments")
+    engine = int(re.search(rf"{killed}  .*pid (\d+)", stack.output)[1])  # type: ignore[index]
     os.kill(engine, signal.SIGKILL)
     assert stack.wait(60) == 1
-    assert "engine ended" in stack.output
+    assert f"engine of the {killed} ended" in stack.output
     assert "Traceback" not in stack.output
     assert handler_pids(stack.process.pid) == []
+    with running(tmp_path) as again:
+        assert "did not end cleanly" in again.output
+        again.weir("send", "payments")
+        assert [event["outcome"] for event in again.settled(2)] == ["applied", "applied"]
+        assert json.loads(again.weir("account", "--json"))["unaccounted"] == 0

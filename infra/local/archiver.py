@@ -94,7 +94,8 @@ class _Buffer:
 class Archiver:
     """Archives one stream from ``run`` until ``stop``; what is buffered then is written.
 
-    ``disaggregate`` opens a record that is an aggregate and returns any other one alone.
+    ``kinesis`` is the stream's address where it is not ``endpoint``. ``disaggregate`` opens a record that is an
+    aggregate and returns any other one alone.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Archiver:
         delivery: Delivery,
         *,
         endpoint: str,
+        kinesis: str | None = None,
         state: Path,
         disaggregate: Disaggregate,
         on_notice: Callable[[str], object] = lambda _: None,
@@ -109,7 +111,7 @@ class Archiver:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._delivery = delivery
-        self._client = AwsClient(endpoint, region=delivery.stream_arn.split(":")[3])
+        self._client = AwsClient(endpoint, kinesis=kinesis, region=delivery.stream_arn.split(":")[3])
         self._stream = Stream(self._client, delivery.stream_arn)
         self._state = state / f"archive-{delivery.stream_arn.rpartition('/')[2]}.json"
         self._disaggregate = disaggregate

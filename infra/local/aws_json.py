@@ -48,12 +48,19 @@ class AwsError(Exception):
 
 
 class AwsClient:
-    """Calls one endpoint; safe for any number of tasks of one event loop."""
+    """Calls one endpoint, and ``kinesis`` for the stream where that is another; safe for any tasks of one loop."""
 
     def __init__(
-        self, endpoint: str, *, region: str = "us-east-1", access_key: str = "weir", timeout_s: float = 60
+        self,
+        endpoint: str,
+        *,
+        kinesis: str | None = None,
+        region: str = "us-east-1",
+        access_key: str = "weir",
+        timeout_s: float = 60,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
+        self._kinesis = (kinesis or endpoint).rstrip("/")
         self.region = region
         self._access_key = access_key
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -104,14 +111,15 @@ class AwsClient:
         self, service: str, method: str, path: str, *, headers: dict[str, str], body: bytes, operation: str
     ) -> tuple[int, bytes]:
         headers["Authorization"] = self._authorization(service)
+        endpoint = self._kinesis if service == "kinesis" else self.endpoint
         try:
-            url = f"{self.endpoint}{path}"
+            url = f"{endpoint}{path}"
             # As a file: aiohttp warns of large bytes, and sends a file in pieces between which the loop can turn.
             async with self._connected().request(method, url, data=io.BytesIO(body), headers=headers) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            raise AwsError(UNREACHABLE, f"{self.endpoint}: {reason}", status=0, operation=operation) from error
+            raise AwsError(UNREACHABLE, f"{endpoint}: {reason}", status=0, operation=operation) from error
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -1,13 +1,15 @@
-"""The embedded stack: engine, gateway, function and poller on one machine, each as the template says.
+"""The embedded stack: engines, gateway, function and poller on one machine, each as the template says.
 
-    engine    MiniStack, a child process with the data            infra.local.engine
+    stream    MiniStack's Kinesis, a child process                infra.local.engine
+    store     MiniStack's DynamoDB, S3, SQS, SSM, likewise        infra.local.engine
     gateway   the API definition, a child process                 infra.local.gateway
     function  the consumer, one process an environment            infra.local.function
     poller    the event source mapping, in this process           infra.local.poller
     archiver  the delivery stream to the archive, likewise        infra.local.archiver
 
 Started in this order and stopped in the reverse one, so that nothing is accepted that is not stored, and nothing is
-fetched that is not checkpointed. A part that ends by itself takes the rest down, cleanly.
+fetched that is not checkpointed. A part that ends by itself takes the rest down, cleanly. On AWS these are machines of
+their own; here the parts that can wait, from the store on, let those go first that answer a sender.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from infra import sender, signing_keys, template
 from infra.deploy import sources_parameters, throttles
 from infra.local import provision
 from infra.local.archiver import Archiver, Delivery, Disaggregate
-from infra.local.engine.engine import Engine
+from infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
 from infra.local.function.function import Function
 from infra.local.narrator import Narrator
 from infra.local.poller.mapping import EventSourceMapping
@@ -48,6 +50,7 @@ STACK = "weir"
 ROOT = Path(__file__).parents[2]
 SIGNING_FILE = "signing.json"
 _WATCH_S = 0.2
+_CAN_WAIT = 10  # nice; the usual is 0
 _GATEWAY_START_S = 30.0
 _GATEWAY_STOP_S = 15.0
 # One machine has one processor family and no artifacts to fetch; a provisioned stream shows its shards.
@@ -61,10 +64,11 @@ _GIVEN = {
 
 
 @dataclass(frozen=True, slots=True)
-class EngineAddress:
-    """The engine's port, 0 for a free one; ``via`` is what gateway, function and poller call instead, if given."""
+class EngineAddresses:
+    """Ports of the engines, 0 for a free one; ``via`` is what gateway, function and poller call instead of either."""
 
-    port: int = 0
+    stream_port: int = 0
+    store_port: int = 0
     via: str = ""
 
 
@@ -75,7 +79,7 @@ def run(
     sources_file: Path,
     given: Mapping[str, str],
     say: Say,
-    engine: EngineAddress | None = None,
+    engines: EngineAddresses | None = None,
     disaggregate: Disaggregate = lambda data: [data],
 ) -> int:
     """Run the stack until SIGINT or SIGTERM; return the exit code: 0, or 1 when a part ended by itself.
@@ -88,7 +92,9 @@ def run(
     with _lock(home):
         _check_port(port)
         catalogue = sources.load(sources_file)
-        stack = _Stack(home, port, catalogue, given, say, engine=engine or EngineAddress(), disaggregate=disaggregate)
+        stack = _Stack(
+            home, port, catalogue, given, say, engines=engines or EngineAddresses(), disaggregate=disaggregate
+        )
         return asyncio.run(stack.run())
 
 
@@ -101,7 +107,7 @@ class _Stack:
         given: Mapping[str, str],
         say: Say,
         *,
-        engine: EngineAddress,
+        engines: EngineAddresses,
         disaggregate: Disaggregate,
     ) -> None:
         self._home, self._port, self._say = home, port, say
@@ -112,8 +118,12 @@ class _Stack:
         self._resources, self._outputs = template.evaluate(
             self._template, {**_GIVEN, **needed, **given}, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
         )
-        self._engine = Engine(home / "engine", port=engine.port)
-        self._called = engine.via or self._engine.endpoint
+        self._stream = Engine(home / "stream", port=engines.stream_port, services=STREAM_SERVICES)
+        self._store = Engine(home / "store", port=engines.store_port, services=STORE_SERVICES)
+        self._engines = (self._stream, self._store)
+        # What the parts call: the engines, or what stands in front of them.
+        self._stream_url = engines.via or self._stream.endpoint
+        self._store_url = engines.via or self._store.endpoint
         self._gateway: subprocess.Popen[bytes] | None = None
         self._function: Function | None = None
         self._readers: Readers | None = None
@@ -138,21 +148,28 @@ class _Stack:
         return 0
 
     async def _start(self) -> None:
+        await asyncio.to_thread(divide, self._home / "engine", stream=self._stream.state, store=self._store.state)
         self._tell_about_data()
-        await asyncio.to_thread(self._engine.start)
+        await asyncio.gather(*(asyncio.to_thread(engine.start) for engine in self._engines))
         place = self._place()
         await asyncio.to_thread(provision.provision, place, self._resources)
         (self._home / "sources.json").write_text(self._catalogue.dump(), encoding="utf-8")
-        _write_private(
-            self._home / STATE_FILE, {"stack": STACK, "engine": self._engine.endpoint, "outputs": place.outputs()}
-        )
+        addresses = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint}
+        _write_private(self._home / STATE_FILE, {"stack": STACK, **addresses, "outputs": place.outputs()})
         await asyncio.to_thread(_provide_secrets, place, self._catalogue)
         self._gateway = await asyncio.to_thread(self._start_gateway)
+        self._let_senders_go_first()
         self._function = self._make_function()
         if reason := await self._function.warm():
             raise StackFailed(f"The consumer does not start: {reason}", log=str(self._home / "consumer.log"))
         self._readers = self._make_readers(self._function)
         await self._readers.start()
+
+    def _let_senders_go_first(self) -> None:
+        """Put this process and the store, and so every environment of the function, behind gateway and stream."""
+        for pid in (0, self._store.pid):
+            if pid is not None:
+                os.setpriority(os.PRIO_PROCESS, pid, _CAN_WAIT)
 
     def _place(self) -> Place:
         outputs = {
@@ -162,14 +179,14 @@ class _Stack:
             "AccessLog": str(self._home / "access.log"),
             "SigningFile": str(self._home / SIGNING_FILE),
             "Home": str(self._home),
-            "FailureQueueUrl": f"{self._engine.endpoint}/{EMBEDDED_ACCOUNT}/{self._outputs['FailureQueueUrl']}",
+            "FailureQueueUrl": f"{self._store.endpoint}/{EMBEDDED_ACCOUNT}/{self._outputs['FailureQueueUrl']}",
         }
-        return Place("embedded", STACK, endpoint=self._engine.endpoint, outputs=outputs)
+        return Place("embedded", STACK, endpoint=self._store.endpoint, kinesis=self._stream.endpoint, outputs=outputs)
 
     def _tell_about_data(self) -> None:
-        if self._engine.ended_uncleanly:
+        if any(engine.ended_uncleanly for engine in self._engines):
             self._say("the last session did not end cleanly; replaying its journal ...")
-        elif self._engine.has_state:
+        elif any(engine.has_state for engine in self._engines):
             self._say(f"bringing back the data of the last session from {self._home}")
         else:
             self._say(f"starting empty; the data will be kept in {self._home}")
@@ -192,7 +209,7 @@ class _Stack:
             "method_settings": stage["MethodSettings"],
             "access_log_format": self._resources["Stage"].properties["AccessLogSetting"]["Format"],
             "access_log": str(self._home / "access.log"),
-            "engine": self._called,
+            "engine": self._stream_url,
             "port": self._port,
             "functions": self._handshake_function(),
         }
@@ -241,7 +258,11 @@ class _Stack:
     def _variables(self, logical_id: str) -> dict[str, str]:
         """Return a function's environment: the template's, and where the engine and the sources are on this machine."""
         given = self._resources[logical_id].properties["Environment"]["Variables"]
-        local = {"AWS_ENDPOINT_URL": self._called, "SOURCES_FILE": str(self._home / "sources.json")}
+        local = {
+            "AWS_ENDPOINT_URL": self._store_url,
+            "AWS_ENDPOINT_URL_KINESIS": self._stream_url,
+            "SOURCES_FILE": str(self._home / "sources.json"),
+        }
         return {name: str(value) for name, value in (given | local).items()}
 
     def _make_readers(self, function: Function) -> Readers:
@@ -252,7 +273,8 @@ class _Stack:
             return Poller(
                 mapping,
                 function.invoke,
-                endpoint=self._called,
+                endpoint=self._store_url,
+                kinesis=self._stream_url,
                 state=state,
                 on_batch=self._narrator.on_batch,
                 on_notice=self._narrator.on_notice,
@@ -262,7 +284,8 @@ class _Stack:
         if "Archive" in self._resources:
             archiver = Archiver(
                 Delivery.from_properties(self._resources["Archive"].properties),
-                endpoint=self._called,
+                endpoint=self._store_url,
+                kinesis=self._stream_url,
                 state=state,
                 disaggregate=self._disaggregate,
                 on_notice=self._narrator.on_notice,
@@ -274,8 +297,9 @@ class _Stack:
     async def _watch(self, stop: asyncio.Event) -> str | None:
         """Return why the stack must stop; None when it was asked to."""
         while not stop.is_set():
-            if (code := self._engine.poll()) is not None:
-                return f"the engine ended (exit code {code}); see {self._engine.log}"
+            for engine in self._engines:
+                if (code := engine.poll()) is not None:
+                    return f"the engine of the {engine.state.name} ended (exit code {code}); see {engine.log}"
             if self._gateway is not None and (code := self._gateway.poll()) is not None:
                 return f"the gateway ended (exit code {code}); see {self._home / 'gateway.log'}"
             if self._readers is not None and (ended := await self._readers.look()):
@@ -293,15 +317,14 @@ class _Stack:
             await self._readers.stop()
         if self._function is not None:
             await self._function.close()
-        await asyncio.to_thread(self._engine.stop)
+        await asyncio.gather(*(asyncio.to_thread(engine.stop) for engine in self._engines))
 
     def _introduce(self) -> None:
         base = f"http://127.0.0.1:{self._port}/v1"
         mapping = self._resources["ConsumerMapping"].properties
         self._say(f"  gateway   {base}/{{source}}   sources: {', '.join(self._catalogue)}")
-        self._say(
-            f"  engine    {self._engine.endpoint}   MiniStack: Kinesis, DynamoDB, S3, SQS, SSM (pid {self._engine.pid})"
-        )
+        self._say(f"  stream    {self._stream.endpoint}   MiniStack: Kinesis (pid {self._stream.pid})")
+        self._say(f"  store     {self._store.endpoint}   MiniStack: DynamoDB, S3, SQS, SSM (pid {self._store.pid})")
         self._say(
             f"  consumer  batches of {mapping['BatchSize']}, {mapping['ParallelizationFactor']} at once a shard, "
             f"log {self._home / 'consumer.log'}"

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 
-from infra.local.engine.engine import Engine
+from infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
+from ingest.errors import StackFailed
 
 
 def client(engine: Engine, service: str) -> Any:
@@ -40,8 +42,8 @@ def fill(engine: Engine) -> None:
     dynamodb.transact_write_items(TransactItems=[put])
 
 
-def held(engine: Engine) -> tuple[list[bytes], Any, bytes, str]:
-    kinesis = client(engine, "kinesis")
+def held(engine: Engine, stream: Engine | None = None) -> tuple[list[bytes], Any, bytes, str]:
+    kinesis = client(stream or engine, "kinesis")
     iterator = kinesis.get_shard_iterator(
         StreamName="stream", ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
     )["ShardIterator"]
@@ -105,6 +107,37 @@ def test_cut_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
         assert held(engine) == ([*EXPECTED[0], b"last"], *EXPECTED[1:])
     finally:
         engine.stop()
+
+
+@pytest.mark.parametrize("ended", ["cleanly", "killed", "killed, and the division interrupted"])
+def test_a_folder_of_one_engine_is_divided_between_two(tmp_path: Path, ended: str) -> None:
+    """What one engine kept comes back in the two that do now, however it ended; both folders are never mixed up."""
+    old, streams, stores = tmp_path / "engine", tmp_path / "stream", tmp_path / "store"
+    engine = Engine(old)
+    engine.start()
+    fill(engine)
+    if ended != "cleanly":
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+    engine.stop()
+    if ended.endswith("interrupted"):
+        (tmp_path / "stream.new").mkdir()
+    divide(old, stream=streams, store=stores)
+    stream, store = Engine(streams, services=STREAM_SERVICES), Engine(stores, services=STORE_SERVICES)
+    try:
+        for one in (stream, store):
+            assert one.has_state
+            one.start()
+        assert held(store, stream) == EXPECTED
+        divide(old, stream=streams, store=stores)  # nothing is left to do
+    finally:
+        for one in (stream, store):
+            one.stop()
+    assert not stream.ended_uncleanly
+    assert not store.ended_uncleanly
+    old.mkdir()
+    with pytest.raises(StackFailed, match="both hold"):
+        divide(old, stream=streams, store=stores)
 
 
 def test_engine_listens_on_loopback_only(engine: Engine) -> None:

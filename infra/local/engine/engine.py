@@ -1,8 +1,13 @@
-"""The engine of the embedded stack: MiniStack as a child process on loopback, with its state in a folder."""
+"""An engine of the embedded stack: MiniStack as a child process on loopback, with its state in a folder.
+
+The stack runs two, one for the stream and one for everything else: on AWS they share nothing either, and one process
+would let a sender wait while a transaction of a hundred actions is made.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +20,9 @@ from pathlib import Path
 from infra.local.engine.process import JOURNAL
 from ingest.errors import StackFailed
 
-SERVICES = ("kinesis", "dynamodb", "s3", "sqs", "ssm", "secretsmanager", "sts")
+STREAM_SERVICES = ("kinesis",)
+STORE_SERVICES = ("dynamodb", "s3", "sqs", "ssm", "secretsmanager", "sts")
+SERVICES = (*STREAM_SERVICES, *STORE_SERVICES)
 _START_S = 60.0
 _REPLAY_S = 600.0
 _STOP_S = 60.0
@@ -38,7 +45,7 @@ class Engine:
     @property
     def has_state(self) -> bool:
         """True when an earlier session left data."""
-        return (self.state / "kinesis.json").exists() or self.ended_uncleanly
+        return any((self.state / f"{service}.json").exists() for service in self._services) or self.ended_uncleanly
 
     @property
     def ended_uncleanly(self) -> bool:
@@ -110,6 +117,32 @@ class Engine:
 
     def _tail(self) -> list[str]:
         return self.log.read_text(errors="replace").splitlines()[-5:]
+
+
+def divide(old: Path, *, stream: Path, store: Path) -> None:
+    """Divide the folder in which one engine kept everything, as Weir had it at first, between the two that do now.
+
+    The journal goes to both: an engine refuses the calls that it does not serve. Nothing leaves the old folder before
+    the stream's is whole, so an interrupted division is gone on with.
+
+    Raises: StackFailed when there is a later session's data too.
+    """
+    if not old.exists():
+        return
+    if store.exists():
+        raise StackFailed(
+            f"{old} and {store} both hold the data of a session. Move one of them away, then start again."
+        )
+    if not stream.exists():
+        draft = stream.with_suffix(".new")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        for path in (old / "kinesis.json", old / JOURNAL):
+            if path.exists():
+                shutil.copy(path, draft)
+        draft.rename(stream)
+    (old / "kinesis.json").unlink(missing_ok=True)
+    old.rename(store)
 
 
 def free_port() -> int:

@@ -71,7 +71,8 @@ class Environment:
         """
         ours, theirs = socket.socketpair()
         try:
-            # A session of its own: Ctrl-C in the terminal reaches the parent alone, which then stops in good order.
+            # A group of its own: Ctrl-C in the terminal reaches the parent alone, which then stops in good order. No
+            # session of its own: Linux would divide the machine by sessions, and every environment get a whole share.
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and the template's handler
                 [sys.executable, "-m", "infra.local.function.runtime", handler, str(theirs.fileno())],
                 cwd=root,
@@ -80,7 +81,7 @@ class Environment:
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,
+                process_group=0,
             )
         except BaseException:
             ours.close()

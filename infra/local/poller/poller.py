@@ -33,8 +33,9 @@ def _ignore(_: BatchReport | str) -> None:
 class Poller:
     """Serves one event source mapping from ``run`` until ``stop``.
 
-    ``state`` is the folder of the checkpoint file. ``mapping_id`` is the mapping's UUID in the keys of failure objects;
-    by default it follows from stream and function. ``clock`` gives epoch seconds and judges the age of records.
+    ``kinesis`` is the stream's address where it is not ``endpoint``. ``state`` is the folder of the checkpoint file.
+    ``mapping_id`` is the mapping's UUID in the keys of failure objects; by default it follows from stream and function.
+    ``clock`` gives epoch seconds and judges the age of records.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Poller:
         invoke: Invoke,
         *,
         endpoint: str,
+        kinesis: str | None = None,
         state: Path,
         on_batch: OnBatch = _ignore,
         on_notice: OnNotice = _ignore,
@@ -56,7 +58,7 @@ class Poller:
         name = mapping.function_name.rpartition(":")[2]
         function_arn = f"arn:aws:lambda:{mapping.region}:{account}:function:{name}"
         self.mapping_id = mapping_id or str(uuid.uuid5(uuid.NAMESPACE_URL, f"{mapping.stream_arn} {function_arn}"))
-        self._client = AwsClient(endpoint, region=mapping.region)
+        self._client = AwsClient(endpoint, kinesis=kinesis, region=mapping.region)
         self._stream = Stream(self._client, mapping.stream_arn)
         self._state = state / f"{mapping.stream_name}.json"
         self._mapping = mapping
