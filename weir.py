@@ -238,7 +238,7 @@ def show_event(place: Place, stored: Table, item: Mapping[str, Any], *, as_json:
     click.echo(f"  {facts['received_at']} received, request {facts['request_id']}")
     for line in deliveries:
         reason = f": {line['reason']}" if line.get("reason") else ""
-        click.echo(f"  {line.get('time', '')} {line['outcome']}{reason}, request {line.get('request_id', '?')}")
+        click.echo(f"  {line['time']} {line['outcome']}{reason}, request {line.get('request_id', '?')}")
 
 
 def identifiers(item: Mapping[str, Any]) -> list[str]:

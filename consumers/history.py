@@ -144,7 +144,9 @@ def balances(dynamodb: Any, table: str) -> Iterator[dict[str, Any]]:
 def summary(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item's facts as plain values; what it lacks is None, times are ISO 8601 beside milliseconds."""
     facts: dict[str, Any] = {name: _plain(item.get(name)) for name in _SUMMARY}
-    for name in ("received_at", "applied_at", "event_at", "discarded_at"):
+    if facts["expires_at"] is not None:
+        facts["expires_at"] *= 1000  # DynamoDB wants seconds
+    for name in ("received_at", "applied_at", "event_at", "discarded_at", "expires_at"):
         facts[f"{name}_ms"] = facts[name]
         facts[name] = iso(facts[name])
     return facts

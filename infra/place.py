@@ -121,24 +121,22 @@ class Place:
         return found
 
     def log_lines(self, identifiers: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the consumer's log lines about an event or request, oldest first, each with its ``time`` if known.
+        """Return the consumer's log lines about an event or request, oldest first; ``time`` is when their batch began.
 
         Raises: StackFailed when the log group cannot be read.
         """
-        texts: Iterator[tuple[int | None, str]]
         if self.kind == "embedded":
-            texts = ((None, line) for line in _matching_lines(Path(self.outputs()["ConsumerLog"]), identifiers))
+            texts = _matching_lines(Path(self.outputs()["ConsumerLog"]), identifiers)
         else:
             texts = self._cloudwatch_lines(identifiers)
-        return [found for at_ms, text in texts if (found := _log_line(text, at_ms, identifiers)) is not None]
+        return [found for text in texts if (found := _log_line(text, identifiers)) is not None]
 
-    def _cloudwatch_lines(self, identifiers: Sequence[str]) -> Iterator[tuple[int | None, str]]:
+    def _cloudwatch_lines(self, identifiers: Sequence[str]) -> Iterator[str]:
         quoted = " ".join(f'?"{identifier}"' for identifier in identifiers if '"' not in identifier)
         pages = self.client("logs").get_paginator("filter_log_events")
         try:
             for page in pages.paginate(logGroupName=self.outputs()["ConsumerLogGroup"], filterPattern=quoted):
-                for event in page["events"]:
-                    yield event["timestamp"], event["message"]
+                yield from (event["message"] for event in page["events"])
         except (ClientError, BotoCoreError) as error:
             raise StackFailed(f"{self.label}: the consumer's log: {error}") from error
 
@@ -149,7 +147,7 @@ def _matching_lines(log: Path, identifiers: Sequence[str]) -> Iterator[str]:
             yield from (line for line in lines if any(identifier in line for identifier in identifiers))
 
 
-def _log_line(text: str, at_ms: int | None, identifiers: Sequence[str]) -> dict[str, Any] | None:
+def _log_line(text: str, identifiers: Sequence[str]) -> dict[str, Any] | None:
     """Read one line about a record; None for any other, and for one that only mentions the id."""
     try:
         line = json.loads(text[text.index("{") :])
@@ -159,7 +157,8 @@ def _log_line(text: str, at_ms: int | None, identifiers: Sequence[str]) -> dict[
         return None
     if not {line.get("event_id"), line.get("request_id")} & set(identifiers):
         return None
-    return {"time": datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(), **line} if at_ms else line
+    began = datetime.fromtimestamp(line["at"] / 1000, UTC).isoformat(timespec="milliseconds")
+    return {"time": began.replace("+00:00", "Z"), **line}
 
 
 def embedded(home: Path) -> Place:

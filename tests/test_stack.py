@@ -105,6 +105,9 @@ def test_duplicate_changes_nothing_and_is_in_the_history(stack: Running) -> None
             break
         time.sleep(0.3)
     assert (history.count(" applied"), history.count("duplicate")) == (2, 2), history  # as a fact and in the history
+    assert (
+        len(re.findall(r"^  20\d\d-\d\d-\d\dT[0-9:.]+Z (?:received|applied|duplicate)", history, re.MULTILINE)) == 4
+    ), history
     ledger = [json.loads(line) for line in stack.weir("balances", "--json").splitlines()]
     assert [row for row in ledger if row["account"] == "acct-dup"] == [
         {"account": "acct-dup", "balances": {"EUR": 700}, "events": 1}
