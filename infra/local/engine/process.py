@@ -180,14 +180,17 @@ def main() -> None:
     port, state = int(sys.argv[1]), Path(sys.argv[2])
     import uvicorn
 
-    from infra.local.engine import kinesis
+    from infra.local.engine import dynamodb, kinesis
     from infra.local.serving import SupervisedServer, end_with_parent
 
     end_with_parent()
 
     served = os.environ["SERVICES"].split(",")
-    if "kinesis" in served:  # MiniStack saves an empty stream, too, of what was only imported
+    # MiniStack saves an empty state, too, of what was only imported.
+    if "kinesis" in served:
         kinesis.install()
+    if "dynamodb" in served:
+        dynamodb.install()
     from ministack.app import app
 
     started_s = time.time()
