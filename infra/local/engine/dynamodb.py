@@ -1,8 +1,8 @@
 """Mends to MiniStack's DynamoDB, put in place inside the engine's process before it serves.
 
 As it comes (1.5.33) BatchExecuteStatement parses every statement twice, and each time from its first character, though
-the texts are few and only the parameters change: at 500 deliveries/s a third of the time of the store went there. Here the
-tokens of a text are kept, and the second parsing gets what the first one made.
+the texts are few and only the parameters change: a third of the store's time under load. Here the tokens of a text are
+kept, and the second parsing gets what the first one made.
 """
 
 from __future__ import annotations
