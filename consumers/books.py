@@ -17,8 +17,8 @@ from typing import Any
 from consumers.account import Acknowledged, Books, Progress
 from consumers.history import Table
 from consumers.items import FENCED
+from consumers.replay.archive import Archive
 from consumers.replay.delivery import Advance, Cursor, Delivery, Estimate, Origin
-from consumers.replay.from_archive import FromArchive
 from consumers.replay.from_failures import FromFailures
 from consumers.replay.from_stream import FromStream, Service, Span
 from consumers.replay.looks import Looker
@@ -109,7 +109,7 @@ def stream_of(stack: Stack, since_ms: int, until_ms: int, now_ms: int) -> Origin
 
 def archive_of(stack: Stack, since_ms: int, until_ms: int) -> Origin:
     """Return a part of the archive."""
-    return FromArchive(stack.table.s3, stack.table.bucket, since_ms, until_ms)
+    return Archive(stack.table.s3, stack.table.bucket, since_ms, until_ms)
 
 
 class Joined:

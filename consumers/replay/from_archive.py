@@ -1,177 +1,132 @@
-"""The archive as an origin: what Firehose, or the embedded stack's archiver, wrote to S3 by the hour.
+"""The archive as an origin: every delivery in the order of its arrival, although Firehose gives its objects none.
 
-Objects are records one after another, without anything between them; a record of ours ends with a newline and begins
-with its version and id, and whatever a caller controls inside it is base64. So envelopes are found even where a record
-that was none, or the frame of an aggregate, stands between them; such a fragment is counted and left out, since only
-the stream knew where it began. Firehose names a folder by the oldest record in an object.
+Nothing in an object tells a record's place in the stream, and objects overlap: of several shards, of one that Firehose
+fell behind with. What they hold of an hour is sorted in a file: memory stays small, and the disk takes the hour.
 
-Source: https://docs.aws.amazon.com/firehose/latest/dev/basic-deliver.html
-Source: https://docs.aws.amazon.com/firehose/latest/dev/s3-prefixes.html
+    folder 10 --+                          +--> what arrived before 11:00 less the slack, in order
+    folder 11 --+--> sorted in a file -----+--> the rest waits for folder 11, then 12 ...
+                                           a folder is named by the oldest record in its objects
+
+What was put into the stream again later, and stands in a later folder than its arrival, comes with that folder.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import re
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, cast
+import json
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from consumers.replay.delivery import END, Advance, Cursor, Delivery, Estimate
+from consumers.replay.archive import STAMP_SLACK_MS, Archive, Corrupt, Object, starts_ms
+from consumers.replay.delivery import Advance, Cursor, Delivery, Estimate
+from ingest.envelope import decode
+from ingest.errors import RecordError
 
-PREFIX = "archive/"
 LANE = "archive"
-
-# An object may hold what arrived up to its buffer's time after the oldest record in it; stamps are approximate.
-_SLACK_MS = 3_600_000
-_START = re.compile(rb'(?=\{"v":\d{1,3},"id":")')
-_ARRIVED = re.compile(rb'^\{"v":\d{1,3},"id":"[^"]*","at":(\d+)')
-_GZIP = b"\x1f\x8b"
-_PEEK_BYTES = 16 * 1024
-_SAMPLES = 3
-_HOUR = "%Y/%m/%d/%H"
+_END_MS = 1 << 60
+_TABLE = """CREATE TABLE found (
+    at INTEGER, name TEXT, number INTEGER, line BLOB, PRIMARY KEY (at, name, number)) WITHOUT ROWID"""
+_BEHIND = """SELECT at, name, number, line FROM found
+    WHERE at < ? AND (at, name, number) > (?, ?, ?) ORDER BY at, name, number"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    key: str
-    size_bytes: int
-    folder: str
+class _Place(NamedTuple):
+    """Where reading is: the first folder of which something may be left, the one that is being given out, the line."""
+
+    first: str = ""
+    folder: str = ""
+    at_ms: int = -1
+    name: str = ""
+    number: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> _Place:
+        return cls(*json.loads(text)) if text else cls()
+
+    def __str__(self) -> str:
+        return json.dumps(self)
 
 
 @dataclass(slots=True)
 class FromArchive:
-    """Reads with a boto3 client, the objects of an hour in the order of their first records.
+    """Reads an archive in order of arrival."""
 
-    What was written after ``ends_ms`` is left out: a replay into the stream is archived too.
-    """
+    archive: Archive
 
-    s3: Any
-    bucket: str
-    since_ms: int | None = None
-    until_ms: int | None = None
-    ends_ms: int | None = None
-    prefix: str = PREFIX
-    say: Callable[[str], object] = lambda _: None
-    label: str = field(init=False)
-    fragments: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        self.label = f"archive s3://{self.bucket}/{self.prefix}"
+    @property
+    def label(self) -> str:
+        return self.archive.label
 
     def estimate(self) -> Estimate:
-        """Add the sizes up and count the records of a few objects."""
-        count = size_bytes = sampled_bytes = sampled = 0
-        for one in self._objects(""):
-            if count < _SAMPLES:
-                sampled += sum(1 for _ in self._lines(one.key))
-                sampled_bytes += one.size_bytes
-            count += 1
-            size_bytes += one.size_bytes
-        if not count:
-            return Estimate(0, 0)
-        return Estimate(round(sampled * size_bytes / max(1, sampled_bytes)), size_bytes, f"{count:,} objects")
+        """Return the archive's."""
+        return self.archive.estimate()
 
     def read(self, cursor: Cursor) -> Iterator[Delivery | Advance | None]:
-        """Yield the envelopes behind the cursor, hour by hour."""
-        for folder, objects in self._folders(cursor.get(LANE, "")):
-            for one in self._in_order(objects):
-                done = cursor.get(one.key, "0")
-                if done != END:
-                    yield from self._object(one.key, int(done))
-                    yield Advance(one.key, END)
-            yield Advance(LANE, folder)
+        """Yield the envelopes behind the cursor."""
+        done = _Place.parse(cursor.get(LANE, ""))
+        with tempfile.TemporaryDirectory(prefix="weir-") as folder:
+            order = sqlite3.connect(f"{folder}/order", isolation_level=None)
+            try:
+                order.execute("PRAGMA journal_mode = OFF")
+                order.execute("PRAGMA synchronous = OFF")
+                order.execute(_TABLE)
+                yield from self._folders(order, done)
+            finally:
+                order.close()
+        self.archive.tell()
+
+    def _folders(self, order: sqlite3.Connection, done: _Place) -> Iterator[Delivery | Advance | None]:
+        folders = self.archive.folders(done.first)
+        current = next(folders, None)
+        while current is not None:
+            folder, objects = current
+            first = _oldest_folder(order) or folder
             for one in objects:
-                yield Advance(one.key, "")
-        if self.fragments:
-            self.say(f"{self.fragments} fragments in the archive are no envelopes; they were left out")
+                self._load(order, one)
+                yield None  # somebody may want to stop
+            current = next(folders, None)
+            border_ms = _END_MS if current is None else _border_ms(current[0])
+            if folder >= done.folder:
+                behind = done if folder == done.folder else _Place()
+                start = _Place(first, folder)
+                yield from _give_out(order, start, behind, border_ms)
+                yield Advance(LANE, str(start._replace(at_ms=_END_MS)))
+            order.execute("DELETE FROM found WHERE at < ?", (border_ms,))
 
-    def _object(self, key: str, done: int) -> Iterator[Delivery]:
-        for number, line in enumerate(self._lines(key), 1):
-            if number > done:
-                yield Delivery(line, key, str(number))
+    def _load(self, order: sqlite3.Connection, one: Object) -> None:
+        order.execute("BEGIN")
+        try:
+            order.executemany("INSERT INTO found VALUES (?, ?, ?, ?)", self._rows(one))
+        except Corrupt:
+            order.execute("DELETE FROM found WHERE name = ?", (one.name,))
+        order.execute("COMMIT")
 
-    def _lines(self, key: str) -> Iterator[bytes]:
-        """Yield each envelope in an object."""
-        with self._open(key) as content:
-            for line in content:
-                for part in _START.split(line):
-                    if _ARRIVED.match(part):
-                        yield part
-                    elif part.strip():
-                        self.fragments += 1
-
-    def _open(self, key: str) -> io.BufferedIOBase:
-        body = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"]
-        content = io.BufferedReader(cast(io.RawIOBase, _Reader(body)), 256 * 1024)
-        return cast(io.BufferedIOBase, gzip.GzipFile(fileobj=content)) if content.peek(2)[:2] == _GZIP else content
-
-    # ------------------------------------------------------------------------------------------ which objects
-
-    def _folders(self, done_folder: str) -> Iterator[tuple[str, list[_Object]]]:
-        folder, found = "", list[_Object]()
-        for one in self._objects(done_folder):
-            if one.folder != folder and found:
-                yield folder, found
-                found = []
-            folder = one.folder
-            found.append(one)
-        if found:
-            yield folder, found
-
-    def _objects(self, done_folder: str) -> Iterator[_Object]:
-        first = done_folder and f"{done_folder}/~"
-        if self.since_ms is not None:
-            first = max(first, _hour(self.since_ms - _SLACK_MS))
-        last = "~" if self.until_ms is None else _hour(self.until_ms + _SLACK_MS)
-        pages = self.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=self.prefix, StartAfter=f"{self.prefix}{first}"
-        )
-        for page in pages:
-            for given in page.get("Contents", []):
-                folder = given["Key"].removeprefix(self.prefix).rpartition("/")[0]
-                if folder > last:
-                    return
-                written_ms = given["LastModified"].timestamp() * 1000
-                if given["Size"] and (self.ends_ms is None or written_ms <= self.ends_ms):
-                    yield _Object(given["Key"], given["Size"], folder)
-
-    def _in_order(self, objects: list[_Object]) -> list[_Object]:
-        if len(objects) == 1:
-            return objects
-        return sorted(objects, key=lambda one: (self._first_at(one.key), one.key))
-
-    def _first_at(self, key: str) -> int:
-        """Return when the first record arrived: the objects of a shard, and so of a key, do not overlap."""
-        answer = self.s3.get_object(Bucket=self.bucket, Key=key, Range=f"bytes=0-{_PEEK_BYTES - 1}")
-        start = answer["Body"].read()
-        if start.startswith(_GZIP):
-            start = zlib.decompressobj(wbits=31).decompress(start)
-        parts = (_ARRIVED.match(part) for part in _START.split(start))
-        return next((int(found.group(1)) for found in parts if found), 0)
+    def _rows(self, one: Object) -> Iterator[tuple[int, str, int, bytes]]:
+        for number, (at_ms, line) in enumerate(self.archive.lines(one.key), 1):
+            if not self.archive.wants(at_ms):
+                continue
+            try:
+                decode(line)
+            except RecordError:
+                self.archive.fragments += 1
+            else:
+                yield at_ms, one.name, number, line
 
 
-class _Reader(io.RawIOBase):
-    """Makes botocore's streaming body readable in pieces by whoever wants a file."""
-
-    def __init__(self, body: Any) -> None:
-        self._body = body
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        content = self._body.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
-
-    def close(self) -> None:
-        self._body.close()
-        super().close()
+def _give_out(order: sqlite3.Connection, start: _Place, behind: _Place, border_ms: int) -> Iterator[Delivery]:
+    rows = order.execute(_BEHIND, (border_ms, *behind[2:]))
+    for at_ms, name, number, line in rows:
+        yield Delivery(line, LANE, str(start._replace(at_ms=at_ms, name=name, number=number)), at_ms)
 
 
-def _hour(at_ms: int) -> str:
-    return datetime.fromtimestamp(max(0, at_ms) / 1000, UTC).strftime(_HOUR)
+def _oldest_folder(order: sqlite3.Connection) -> str:
+    (name,) = order.execute("SELECT min(name) FROM found").fetchone()
+    return str(name or "").rpartition("/")[0]
+
+
+def _border_ms(next_folder: str) -> int:
+    """Return up to when everything has been read once a folder and those before it are; -1 where nobody can say."""
+    next_ms = starts_ms(next_folder)
+    return -1 if next_ms is None else next_ms - STAMP_SLACK_MS

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from consumers.books import Stack
+from consumers.replay.archive import Archive
 from consumers.replay.delivery import Origin
 from consumers.replay.dry_run import DryRun
 from consumers.replay.filters import Filter, Wanted
@@ -96,7 +97,8 @@ def make_origin(bench: Bench, asked: Mapping[str, Any], wants: Filter) -> Origin
             return FromStream(stack.kinesis, stack.stream, span, stack.service, follow=follow, say=bench.say)
         case "archive":
             ends_ms = asked.get("ends_ms")
-            return FromArchive(stack.table.s3, stack.table.bucket, since_ms, until_ms, ends_ms, say=bench.say)
+            archive = Archive(stack.table.s3, stack.table.bucket, since_ms, until_ms, ends_ms, say=bench.say)
+            return FromArchive(archive)
         case "failures":
             return FromFailures(stack.table.s3, stack.table.bucket, say=bench.say)
         case "quarantine" | "events":
