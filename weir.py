@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent
 
 
+class Failure(click.ClickException):
+    """What ends a command that could not do its work; exit code 1 is an answer, of a kind that nobody likes."""
+
+    exit_code = 2
+
+
 class Command(click.Command):
     """A command whose errors are one sentence with what to do, never a traceback."""
 
@@ -38,14 +44,16 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except ServiceError as error:
-            raise click.ClickException(error.advice) from error
+            raise Failure(error.advice) from error
         except BrokenPipeError:  # `weir events | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
+        except OSError as error:  # a file that cannot be written, a full disk
+            raise Failure(str(error)) from error
         except Exception as error:
             if not type(error).__module__.startswith("botocore"):  # which takes 100 ms to import
                 raise
-            raise click.ClickException(f"{error}\n  Is the stack on, and are these your credentials?") from error
+            raise Failure(f"{error}\n  Is the stack on, and are these your credentials?") from error
 
 
 class Group(click.Group):

@@ -3,7 +3,7 @@
     access log  --ids-->  stream or archive  --deliveries-->  events table  --states-->  the sum
 
 What is left over is named, with where it was last seen. An id of the access log that neither the stream nor the archive
-has is looked for in the table itself, once for all of them.
+has is looked for in the table itself, once for all of them. A hole in the archive is told while the stream can fill it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from consumers.settled import Settled, State
 
 _CHUNK = 500
 _SHOWN = 20
+_NAMED = 1000
 _LOG_ALONE = "the access log: neither in the stream nor in the archive nor in the table"
 _STATES: tuple[State, ...] = ("applied", "duplicate", "ignored", "quarantined")
 
@@ -71,6 +72,7 @@ class Account:
     missing: list[Missing] = field(default_factory=list)
     repeated: list[Repeated] = field(default_factory=list)
     unacknowledged: int = 0
+    unarchived: list[Acknowledged] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -88,6 +90,7 @@ class Account:
             "in_flight": self.counts["in_flight"],
             "unaccounted": len(self.missing),
             "unacknowledged": self.unacknowledged,
+            "unarchived": [one.request_id for one in self.unarchived],
             "missing": [
                 {"request_id": one.request_id, "at_ms": one.at_ms, "source": one.source, "last_seen": one.last_seen}
                 for one in self.missing
@@ -103,14 +106,28 @@ class Account:
         sums |= {"in flight": self.counts["in_flight"], "unaccounted": len(self.missing)}
         lines = [f"{show_moment(self.since_ms)} to {show_moment(self.until_ms)}"]
         lines += [f"{name:14} {count:>12,}" for name, count in sums.items()]
-        lines += [f"  {one.request_id} {one.source or '?'}: last seen in {one.last_seen}" for one in self.missing]
+        for lost in self.missing[:_NAMED]:
+            lines.append(f"  {lost.request_id} {lost.source or '?'}: last seen in {lost.last_seen}")
+        if len(self.missing) > _NAMED:
+            lines.append(f"  and {len(self.missing) - _NAMED:,} more; --json names them all")
         for one in self.repeated[:_SHOWN]:
             lines.append(f"  {one.request_id} stands {len(one.places)} times in the stream: {', '.join(one.places)}")
         if len(self.repeated) > _SHOWN:
             lines.append(f"  and {len(self.repeated) - _SHOWN:,} more that stand there more than once")
         if self.unacknowledged:
             lines.append(f"  {self.unacknowledged:,} more are stored that the access log does not show as acknowledged")
-        return lines + [f"  {note}" for note in self.notes]
+        return lines + [f"  {note}" for note in [*self._hole(), *self.notes]]
+
+    def _hole(self) -> list[str]:
+        """Say what the archive lacks, and how it is filled."""
+        if not self.unarchived:
+            return []
+        times = [one.at_ms for one in self.unarchived]
+        since, until = show_moment(min(times)), show_moment(max(times))
+        return [
+            f"{len(times):,} that arrived from {since} to {until} are not in the archive;",
+            f"  while the stream has them: weir replay --from stream --since {since} --until {until} --to stream",
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +136,8 @@ class Books:
 
     ``primary`` is the stream, or the archive for what is older; ``others`` are asked in turn, and only for what has not
     been seen yet. ``failures`` yields (request id, object) of what the mapping gave up on,
-    ``stored`` (request id, outcome) of the whole table in the window.
+    ``stored`` (request id, outcome) of the whole table in the window, ``archived`` the request ids in the archive; what
+    arrived up to ``archived_until_ms`` should be there by now.
     """
 
     acknowledged: Iterable[Acknowledged] | None
@@ -130,22 +148,26 @@ class Books:
     failures: Callable[[], Iterable[tuple[str, str]]]
     stored: Callable[[], Iterable[tuple[str, str]]]
     grace_ms: int = 0
+    archived: Callable[[], Iterable[str]] = lambda: ()
+    archived_until_ms: int = -1
 
 
-def take(books: Books, since_ms: int, until_ms: int) -> Account:
-    """Close the account of a window; both of its ends are included."""
-    return _Closing(books, Account(since_ms, until_ms)).close()
+def take(books: Books, since_ms: int, until_ms: int, watch: Callable[[int], object] = lambda _: None) -> Account:
+    """Close the account of a window; both of its ends are included. ``watch`` is told how many have been looked at."""
+    return _Closing(books, Account(since_ms, until_ms), watch).close()
 
 
 class _Closing:
     """One account on its way."""
 
-    def __init__(self, books: Books, account: Account) -> None:
+    def __init__(self, books: Books, account: Account, watch: Callable[[int], object]) -> None:
         self._books = books
         self._account = account
+        self._watch = watch
         self._looker: Looker = books.settled.looker
         self._has_log = books.acknowledged is not None
         self._unseen: dict[str, int] = {}  # acknowledged, arrival; not seen anywhere yet
+        self._unarchived: dict[str, int] = {}  # acknowledged, arrival; not seen in the archive, where it should be
         self._unsettled: dict[str, Delivery] = {}
         self._places: dict[str, str] = {}  # of each delivery in the primary book, the first
         self._repeated: dict[str, list[str]] = {}
@@ -155,6 +177,7 @@ class _Closing:
         books, account = self._books, self._account
         self._unseen = {one.request_id: one.at_ms for one in books.acknowledged or () if self._is_within(one.at_ms)}
         account.acknowledged = len(self._unseen)
+        self._unarchived = {one: at_ms for one, at_ms in self._unseen.items() if at_ms <= books.archived_until_ms}
         self._match(books.primary, is_primary=True)
         for other in books.others:
             if self._unseen:
@@ -163,6 +186,7 @@ class _Closing:
             self._search_table()
         self._look_again()
         self._name_missing()
+        self._search_archive()
         account.repeated = [Repeated(request_id, tuple(places)) for request_id, places in self._repeated.items()]
         return account
 
@@ -171,12 +195,15 @@ class _Closing:
             fresh = [delivery for delivery in chunk if self._takes(delivery, is_primary=is_primary)]
             for delivery, state in zip(fresh, self._books.settled.states(fresh), strict=True):
                 self._settle(delivery, state)
+            self._watch(len(self._places))
 
     def _within(self, origin: Origin) -> Iterator[Delivery]:
         for step in origin.read({}):
             if isinstance(step, Delivery):
                 envelope = self._looker.look(step).envelope
                 if envelope is not None and self._is_within(envelope.arrived_at_ms):
+                    if step.record is None:  # only the archive does not tell a record's place
+                        self._unarchived.pop(envelope.request_id, None)
                     yield step
 
     def _is_within(self, at_ms: int) -> bool:
@@ -210,6 +237,14 @@ class _Closing:
         for request_id, outcome in self._books.stored():
             if self._unseen.pop(request_id, None) is not None:
                 self._account.counts[outcome] += 1
+
+    def _search_archive(self) -> None:
+        """Look for what should be in the archive and has not been met there; a hole may have been filled later."""
+        for request_id in self._books.archived() if self._unarchived else ():
+            self._unarchived.pop(request_id, None)
+            if not self._unarchived:
+                break
+        self._account.unarchived = [Acknowledged(*one) for one in self._unarchived.items()]
 
     def _look_again(self) -> None:
         """Give what was being committed while the books were read another chance."""

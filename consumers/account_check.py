@@ -1,6 +1,7 @@
 """The scheduled account: a function that EventBridge starts, which logs what is unaccounted for and counts it.
 
-The event says what to look at: stream, access_log_group, function, window_minutes. The window ends ``settle_s`` ago,
+The event says what to look at: stream, access_log_group, function, archive (the template's ArchiveMode),
+window_minutes. The window ends ``settle_s`` ago,
 by default five minutes, and what is younger than ``grace_s`` may be on its way, so that neither is an alarm. Memory:
 about 0.4 KB a delivery of the window.
 """
@@ -46,6 +47,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noq
         logs=aws.general_client("logs"),
         cloudwatch=aws.general_client("cloudwatch"),
         function=event["function"],
+        has_archive=event.get("archive") == "firehose",
     )
     account = take(open_books(stack, since_ms, until_ms, now_ms, grace_ms=grace_ms), since_ms, until_ms)
     for line in report(account, configured.stack):
@@ -59,12 +61,13 @@ def report(account: Account, stack: str) -> list[str]:
     """Return the lines to log: the sum, a line for each of the first that are missing, the metrics."""
     said = account.as_dict()
     missing = said.pop("missing")[:_NAMED]
-    said["repeated"] = len(said["repeated"])
+    said["repeated"], said["unarchived"] = len(said["repeated"]), len(said["unarchived"])
     lines = [json.dumps({"level": "ERROR" if missing else "INFO", "action": "account", **said})]
     lines += [json.dumps({"level": "ERROR", "action": "unaccounted", **one}) for one in missing]
     values = {
         "Acknowledged": said["acknowledged"],
         "InFlight": said["in_flight"],
         "Unaccounted": said["unaccounted"],
+        "Unarchived": said["unarchived"],
     }
     return [*lines, metrics.document(stack, values, {})]

@@ -98,6 +98,8 @@ def open_books(stack: Stack, since_ms: int, until_ms: int, now_ms: int, *, grace
         failures=lambda: given_up(stack, settled.looker),
         stored=lambda: stored(stack, since_ms, until_ms),
         grace_ms=grace_ms,
+        archived=lambda: archived(stack, since_ms, until_ms),
+        archived_until_ms=now_ms - _ARCHIVED_MS if stack.has_archive else -1,
     )
 
 
@@ -107,9 +109,15 @@ def stream_of(stack: Stack, since_ms: int, until_ms: int, now_ms: int) -> Origin
     return FromStream(stack.kinesis, stack.stream, span, stack.service)
 
 
-def archive_of(stack: Stack, since_ms: int, until_ms: int) -> Origin:
+def archive_of(stack: Stack, since_ms: int, until_ms: int | None) -> Archive:
     """Return a part of the archive."""
     return Archive(stack.table.s3, stack.table.bucket, since_ms, until_ms)
+
+
+def archived(stack: Stack, since_ms: int, until_ms: int) -> Iterator[str]:
+    """Yield the request ids in the archive: those of a window first, then what may have been put in later."""
+    yield from archive_of(stack, since_ms, until_ms).request_ids()
+    yield from archive_of(stack, until_ms, None).request_ids()
 
 
 class Joined:
@@ -141,7 +149,7 @@ class Joined:
 def acknowledged(stack: Stack, since_ms: int, until_ms: int) -> Iterable[Acknowledged] | None:
     """Return the requests that were answered 2xx; None when there is no access log."""
     if stack.access_log is not None:
-        return _of_file(stack.access_log)
+        return _of_file(stack.access_log) if stack.access_log.exists() else None
     if not stack.access_group:
         return None
     found = _of_group(stack.logs, stack.access_group, since_ms, until_ms)
@@ -150,9 +158,8 @@ def acknowledged(stack: Stack, since_ms: int, until_ms: int) -> Iterable[Acknowl
 
 
 def _of_file(path: Path) -> Iterator[Acknowledged]:
-    if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            yield from filter(None, map(read_line, lines))
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        yield from filter(None, map(read_line, lines))
 
 
 def _of_group(logs: Any, group: str, since_ms: int, until_ms: int) -> Iterator[Acknowledged]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from consumers.replay.terminal import Terminal
     from ingest.sources import Catalogue
 
-DAY_MS = 86_400_000
+_TOLD_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,19 +208,34 @@ def _account(main: click.Group, tools: Tools) -> None:
 
         from consumers import account as accounts
         from consumers.books import open_books
-        from consumers.replay.moments import parse_moment_ms, parse_span_s
+        from consumers.replay.moments import parse_span_s, parse_window_ms
 
         now_ms = round(time.time() * 1000)
         usual_s = {"embedded": 0, "localstack": 10}.get(place.kind, 60)
         grace_ms = round(parse_span_s(grace) * 1000) if grace else usual_s * 1000
-        since_ms, until_ms = parse_moment_ms(since, now_ms), parse_moment_ms(until, now_ms)
-        books = open_books(open_stack(place, tools), since_ms, until_ms, now_ms, grace_ms=grace_ms)
-        closed = accounts.take(books, since_ms, until_ms)
+        since_ms, until_ms = parse_window_ms(since, until, now_ms)
+        books = open_books(open_stack(place, tools), since_ms or 0, until_ms or now_ms, now_ms, grace_ms=grace_ms)
+        closed = accounts.take(books, since_ms or 0, until_ms or now_ms, _teller())
         if books.acknowledged is None:
             closed.notes.append(f"{place.label} keeps no access log: what the stream holds counts as acknowledged.")
         for line in [json.dumps(closed.as_dict())] if as_json else closed.lines():
             tools.say(line)
         sys.exit(0 if closed.is_even else 1)
+
+
+def _teller() -> Callable[[int], None]:
+    """Return what says now and then how many deliveries have been looked at."""
+    import time
+
+    due_s = time.monotonic() + _TOLD_S
+
+    def tell(count: int) -> None:
+        nonlocal due_s
+        if time.monotonic() > due_s:
+            due_s = time.monotonic() + _TOLD_S
+            click.echo(f"{count:,} deliveries looked at", err=True)
+
+    return tell
 
 
 def _failures(main: click.Group, tools: Tools) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from consumers import codec, items
+from consumers.replay.moments import show_moment
 from ingest.envelope import Envelope
 from ingest.errors import OptionInvalid, StackFailed
 
@@ -154,9 +154,7 @@ def summary(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def iso(at_ms: int | None) -> str | None:
     """Write epoch milliseconds as ISO 8601 in UTC."""
-    if at_ms is None:
-        return None
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if at_ms is None else show_moment(at_ms)
 
 
 def sha256(body: bytes) -> str:

@@ -36,6 +36,7 @@ UNITS = {
     "Acknowledged": "Count",
     "InFlight": "Count",
     "Unaccounted": "Count",
+    "Unarchived": "Count",
 }
 
 

@@ -64,7 +64,7 @@ def test_what_cannot_be_added_leaves_the_file_alone(file: Path, arguments: list[
     """A source that is there, a provider that is not, and one that needs its URL are told as such."""
     before = file.read_text()
     done = weir("sources", "add", *arguments)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert said in done.output
     assert file.read_text() == before
 

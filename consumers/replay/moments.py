@@ -20,6 +20,15 @@ def parse_span_s(text: str) -> float:
     return float(found.group(1)) * _UNITS_S[found.group(2)]
 
 
+def parse_window_ms(since: str | None, until: str | None, now_ms: int) -> tuple[int | None, int | None]:
+    """Return both ends of a window, None where none is given. Raises: OptionInvalid when it ends before it begins."""
+    since_ms = parse_moment_ms(since, now_ms) if since else None
+    until_ms = parse_moment_ms(until, now_ms) if until else None
+    if since_ms is not None and until_ms is not None and until_ms < since_ms:
+        raise OptionInvalid(f"--until {until} is before --since {since}: nothing can have arrived between them.")
+    return since_ms, until_ms
+
+
 def parse_moment_ms(text: str, now_ms: int) -> int:
     """Return epoch milliseconds of a moment: an ISO 8601 time (UTC unless it says), a span ago, or an epoch time.
 
@@ -57,5 +66,5 @@ def show_span(seconds: float) -> str:
 
 
 def show_moment(at_ms: int) -> str:
-    """Write epoch milliseconds for a person."""
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    """Write epoch milliseconds as ISO 8601 in UTC, which `parse_moment_ms` reads back."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

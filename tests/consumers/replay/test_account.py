@@ -72,6 +72,41 @@ def test_what_was_removed_or_repeated_by_hand_is_named(stage: Stage) -> None:
     assert found["applied"] == 39
 
 
+def test_a_hole_in_the_archive_is_told_and_can_be_filled(stage: Stage) -> None:
+    """Acknowledged deliveries that the archive lacks are named once it should have them; put again, it has them all."""
+    old_ms = round(time.time() * 1000) - 30 * 60_000
+    envelopes = [stage.payment("acct_1", 1, message_id=f"m-{n}", at_ms=old_ms + n) for n in range(6)]
+    young = stage.payment("acct_1", 1, message_id="young")
+    stage.put(*envelopes, young)
+    stage.consume()
+    hour = time.strftime("%Y/%m/%d/%H", time.gmtime(old_ms / 1000))
+    bucket = stage.outputs["Bucket"]
+    stage.s3.put_object(Bucket=bucket, Key=f"archive/{hour}/a", Body=b"".join(map(encode, envelopes[:4])))
+    found = account(stage, code=0)
+    assert found["unarchived"] == [one.request_id for one in envelopes[4:]]
+    text = stage.weir("account", code=0)
+    assert "2 that arrived from" in text
+    command = text.partition("weir replay ")[2].split()
+    target = command[command.index("--to") + 1]
+    since, until = command[command.index("--since") + 1], command[command.index("--until") + 1]
+    assert target == "stream"
+    copy = stage.home / "copy.jsonl"
+    stage.weir("replay", "--from", "stream", "--since", since, "--until", until, "--to", str(copy))
+    now = time.strftime("%Y/%m/%d/%H")
+    stage.s3.put_object(Bucket=bucket, Key=f"archive/{now}/b", Body=copy.read_bytes())  # as the archiver would
+    assert account(stage, code=0)["unarchived"] == []
+
+
+def test_without_its_access_log_the_account_says_so(stage: Stage) -> None:
+    """A log that is gone is no proof that nothing was acknowledged: what the stream holds counts then."""
+    stage.put(*(stage.payment("acct_1", 1, message_id=f"m-{n}") for n in range(3)), logged=False)
+    stage.consume()
+    stage.place.outputs()
+    found = account(stage, code=0)
+    assert (found["acknowledged"], found["applied"], found["unaccounted"]) == (3, 3, 0)
+    assert "access log" in "".join(found["notes"])
+
+
 def test_a_missing_event_is_found_by_a_replay(stage: Stage) -> None:
     """What the account misses in the table, a replay of what is missing brings back, and the account is even again."""
     envelopes = [stage.payment("acct_1", 10, message_id=f"msg_{number}") for number in range(20)]

@@ -90,7 +90,7 @@ def test_a_group_is_retried_after_a_mend_and_is_then_gone(stage: Stage) -> None:
     assert stage.balances() == {"a": {"EUR": 60, "events": 6}}
     assert [one["reason"] for one in groups(stage)] == ["event_rejected"]
     assert sorted(key for key in stage.events() if "!" not in key) == [f"payments#m-{n}" for n in range(6)]
-    stage.weir("failures", "retry", group, code=1)
+    stage.weir("failures", "retry", group, code=2)
     assert json.loads(stage.weir("account", "--json"))["applied"] == 6
 
 

@@ -70,7 +70,7 @@ def test_progress_tells_rate_position_and_time_left() -> None:
     assert progress.left_s == pytest.approx((1000 - 290) / 10)
     line = progress.line(1_700_000_060_000)
     assert "290 of about 1,000 read" in line
-    assert "at 2023-11-14 22:13:20 UTC, 60 s ago" in line
+    assert "at 2023-11-14T22:13:20.000Z, 60 s ago" in line
     assert "71 s left" in line
 
 

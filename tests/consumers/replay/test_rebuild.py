@@ -127,5 +127,5 @@ def test_live_traffic_goes_on_during_a_rebuild_and_is_no_difference(stage: Stage
 def test_an_unknown_table_is_refused_before_anything_is_made(stage: Stage) -> None:
     """The message names the tables that there are."""
     tables = tables_of(stage)
-    stage.weir("rebuild", "nosuch", code=1)
+    stage.weir("rebuild", "nosuch", code=2)
     assert tables_of(stage) == tables
