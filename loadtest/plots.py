@@ -6,8 +6,6 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ingest.errors import SettingInvalid
-
 # Title, unit, and the series that it shows.
 PLOTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("accepted", "Accepted per second", "requests/s", ("offered", "accepted")),
@@ -68,9 +66,7 @@ def _draw(title: str, unit: str, lines: Sequence[Line], *, logarithmic: bool) ->
 
 
 def _figure() -> Any:
-    try:
-        # Without pyplot: no display is looked for and nothing is kept between figures.
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an optional extra, and slow to import
-    except ImportError as error:
-        raise SettingInvalid("Reports need the extra `load`: pip install 'weir[load]'.") from error
+    # Without pyplot: no display is looked for and nothing is kept between figures.
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+
     return Figure(figsize=(8.5, 2.8), layout="constrained")

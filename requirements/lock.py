@@ -14,8 +14,7 @@ LEFT_OUT = ("aiohttp", "aiohappyeyeballs", "aiosignal", "attrs", "frozenlist", "
 RUN = ("-c", "requirements/run.txt")
 LOCKS = {
     "run": ("--extra=build", "pyproject.toml"),
-    "test": ("--extra=build", "--extra=test", "--extra=load", *RUN, "pyproject.toml"),
-    "load": ("--extra=build", "--extra=load", *RUN, "pyproject.toml"),
+    "test": ("--extra=build", "--extra=test", *RUN, "pyproject.toml"),
     "function": (*RUN, *(f"--unsafe-package={name}" for name in LEFT_OUT), "requirements/function.in"),
     "oracles": ("-c", "requirements/test.txt", "requirements/oracles.in"),
     "function-crypto": (*RUN, "-c", "requirements/test.txt", "requirements/function-crypto.in"),
