@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import ServiceError, SettingInvalid
+from ingest.errors import OptionInvalid, ServiceError
 from loadtest.faults import SCENARIOS, Scenario
 from loadtest.results import machine
 from loadtest.rig import Rig, RunStack
@@ -19,13 +19,13 @@ Say = Callable[[str], None]
 
 
 def chosen(names: Sequence[str], *, anywhere: bool) -> list[Scenario]:
-    """Return scenarios by name; ``all``, or none named, are all that can be played there. Raises: SettingInvalid."""
+    """Return scenarios by name; ``all``, or none named, are all that can be played there. Raises: OptionInvalid."""
     if unknown := [name for name in names if name != "all" and name not in SCENARIOS]:
-        raise SettingInvalid(f"There is no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}.")
+        raise OptionInvalid(f"There is no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}.")
     wanted = list(SCENARIOS) if not names or "all" in names else list(names)
     playable = [SCENARIOS[name] for name in wanted if SCENARIOS[name].anywhere or not anywhere]
     if not playable:
-        raise SettingInvalid(f"{', '.join(wanted)}: only on the embedded stack, whose processes and engine are ours.")
+        raise OptionInvalid(f"{', '.join(wanted)}: only on the embedded stack, whose processes and engine are ours.")
     return playable
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 _SIZE = re.compile(r"(\d+)([kKmM]?)")
 _UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
@@ -38,10 +38,10 @@ class Mix:
     def __post_init__(self) -> None:
         for name in ("duplicates", "bad_signatures", "oversized", "keyed", "hot"):
             if not 0 <= getattr(self, name) <= 1:
-                raise SettingInvalid(f"{name} is a share of all requests, between 0 and 1.")
+                raise OptionInvalid(f"{name} is a share of all requests, between 0 and 1.")
         for name in ("key_count", "hot_key_count", "account_count"):
             if getattr(self, name) < 1:
-                raise SettingInvalid(f"{name} is at least 1.")
+                raise OptionInvalid(f"{name} is at least 1.")
 
     def of(self, **changes: object) -> Mix:
         """Return the mix with some of it changed; None changes nothing."""
@@ -54,17 +54,17 @@ USUAL = Mix(sizes=USUAL_SIZES, duplicates=0.05, bad_signatures=0.01, oversized=0
 
 
 def parse_sources(text: str) -> dict[str, float]:
-    """Read ``stripe=4,github=1``; a name alone weighs 1. Raises: SettingInvalid."""
+    """Read ``stripe=4,github=1``; a name alone weighs 1. Raises: OptionInvalid."""
     return dict(_weighted(part, "=") for part in _parts(text))
 
 
 def parse_sizes(text: str) -> dict[int, float]:
-    """Read ``1k:70,8k:25,64k:5``; a size alone weighs 1. Raises: SettingInvalid."""
+    """Read ``1k:70,8k:25,64k:5``; a size alone weighs 1. Raises: OptionInvalid."""
     sizes = {}
     for name, weight in (_weighted(part, ":") for part in _parts(text)):
         found = _SIZE.fullmatch(name)
         if found is None:
-            raise SettingInvalid(f"{name!r} is no size; sizes look like 900, 8k or 1m.")
+            raise OptionInvalid(f"{name!r} is no size; sizes look like 900, 8k or 1m.")
         sizes[int(found[1]) * _UNITS[found[2].lower()]] = weight
     return sizes
 
@@ -72,7 +72,7 @@ def parse_sizes(text: str) -> dict[int, float]:
 def _parts(text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
-        raise SettingInvalid("The list is empty.")
+        raise OptionInvalid("The list is empty.")
     return parts
 
 
@@ -83,5 +83,5 @@ def _weighted(part: str, separator: str) -> tuple[str, float]:
     except ValueError:
         number = 0.0
     if not name or not 0 < number < float("inf"):
-        raise SettingInvalid(f"{part!r} is not NAME{separator}WEIGHT with a weight above 0.")
+        raise OptionInvalid(f"{part!r} is not NAME{separator}WEIGHT with a weight above 0.")
     return name, number

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise, repeat
 from pathlib import Path
 
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 _SOAK_TIDES = 10
 _TIME_FIELDS = {"at_s": 1.0, "offset_s": 1.0, "intended_at_ms": 0.001, "at": 0.001}
@@ -34,9 +34,9 @@ class Shape:
     def __post_init__(self) -> None:
         times = [time_s for time_s, _ in self.points]
         if len(times) < 2 or times[0] != 0 or sorted(times) != times or times[-1] <= 0:
-            raise SettingInvalid("A shape needs at least two points, the first at 0 s, in the order of time.")
+            raise OptionInvalid("A shape needs at least two points, the first at 0 s, in the order of time.")
         if any(rate < 0 or not math.isfinite(rate) for _, rate in self.points):
-            raise SettingInvalid("A rate is a number of requests a second, not below 0.")
+            raise OptionInvalid("A rate is a number of requests a second, not below 0.")
 
     @property
     def duration_s(self) -> float:
@@ -90,7 +90,7 @@ def poisson(shape: Shape, seed: int | str) -> Iterator[float]:
 def trace(path: Path, *, speed: float = 1.0) -> list[float]:
     """Return the arrival times of a recording: results of an earlier run, an access log, or lines of plain seconds.
 
-    Raises: SettingInvalid, with the line that holds no time.
+    Raises: OptionInvalid, with the line that holds no time.
     """
     found = []
     with path.open(encoding="utf-8") as lines:
@@ -98,7 +98,7 @@ def trace(path: Path, *, speed: float = 1.0) -> list[float]:
             if (time_s := _time_of(line, path, number)) is not None:
                 found.append(time_s)
     if not found:
-        raise SettingInvalid(f"{path} holds no times.")
+        raise OptionInvalid(f"{path} holds no times.")
     first_s = min(found)
     return sorted((time_s - first_s) / speed for time_s in found)
 
@@ -133,4 +133,4 @@ def _time_of(line: str, path: Path, number: int) -> float | None:
             return next(named, None)
         return float(content)
     except (ValueError, TypeError) as error:
-        raise SettingInvalid(f"{path}, line {number}: {line.strip()[:40]!r} holds no time.") from error
+        raise OptionInvalid(f"{path}, line {number}: {line.strip()[:40]!r} holds no time.") from error

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from ingest import events, samples, signatures, sources
 from ingest.envelope import Envelope, encode
-from ingest.errors import RecordError, SettingInvalid
+from ingest.errors import OptionInvalid, RecordError
 from ingest.prover import Draft
 from ingest.sources import Catalogue, Source
 from loadtest import pacer
@@ -251,22 +251,22 @@ class Planner:
 
 
 def check(plan: Plan) -> None:
-    """Raises: SettingInvalid when the plan's requests cannot be made."""
+    """Raises: OptionInvalid when the plan's requests cannot be made."""
     _sources(plan.mix, sources.parse_compiled(plan.catalogue), plan.signing_keys)
 
 
 def _sources(mix: Mix, catalogue: Catalogue, keys: Mapping[str, str]) -> tuple[list[str], list[float]]:
-    """Return the sources to send as, and their cumulative weights. Raises: SettingInvalid."""
+    """Return the sources to send as, and their cumulative weights. Raises: OptionInvalid."""
     wanted = mix.sources or {name: 1.0 for name in catalogue if name in keys and _has_sample(catalogue[name])}
     for name in wanted:
         if name not in catalogue:
-            raise SettingInvalid(f"There is no source {name!r}; there are: {', '.join(catalogue)}.")
+            raise OptionInvalid(f"There is no source {name!r}; there are: {', '.join(catalogue)}.")
         if name not in keys:
-            raise SettingInvalid(f"{name} has no secret to sign with: `weir secrets set {name}`.")
+            raise OptionInvalid(f"{name} has no secret to sign with: `weir secrets set {name}`.")
         if not _has_sample(catalogue[name]):
-            raise SettingInvalid(f"There is no sample of {catalogue[name].preset!r} to send.")
+            raise OptionInvalid(f"There is no sample of {catalogue[name].preset!r} to send.")
     if not wanted:
-        raise SettingInvalid("No source has both a secret and a sample.")
+        raise OptionInvalid("No source has both a secret and a sample.")
     return list(wanted), list(accumulate(wanted.values()))
 
 
@@ -278,7 +278,7 @@ def _event_ids(source: Source, draft: Draft) -> list[str]:
     try:
         return [event.event_id for event in events.extract(source, draft.envelope())]
     except RecordError as error:
-        raise SettingInvalid(f"The sample of {source.name} holds no event: {error}") from error
+        raise OptionInvalid(f"The sample of {source.name} holds no event: {error}") from error
 
 
 def _post(host: str, path: str, headers: Mapping[str, str], content: bytes) -> bytes:

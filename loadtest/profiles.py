@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 from loadtest.mix import USUAL, Mix
 from loadtest.pacer import Shape
 
@@ -36,7 +36,7 @@ PROFILES = {
 
 
 def named(name: str) -> Profile:
-    """Return a profile. Raises: SettingInvalid."""
+    """Return a profile. Raises: OptionInvalid."""
     if name not in PROFILES:
-        raise SettingInvalid(f"There is no profile {name!r}; there are: {', '.join(PROFILES)}.")
+        raise OptionInvalid(f"There is no profile {name!r}; there are: {', '.join(PROFILES)}.")
     return PROFILES[name]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 
 FORMAT = "weir-load/1"
 
@@ -79,7 +79,7 @@ class Run:
 
 
 def read(path: Path) -> Run:
-    """Read a results file. Raises: SettingInvalid, with the line that is no result."""
+    """Read a results file. Raises: OptionInvalid, with the line that is no result."""
     header: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
     results = []
@@ -91,7 +91,7 @@ def read(path: Path) -> Run:
         else:
             results.append(_result(line, path, number))
     if header is None:
-        raise SettingInvalid(f"{path} holds no results: its first line is not a header of {FORMAT}.")
+        raise OptionInvalid(f"{path} holds no results: its first line is not a header of {FORMAT}.")
     return Run(header, tuple(results), end)
 
 
@@ -137,14 +137,14 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     return  # cut off while it was written
                 content = json.loads(line)
                 if not isinstance(content, dict):
-                    raise SettingInvalid(f"{path}, line {number}: not a JSON object.")
+                    raise OptionInvalid(f"{path}, line {number}: not a JSON object.")
                 yield number, content
     except (OSError, ValueError) as error:
-        raise SettingInvalid(f"{path} cannot be read: {error}") from error
+        raise OptionInvalid(f"{path} cannot be read: {error}") from error
 
 
 def _result(line: dict[str, Any], path: Path, number: int) -> Result:
     try:
         return Result(**{**line, "event_ids": tuple(line["event_ids"])})
     except (TypeError, KeyError) as error:
-        raise SettingInvalid(f"{path}, line {number}: no result of a request: {error}") from error
+        raise OptionInvalid(f"{path}, line {number}: no result of a request: {error}") from error

@@ -34,7 +34,7 @@ def conduct(
 
     ``on_start`` is told the epoch time of the start, just before it.
 
-    Raises: SettingInvalid when its requests cannot be made, StackFailed when a worker ends early.
+    Raises: OptionInvalid when its requests cannot be made, StackFailed when a worker ends early.
     """
     check(plan)
     count = workers or worker_count(plan)

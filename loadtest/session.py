@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import SettingInvalid, StackFailed
+from ingest.errors import OptionInvalid, StackFailed
 from ingest.sources import Catalogue
 from loadtest import pacer, page, plots, profiles, report, results, settle
 from loadtest.attack import Limits
@@ -98,7 +98,7 @@ def _rates(text: str) -> tuple[float, float]:
     try:
         rates = float(low), float(high or low)
     except ValueError as error:
-        raise SettingInvalid(f"{text!r} is no rate; rates look like 500, 100..2000 or auto.") from error
+        raise OptionInvalid(f"{text!r} is no rate; rates look like 500, 100..2000 or auto.") from error
     return rates
 
 
@@ -181,8 +181,8 @@ def write_report(paths: list[Path], folder: Path | None, say: Say) -> dict[str, 
 
 
 def latest(folder: Path) -> Path:
-    """Return the newest run's folder. Raises: SettingInvalid when there is none."""
+    """Return the newest run's folder. Raises: OptionInvalid when there is none."""
     runs = sorted(folder.glob(f"*/{report.RESULTS_FILE}"), key=lambda path: path.stat().st_mtime)
     if not runs:
-        raise SettingInvalid(f"There is no run in {folder} yet: `weir load attack`.")
+        raise OptionInvalid(f"There is no run in {folder} yet: `weir load attack`.")
     return runs[-1].parent

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 from loadtest import pacer
 from loadtest.pacer import Shape
 
@@ -82,7 +82,7 @@ def test_shapes_send_what_they_say(shape: Shape, count: int) -> None:
 @pytest.mark.parametrize("points", [((0.0, 1.0),), ((1.0, 1.0), (2.0, 1.0)), ((0.0, 1.0), (1.0, -1.0))])
 def test_an_impossible_shape_is_refused(points: tuple[tuple[float, float], ...]) -> None:
     """A shape without length, without a start or with a rate below 0 is refused in a sentence."""
-    with pytest.raises(SettingInvalid):
+    with pytest.raises(OptionInvalid):
         Shape(points)
 
 
@@ -96,5 +96,5 @@ def test_a_recording_is_played_again(tmp_path: Path) -> None:
     recorded.write_text("0.5\n1.5\n", encoding="utf-8")
     assert pacer.trace(recorded) == pytest.approx([0.0, 1.0])
     recorded.write_text("noon\n", encoding="utf-8")
-    with pytest.raises(SettingInvalid, match="line 1"):
+    with pytest.raises(OptionInvalid, match="line 1"):
         pacer.trace(recorded)

@@ -9,7 +9,7 @@ import pytest
 
 from ingest import events, signatures, sources
 from ingest.envelope import Envelope, decode
-from ingest.errors import RecordError, SettingInvalid, SignatureMismatch
+from ingest.errors import OptionInvalid, RecordError, SignatureMismatch
 from loadtest import pacer
 from loadtest.mix import OVERSIZED_BYTES, USUAL, Mix, parse_sizes, parse_sources
 from loadtest.plan import Plan, Planned, Planner, Timing
@@ -141,17 +141,17 @@ def test_a_mix_is_read_from_text() -> None:
 def test_a_bad_list_is_refused(text: str) -> None:
     """A list that cannot be read is a sentence about the part that is wrong."""
     if text != "stripe=":
-        with pytest.raises(SettingInvalid):
+        with pytest.raises(OptionInvalid):
             parse_sources(text)
-    with pytest.raises(SettingInvalid):
+    with pytest.raises(OptionInvalid):
         parse_sizes(text)
 
 
 def test_unknown_and_unsigned_sources_are_refused() -> None:
     """A source that is not configured, or has no secret, is named with what to do."""
-    with pytest.raises(SettingInvalid, match="no source 'nobody'"):
+    with pytest.raises(OptionInvalid, match="no source 'nobody'"):
         Planner(a_plan(1, Mix(sources={"nobody": 1})), NOW_MS)
     bare = Plan("r", "http://x/v1", CATALOGUE.dump(), {}, Mix(sources={"github": 1}), Timing())
-    with pytest.raises(SettingInvalid, match="weir secrets set github"):
+    with pytest.raises(OptionInvalid, match="weir secrets set github"):
         Planner(bare, NOW_MS)
     assert isinstance(sources.parse_compiled(CATALOGUE.dump()), type(CATALOGUE))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 from loadtest import page, plots, report, results, session
 from loadtest.settle import lines, write
 from tests.support import load_world as world
@@ -104,9 +104,9 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     """A file that holds no results is refused with its name and the line."""
     path = tmp_path / "x.jsonl"
     path.write_text('{"a": 1}\n', encoding="utf-8")
-    with pytest.raises(SettingInvalid, match=r"x\.jsonl"):
+    with pytest.raises(OptionInvalid, match=r"x\.jsonl"):
         results.read(path)
     path.write_text(results.header("r", 1) + '{"seq": 1}\n', encoding="utf-8")
-    with pytest.raises(SettingInvalid, match="line 2"):
+    with pytest.raises(OptionInvalid, match="line 2"):
         results.read(path)
     assert page.page

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import SettingInvalid
+from ingest.errors import OptionInvalid
 from loadtest import profiles, session
 from loadtest.pacer import constant, ramp, soak, spike
 from loadtest.session import Asked, timing
@@ -43,11 +43,11 @@ def test_profiles_last_as_long_as_their_names_say() -> None:
     assert profiles.named("five-minutes").shape(100).duration_s == 300
     assert profiles.named("nightly").shape(100).duration_s == 4 * 3600
     assert profiles.named("five-minutes").shape(100).peak_per_s == 150
-    with pytest.raises(SettingInvalid, match="five-minutes"):
+    with pytest.raises(OptionInvalid, match="five-minutes"):
         profiles.named("forever")
 
 
 def test_without_a_run_there_is_nothing_to_report(tmp_path: Path) -> None:
     """Asking for the newest of no runs says how to make one."""
-    with pytest.raises(SettingInvalid, match="weir load attack"):
+    with pytest.raises(OptionInvalid, match="weir load attack"):
         session.latest(tmp_path)
