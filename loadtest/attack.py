@@ -61,7 +61,7 @@ class Driver:
 class Exchange:
     """One request under way, over all its attempts."""
 
-    __slots__ = ("attempts", "due_s", "first_status", "intended_s", "planned", "sent_s", "started_s")
+    __slots__ = ("attempts", "due_s", "first_status", "intended_s", "planned", "refused", "sent_s", "started_s")
 
     def __init__(self, planned: Planned, intended_s: float) -> None:
         self.planned = planned
@@ -71,6 +71,7 @@ class Exchange:
         self.started_s = 0.0  # of the attempt under way
         self.attempts = 0
         self.first_status = -1
+        self.refused: Answer | None = None  # the answer after which it is to come again
 
     def __lt__(self, other: Exchange) -> bool:
         return self.due_s < other.due_s
@@ -87,6 +88,7 @@ class Attack:
         self._limits, self._write = limits, write
         self._queue: deque[Planned] = deque()
         self._fed = False
+        self._stopped = False
         self._retries: list[Exchange] = []
         self._waiting: deque[Exchange] = deque()
         self._idle: list[Connection] = []
@@ -103,11 +105,23 @@ class Attack:
 
     def feed(self, planned: list[Planned]) -> None:
         """Add requests; call it ahead of their time."""
-        self._queue.extend(planned)
+        if not self._stopped:
+            self._queue.extend(planned)
 
     def end_feed(self) -> None:
         """Say that nothing more will be fed."""
         self._fed = True
+
+    def stop(self) -> None:
+        """Send nothing more and try nothing again; answers under way are waited for."""
+        self._stopped = True
+        retries = [*self._retries, *(one for one in self._waiting if one.refused is not None)]
+        self._drop_unsent()
+        self._retries.clear()
+        now_s = time.perf_counter()
+        for exchange in retries:
+            if exchange.refused is not None:
+                self._write(self._line(exchange, exchange.refused, now_s))
 
     async def run(self, start_at_s: float) -> None:
         """Send everything and wait for the answers; ``start_at_s`` is the epoch time of offset 0."""
@@ -131,11 +145,14 @@ class Attack:
     def _done(self) -> bool:
         elapsed_s = time.perf_counter() - self._start_s
         if elapsed_s > self._limits.send_for_s and (self._queue or self._waiting or not self._fed):
-            self.driver.unsent += len(self._queue) + len(self._waiting)
-            self._queue.clear()
-            self._waiting.clear()
-            self._fed = True
+            self._drop_unsent()
         return self._fed and not (self._queue or self._waiting or self._busy or self._retries)
+
+    def _drop_unsent(self) -> None:
+        self.driver.unsent += len(self._queue) + sum(exchange.attempts == 0 for exchange in self._waiting)
+        self._queue.clear()
+        self._waiting.clear()
+        self._fed = True
 
     # --- time
 
@@ -237,7 +254,9 @@ class Attack:
             exchange.first_status = answer.status
         if exchange.attempts == 0:  # it never got a connection
             exchange.attempts, exchange.sent_s = 1, now_s
-        if answer.status in _RETRIED and now_s - exchange.intended_s < self._limits.patience_s:
+        patient = now_s - exchange.intended_s < self._limits.patience_s and not self._stopped
+        if answer.status in _RETRIED and patient:
+            exchange.refused = answer
             exchange.due_s = now_s + self._wait_s(exchange.attempts, answer.retry_after)
             heapq.heappush(self._retries, exchange)
             return

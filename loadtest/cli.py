@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from ingest.sources import Catalogue
@@ -37,6 +39,25 @@ class Tools:
     folder: Callable[[], Path]
     run_stack: Callable[[Path, Sequence[str], Path], subprocess.Popen[bytes]]
     say: Callable[[str], None]
+
+
+class _Number(click.FloatRange):
+    """A number within bounds; not a number is in no bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
+_WAIT = "Seconds without progress to wait for what is stored."
+_SECONDS, _SHARE = _Number(0), _Number(0, 1)
+# What says by itself when to send, and what would say it again.
+_ALONE = {
+    "trace": {"rate", "duration_s", "shape", "arrivals", "profile"},
+    "profile": {"rate", "duration_s", "shape", "arrivals"},
+}
 
 
 def load_group(tools: Tools) -> click.Group:
@@ -76,14 +97,20 @@ def _attack(group: click.Group, tools: Tools) -> None:
     @_mixed
     @click.option("--connections", default=256, show_default=True, type=click.IntRange(1), help="At most at once.")
     @click.option("--workers", default=0, type=click.IntRange(0), help="Processes; 0: as many as the rate needs.")
-    @click.option("--patience", default=120.0, show_default=True, help="Seconds a sender tries again after 429, 503.")
-    @click.option("--seed", default=1, show_default=True, help="Same seed, same requests.")
     @click.option(
-        "--wait", default=30.0, show_default=True, help="Seconds without progress to wait for what is stored."
+        "--patience",
+        default=120.0,
+        show_default=True,
+        type=_SECONDS,
+        help="Seconds a sender tries again after 429, 503.",
     )
+    @click.option("--seed", default=1, show_default=True, help="Same seed, same requests.")
+    @click.option("--wait", default=30.0, show_default=True, type=_SECONDS, help=_WAIT)
     @click.option("--attack-only", is_flag=True, help="Do not reconcile and report.")
     def attack(**options: Any) -> None:
         """Send at times fixed beforehand, then reconcile and report. Exit code 1 when a promise is broken.
+
+        Ctrl-C ends the sending; what was sent is reconciled and reported.
 
         \b
         weir load attack --rate 500 --duration 60
@@ -94,7 +121,9 @@ def _attack(group: click.Group, tools: Tools) -> None:
         from loadtest import session
         from loadtest.attack import Limits
 
-        target, mix = _target(tools, options), _mix(options)
+        _refuse_what_has_no_effect()
+        mix = _mix(options)
+        target = _target(tools, options)
         limits = Limits(connections=options["connections"], patience_s=options["patience"])
         asked = session.Asked(*(options[name] for name in session.Asked.__slots__))
         timing = session.timing(asked, lambda: session.measure_capacity(target, mix))
@@ -111,9 +140,7 @@ def _attack(group: click.Group, tools: Tools) -> None:
 def _reconcile(group: click.Group, tools: Tools) -> None:
     @group.command("reconcile")
     @click.argument("run", required=False, type=click.Path(exists=True, path_type=Path))
-    @click.option(
-        "--wait", default=30.0, show_default=True, help="Seconds without progress to wait for what is stored."
-    )
+    @click.option("--wait", default=30.0, show_default=True, type=_SECONDS, help=_WAIT)
     @_placed
     def reconcile(run: Path | None, wait: float, **options: Any) -> None:
         """Compare RUN (a folder or file; the newest by default) with what is stored. Exit code 1 on any fault."""
@@ -144,9 +171,15 @@ def _report(group: click.Group, tools: Tools) -> None:
 def _figures(group: click.Group, tools: Tools) -> None:
     @group.command("figures")
     @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
-    @click.option("--seconds", default=8.0, show_default=True, type=click.FloatRange(1), help="Of each measurement.")
+    @click.option("--seconds", default=8.0, show_default=True, type=_Number(1), help="Of each measurement.")
     @click.option("--connections", default=16, show_default=True, type=click.IntRange(1))
-    @click.option("--sustain", default=60.0, show_default=True, help="Seconds of the run that consumption must follow.")
+    @click.option(
+        "--sustain",
+        default=60.0,
+        show_default=True,
+        type=_SECONDS,
+        help="Seconds of the run that consumption must follow.",
+    )
     @_placed
     def figures(rounds: int, seconds: float, connections: int, sustain: float, **options: Any) -> None:
         """Measure what is promised: gateway against bare engine, consumption, driver. Exit code 1 if one is missed."""
@@ -166,8 +199,8 @@ def _faults(group: click.Group, tools: Tools) -> None:
     @group.command("faults")
     @click.argument("names", nargs=-1, metavar="[NAME]...")
     @click.option("--list", "listed", is_flag=True, help="List the scenarios.")
-    @click.option("--scale", default=1.0, show_default=True, type=click.FloatRange(0.5), help="Stretch all times.")
-    @click.option("--rate", default=10.0, show_default=True, help="Requests a second, with --to.")
+    @click.option("--scale", default=1.0, show_default=True, type=_Number(0.5), help="Stretch all times.")
+    @click.option("--rate", default=10.0, show_default=True, type=_Number(0.1), help="Requests a second, with --to.")
     @click.option("--keep", type=click.Path(path_type=Path), help="Folder of the stack to break; kept afterwards.")
     @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the matrix as JSON.")
     @_placed
@@ -212,26 +245,39 @@ def _timed(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of when to send."""
     for option in (
         click.option("--profile", type=click.Choice(["smoke", "five-minutes", "nightly"]), help="A named load."),
-        click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.001), help="With --trace."),
+        click.option("--speed", default=1.0, show_default=True, type=_Number(0.001), help="With --trace."),
         click.option("--trace", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Recorded times."),
         click.option("--arrivals", type=click.Choice(["poisson", "even"]), default="poisson", show_default=True),
         click.option("--shape", type=click.Choice(["constant", "ramp", "spike", "soak"]), default="constant"),
-        click.option("--duration", "duration_s", default=30.0, show_default=True, metavar="SECONDS"),
+        click.option("--duration", "duration_s", default=30.0, show_default=True, type=_SECONDS, metavar="SECONDS"),
         click.option("--rate", default="auto", show_default=True, help="500, 100..2000, or half of what is taken."),
     ):
         command = option(command)
     return command
 
 
+def _refuse_what_has_no_effect() -> None:
+    """Raises: UsageError for an option beside one that already says when to send, and for a speed of no trace."""
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    for one, others in _ALONE.items():
+        if one in given and (idle := sorted(given & others)):
+            raise click.UsageError(
+                f"--{idle[0].removesuffix('_s')} has no effect beside --{one}, which says when to send."
+            )
+    if "speed" in given and "trace" not in given:
+        raise click.UsageError("--speed has no effect without --trace.")
+
+
 def _mixed(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of what to send."""
     for option in (
         click.option("--accounts", type=click.IntRange(1), help="Accounts that money moves on."),
-        click.option("--hot", type=float, help="Share of requests to four hot keys."),
-        click.option("--keyed", type=float, help="Share of requests with an ordering key."),
-        click.option("--oversized", type=float, help="Share of bodies larger than a record."),
-        click.option("--bad-signatures", type=float, help="Share of forged deliveries."),
-        click.option("--duplicates", type=float, help="Share of deliveries sent again."),
+        click.option("--hot", type=_SHARE, help="Share of requests to four hot keys."),
+        click.option("--keyed", type=_SHARE, help="Share of requests with an ordering key."),
+        click.option("--oversized", type=_SHARE, help="Share of bodies larger than a record."),
+        click.option("--bad-signatures", type=_SHARE, help="Share of forged deliveries."),
+        click.option("--duplicates", type=_SHARE, help="Share of deliveries sent again."),
         click.option("--sizes", help="Body sizes and weights: 1k:70,8k:25,64k:5."),
         click.option("--mix", help="Sources and weights: stripe=4,github=1. All that have a secret by default."),
     ):
@@ -244,8 +290,8 @@ def _mix(options: Mapping[str, Any]) -> Mix:
 
     base = profiles.named(options["profile"]).mix if options["profile"] else mix.USUAL
     return base.of(
-        sources=mix.parse_sources(options["mix"]) if options["mix"] else None,
-        sizes=mix.parse_sizes(options["sizes"]) if options["sizes"] else None,
+        sources=mix.parse_sources(options["mix"]) if options["mix"] is not None else None,
+        sizes=mix.parse_sizes(options["sizes"]) if options["sizes"] is not None else None,
         duplicates=options["duplicates"],
         bad_signatures=options["bad_signatures"],
         oversized=options["oversized"],

@@ -12,6 +12,8 @@ _SIZE = re.compile(r"(\d+)([kKmM]?)")
 _UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
 # Above what a record of the stream holds by default, below what API Gateway takes.
 OVERSIZED_BYTES = 1024 * 1024
+# Above the 10 MB that API Gateway takes at most, and little enough to be held in memory by the thousand.
+_LARGEST_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,10 @@ def parse_sizes(text: str) -> dict[int, float]:
         found = _SIZE.fullmatch(name)
         if found is None:
             raise OptionInvalid(f"{name!r} is no size; sizes look like 900, 8k or 1m.")
-        sizes[int(found[1]) * _UNITS[found[2].lower()]] = weight
+        size = int(found[1]) * _UNITS[found[2].lower()]
+        if not 0 < size <= _LARGEST_BYTES:
+            raise OptionInvalid(f"{name!r}: a body has between 1 byte and {_LARGEST_BYTES >> 20}m.")
+        sizes[size] = weight
     return sizes
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from ingest.errors import OptionInvalid
 
 _SOAK_TIDES = 10
+_MOST_PER_S = 1_000_000.0
+_LONGEST_TRACE_S = 31 * 86_400.0
 _TIME_FIELDS = {"at_s": 1.0, "offset_s": 1.0, "intended_at_ms": 0.001, "at": 0.001}
 
 
@@ -33,10 +35,10 @@ class Shape:
 
     def __post_init__(self) -> None:
         times = [time_s for time_s, _ in self.points]
-        if len(times) < 2 or times[0] != 0 or sorted(times) != times or times[-1] <= 0:
-            raise OptionInvalid("A shape needs at least two points, the first at 0 s, in the order of time.")
-        if any(rate < 0 or not math.isfinite(rate) for _, rate in self.points):
-            raise OptionInvalid("A rate is a number of requests a second, not below 0.")
+        if len(times) < 2 or times[0] != 0 or sorted(times) != times or not 0 < times[-1] < math.inf:
+            raise OptionInvalid("A load lasts longer than 0 s; its points begin at 0 s and are in the order of time.")
+        if not all(0 <= rate <= _MOST_PER_S for _, rate in self.points):
+            raise OptionInvalid(f"A rate is a number of requests a second, from 0 to {_MOST_PER_S:,.0f}.")
 
     @property
     def duration_s(self) -> float:
@@ -92,15 +94,15 @@ def trace(path: Path, *, speed: float = 1.0) -> list[float]:
 
     Raises: OptionInvalid, with the line that holds no time.
     """
-    found = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if (time_s := _time_of(line, path, number)) is not None:
-                found.append(time_s)
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        times = (_time_of(line, path, number) for number, line in enumerate(lines, start=1))
+        found = sorted(time_s for time_s in times if time_s is not None)
     if not found:
         raise OptionInvalid(f"{path} holds no times.")
-    first_s = min(found)
-    return sorted((time_s - first_s) / speed for time_s in found)
+    offsets_s = [(time_s - found[0]) / speed for time_s in found]
+    if not offsets_s[-1] <= _LONGEST_TRACE_S:
+        raise OptionInvalid(f"{path}: its times are {offsets_s[-1]:,.0f} s apart; are they all in one unit?")
+    return offsets_s
 
 
 def _turned_around(shape: Shape, gaps: Iterable[float]) -> Iterator[float]:
@@ -129,8 +131,16 @@ def _time_of(line: str, path: Path, number: int) -> float | None:
     try:
         content = json.loads(line)
         if isinstance(content, dict):
-            named = (float(content[name]) * factor for name, factor in _TIME_FIELDS.items() if name in content)
+            named = (_finite(content[name]) * factor for name, factor in _TIME_FIELDS.items() if name in content)
             return next(named, None)
-        return float(content)
+        return _finite(content)
     except (ValueError, TypeError) as error:
         raise OptionInvalid(f"{path}, line {number}: {line.strip()[:40]!r} holds no time.") from error
+
+
+def _finite(value: object) -> float:
+    """Raises: ValueError and TypeError for what is no number."""
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number

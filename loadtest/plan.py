@@ -251,7 +251,9 @@ class Planner:
 
 
 def check(plan: Plan) -> None:
-    """Raises: OptionInvalid when the plan's requests cannot be made."""
+    """Raises: OptionInvalid when the plan's requests cannot be made, or when it has none."""
+    if plan.timing.peak_per_s == 0:
+        raise OptionInvalid("A rate of 0 sends nothing.")
     _sources(plan.mix, sources.parse_compiled(plan.catalogue), plan.signing_keys)
 
 
@@ -266,7 +268,7 @@ def _sources(mix: Mix, catalogue: Catalogue, keys: Mapping[str, str]) -> tuple[l
         if not _has_sample(catalogue[name]):
             raise OptionInvalid(f"There is no sample of {catalogue[name].preset!r} to send.")
     if not wanted:
-        raise OptionInvalid("No source has both a secret and a sample.")
+        raise OptionInvalid("No source has both a secret and a sample to send: `weir secrets set SOURCE`.")
     return list(wanted), list(accumulate(wanted.values()))
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ingest.errors import OptionInvalid
 from loadtest import series
 from loadtest.results import Result, Run
 
@@ -16,9 +17,9 @@ VERDICT_FILE = "verdict.json"
 RESULTS_FILE = "results.jsonl"
 _STEADY_SHARE = 0.8
 
-# What `report A B` compares: path of the figure, its name, and whether more of it is better.
-COMPARED: tuple[tuple[tuple[str, ...], str, bool], ...] = (
-    (("rates", "offered_per_s"), "offered/s", True),
+# What `report A B` compares: path of the figure, its name, and whether more of it is better, None if it is neither.
+COMPARED: tuple[tuple[tuple[str, ...], str, bool | None], ...] = (
+    (("rates", "offered_per_s"), "offered/s", None),
     (("rates", "accepted_per_s"), "accepted/s", True),
     (("latency_ms", "p50"), "latency p50, ms", False),
     (("latency_ms", "p99"), "latency p99, ms", False),
@@ -76,7 +77,10 @@ def load(path: Path) -> tuple[Path, dict[str, Any] | None]:
     """Return the results file of a run's folder or file, and what was observed of it."""
     results = path / RESULTS_FILE if path.is_dir() else path
     kept = results.with_name(VERDICT_FILE)
-    return results, json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else None
+    try:
+        return results, json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else None
+    except (OSError, ValueError) as error:
+        raise OptionInvalid(f"{kept} cannot be read; `weir load reconcile {path}` writes it again.") from error
 
 
 def summary(figures: Mapping[str, Any]) -> list[str]:
@@ -97,16 +101,27 @@ def summary(figures: Mapping[str, Any]) -> list[str]:
             f"{consumer['concurrency_max']} at once, {consumer['calls_per_event']} calls and "
             f"{consumer['write_units_per_event']} write units an event"
         )
-    limited = driver.get("limited")
-    found.append(f"THE DRIVER WAS THE LIMIT: {'; '.join(limited)}" if limited else "the driver was not the limit")
+    found.append(driver_said(figures))
     if driver.get("waited_for_connection"):
         most = figures["header"]["connections"]
         found.append(f"{driver['waited_for_connection']:,} requests waited for one of the {most} connections")
     return found
 
 
-def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any, float | None, bool]]:
-    """Return rows: name, first, second, second divided by first, whether more is better."""
+def driver_said(figures: Mapping[str, Any]) -> str:
+    """Return whether the driver itself was the limit, in words."""
+    driver = figures["driver"]
+    if driver is None:
+        return "the run was killed or still goes on: whether the driver was the limit is not known"
+    if limited := driver.get("limited"):
+        return f"THE DRIVER WAS THE LIMIT: {'; '.join(limited)}"
+    return "the driver was not the limit" + ("; Ctrl-C ended the run early" if driver.get("stopped") else "")
+
+
+def compare(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> list[tuple[str, Any, Any, float | None, bool | None]]:
+    """Return rows: name, first, second, second divided by first, whether more is better; None where it is neither."""
     rows = []
     for path, name, more_is_better in COMPARED:
         a, b = _at(first, path), _at(second, path)

@@ -1,7 +1,8 @@
 """The results of a run as JSON Lines: a header, a line a request in the order of answers, a last line about the driver.
 
 A file can be read while it grows and reported again at any later time; lines of other programs' making are welcome if
-they have the same members.
+they have the same members. Until a run has ended, its workers' lines stand in files beside it: ``results.jsonl.0`` and
+on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,11 @@ class Run:
         return str(self.header["run"])
 
     @property
+    def stopped(self) -> bool:
+        """Whether Ctrl-C ended it."""
+        return bool(self.end and self.end.get("stopped"))
+
+    @property
     def accepted(self) -> tuple[Result, ...]:
         return tuple(result for result in self.results if result.accepted)
 
@@ -82,17 +89,22 @@ def read(path: Path) -> Run:
     """Read a results file. Raises: OptionInvalid, with the line that is no result."""
     header: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
-    results = []
+    results: dict[int, Result] = {}
     for number, line in _lines(path):
         if number == 1:
             header = line if line.get("format") == FORMAT else None
         elif line.get("format") == f"{FORMAT}/end":
             end = line
         else:
-            results.append(_result(line, path, number))
+            one = _result(line, path, number)
+            results[one.seq] = one
     if header is None:
         raise OptionInvalid(f"{path} holds no results: its first line is not a header of {FORMAT}.")
-    return Run(header, tuple(results), end)
+    if end is None:  # under way, or killed: by its number, since a kill while they are gathered leaves lines in both
+        for part in sorted(path.parent.glob(f"{path.name}.*")):
+            found = (_result(line, part, number) for number, line in _lines(part))
+            results |= {one.seq: one for one in found}
+    return Run(header, tuple(results.values()), end)
 
 
 def header(run: str, started_at_ms: int, **facts: Any) -> str:
@@ -106,6 +118,7 @@ def footer(**facts: Any) -> str:
     return json.dumps({"format": f"{FORMAT}/end", **facts}) + "\n"
 
 
+@cache
 def machine() -> dict[str, Any]:
     """Return what a figure depends on beside the code, and the code's commit."""
     return {

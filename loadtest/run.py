@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import StackFailed
+from ingest.errors import OptionInvalid, StackFailed
 from loadtest import results
 from loadtest.attack import Limits
 from loadtest.plan import Plan, check
@@ -32,9 +32,11 @@ def conduct(
 ) -> results.Run:
     """Run a plan, write its results to ``path`` and return them; ``workers`` 0: as many as the rate needs.
 
-    ``on_start`` is told the epoch time of the start, just before it.
+    ``on_start`` is told the epoch time of the start, just before it. Ctrl-C stops the sending, and the results so far
+    are the run's; what a run leaves that is killed can be read all the same.
 
-    Raises: OptionInvalid when its requests cannot be made, StackFailed when a worker ends early.
+    Raises: OptionInvalid when its requests cannot be made or its results not be kept, StackFailed when a worker ends
+    early.
     """
     check(plan)
     count = workers or worker_count(plan)
@@ -46,25 +48,59 @@ def conduct(
         context.Process(target=work, args=(plan, share, Part(number, count), parts[number], pairs[number][1]))
         for number in range(count)
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _begin(path, parts)
     try:
         for process in processes:
             process.start()
         pipes = [ours for ours, _ in pairs]
         for pipe, process in zip(pipes, processes, strict=True):
             _await_ready(pipe, process)
+        results.machine()  # which asks git, and is remembered: the start must not wait for it
         start_at_s = time.time() + _SET_OFF_S
         for pipe in pipes:
             pipe.send(start_at_s)
+        path.write_text(_header(plan, limits, count, start_at_s), encoding="utf-8")
         on_start(start_at_s)
-        ends = [_take(pipe, process) for pipe, process in zip(pipes, processes, strict=True)]
+        ends, stopped = _await_ends(pipes, processes)
     finally:
         for process in processes:
             if process.pid is not None:
                 process.join(5)
                 process.kill()
-    _gather(plan, limits, path, parts, start_at_s=start_at_s, ends=ends)
+    if failed := [end.failed for end in ends if end.failed]:
+        raise _unkept(path, failed[0])
+    _gather(path, parts, results.footer(stopped=stopped, **_driver_facts(ends)))
     return results.read(path)
+
+
+def _begin(path: Path, parts: Sequence[Path]) -> None:
+    """Make sure that results can be kept. Raises: OptionInvalid."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for part in (path, *parts):
+            part.write_bytes(b"")
+    except OSError as error:
+        raise _unkept(path, error.strerror or str(error)) from error
+
+
+def _unkept(path: Path, why: str) -> OptionInvalid:
+    return OptionInvalid(f"Results cannot be kept in {path}: {why}.")
+
+
+def _await_ends(pipes: Sequence[Pipe], processes: Sequence[Any]) -> tuple[list[WorkerEnd], bool]:
+    """Return what each worker says in the end, and whether Ctrl-C was what ended them; a second one ends the wait."""
+    stopped = False
+    ends: list[WorkerEnd] = []
+    while len(ends) < len(pipes):
+        try:
+            ends.append(_take(pipes[len(ends)], processes[len(ends)]))
+        except KeyboardInterrupt:
+            if stopped:
+                raise
+            stopped = True
+            for pipe in pipes[len(ends) :]:
+                pipe.send("stop")
+    return ends, stopped
 
 
 def worker_count(plan: Plan) -> int:
@@ -103,28 +139,34 @@ def _take(pipe: Pipe, process: Any, *, limit_s: float | None = None) -> Any:
         raise StackFailed("A load worker ended early.", exit_code=process.exitcode) from error
 
 
-def _gather(
-    plan: Plan, limits: Limits, path: Path, parts: Sequence[Path], *, start_at_s: float, ends: Sequence[WorkerEnd]
-) -> None:
+def _header(plan: Plan, limits: Limits, worker_count: int, start_at_s: float) -> str:
     timing = asdict(plan.timing) | {"offsets": len(plan.timing.offsets), "length_s": plan.timing.length_s}
     asked = {
         "endpoint": plan.endpoint,
         "engine_stream": plan.engine_stream,
         "seed": plan.seed,
-        "workers": len(parts),
+        "workers": worker_count,
         "timing": timing,
         "mix": asdict(plan.mix),
         "connections": limits.connections,
         "patience_s": limits.patience_s,
         "sender_clock_ms": plan.sender_clock_ms,
     }
-    with path.open("wb") as whole:
-        whole.write(results.header(plan.run, round(start_at_s * 1000), **asked).encode())
-        for part in parts:
-            with part.open("rb") as lines:
-                shutil.copyfileobj(lines, whole)
-            part.unlink()
-        whole.write(results.footer(**_driver_facts(ends)).encode())
+    return results.header(plan.run, round(start_at_s * 1000), **asked)
+
+
+def _gather(path: Path, parts: Sequence[Path], footer: str) -> None:
+    """Append the workers' parts and the last line; only when it stands there are the parts done with."""
+    try:
+        with path.open("ab") as whole:
+            for part in parts:
+                with part.open("rb") as lines:
+                    shutil.copyfileobj(lines, whole)
+            whole.write(footer.encode())
+    except OSError as error:
+        raise _unkept(path, error.strerror or str(error)) from error
+    for part in parts:
+        part.unlink()
 
 
 def _driver_facts(ends: Sequence[WorkerEnd]) -> dict[str, Any]:

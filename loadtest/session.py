@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,8 @@ Say = Callable[[str], None]
 _PROBE_S = 4.0
 _NEWEST, _REST_S = 200, 120.0
 _USUAL_SHARE = 0.5
-_SHAPES = ("constant", "ramp", "spike", "soak")
+# Shapes that go from one rate to another.
+_BETWEEN = ("ramp", "spike")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ def _shape(asked: Asked, capacity: Callable[[], float]) -> Shape:
         low = high = capacity() * _USUAL_SHARE
     else:
         low, high = _rates(asked.rate)
+    if low != high and asked.shape not in _BETWEEN:
+        raise OptionInvalid(f"{asked.rate} is two rates, for --shape {' or '.join(_BETWEEN)}; {asked.shape} takes one.")
     if asked.shape == "ramp":
         return pacer.ramp(low if low != high else 0.0, high, asked.duration_s)
     if asked.shape == "spike":
@@ -97,8 +101,10 @@ def _rates(text: str) -> tuple[float, float]:
     low, _, high = text.partition("..")
     try:
         rates = float(low), float(high or low)
-    except ValueError as error:
-        raise OptionInvalid(f"{text!r} is no rate; rates look like 500, 100..2000 or auto.") from error
+    except ValueError:
+        rates = math.nan, math.nan
+    if not all(map(math.isfinite, rates)):
+        raise OptionInvalid(f"{text!r} is no rate; rates look like 500, 100..2000 or auto.")
     return rates
 
 
@@ -116,6 +122,8 @@ def measure_capacity(target: Target, mix: Mix, *, connections: int = 16, length_
         ahead_count=int(length_s * 2000),
     )
     run = conduct(planned, limits, target.folder / planned.run / report.RESULTS_FILE)
+    if run.stopped:
+        raise KeyboardInterrupt
     if not run.accepted:
         raise StackFailed("Nothing was accepted.", endpoint=target.endpoint, said=_first_words(run))
     come_to_rest(target, run)
@@ -142,7 +150,9 @@ def attack(target: Target, planned: Plan, limits: Limits, *, workers: int = 0) -
     length_s = planned.timing.length_s
     target.say(f"run {planned.run}: {length_s:,.0f} s against {planned.endpoint}; making the requests ...")
     path = target.folder / planned.run / report.RESULTS_FILE
-    conduct(planned, limits, path, workers=workers)
+    run = conduct(planned, limits, path, workers=workers)
+    if run.stopped:
+        target.say(f"stopped: {len(run.results):,} were sent, and are judged; Ctrl-C once more ends that, too")
     return path
 
 
@@ -150,6 +160,8 @@ def reconcile(target: Target, path: Path, *, wait_s: float, expected_reasons: tu
     """Judge a run, keep the verdict beside its results and say it; return whether it passed."""
     file, _ = report.load(path)
     run = results.read(file)
+    if not run.results:
+        raise OptionInvalid(f"{file} holds no answer to any request, so that there is nothing to judge.")
     stores = Stores(target.place, target.dictionary)
     verdict, observed = settle.settle(run, stores, wait_s=wait_s, say=target.say, expected_reasons=expected_reasons)
     settle.write(file.with_name(report.VERDICT_FILE), verdict, observed)

@@ -6,8 +6,11 @@ import asyncio
 import gc
 import os
 import pickle
+import signal
 import struct
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
@@ -38,6 +41,31 @@ class WorkerEnd:
     driver: Driver
     cpu_s: float
     wall_s: float
+    failed: str = ""  # why its results could not be kept
+
+
+class _Kept:
+    """A worker's results; when they cannot be written, that ends the sending, and is told in the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8", buffering=1 << 16)
+        self.failed = ""
+        self.on_failure: Callable[[], None] = lambda: None
+
+    def write(self, line: str) -> None:
+        self._attempt(lambda: self._file.write(line))
+
+    def flush(self) -> None:
+        self._attempt(self._file.flush)
+
+    def _attempt(self, act: Callable[[], object]) -> None:
+        if self.failed:
+            return
+        try:
+            act()
+        except OSError as error:
+            self.failed = error.strerror or str(error)
+            self.on_failure()
 
 
 def make(plan: Plan, part: Part, out: int, started_at_ms: int) -> None:
@@ -116,7 +144,11 @@ class _Feed(asyncio.Protocol):
 
 
 def work(plan: Plan, limits: Limits, part: Part, path: Path, pipe: Pipe) -> None:
-    """Run one worker: say ``ready`` on the pipe, take the start time from it, send, give its own figures back."""
+    """Run one worker: say ``ready`` on the pipe, take the start time from it, send, give its own figures back.
+
+    Anything more on the pipe, its end too, stops the sending: Ctrl-C is for the process that started the workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     uvloop.run(_work(plan, limits, part, path, pipe))
 
 
@@ -128,30 +160,42 @@ async def _work(plan: Plan, limits: Limits, part: Part, path: Path, pipe: Pipe) 
     )
     planner.start()
     os.close(writing)
-    with path.open("w", encoding="utf-8", buffering=1 << 16) as results:
-        attack = Attack(plan.endpoint, limits, results.write)
-        feed = _Feed(attack, limits.ahead_count)
-        loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: feed, os.fdopen(reading, "rb"))
-        await feed.ready.wait()
-        pipe.send("failed" if feed.failed else "ready")
-        start_at_s: float = await loop.run_in_executor(None, pipe.recv)
-        gc.collect()
-        gc.freeze()  # the requests ahead are many objects, and a full collection over them would hold up the sending
-        topping = asyncio.create_task(_top_up(feed))
-        before = os.times()
-        await attack.run(start_at_s)
-        topping.cancel()
+    kept = _Kept(path)
+    attack = Attack(plan.endpoint, limits, kept.write)
+    kept.on_failure = attack.stop
+    feed = _Feed(attack, limits.ahead_count)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: feed, os.fdopen(reading, "rb"))
+    await feed.ready.wait()
+    pipe.send("failed" if feed.failed else "ready")
+    start_at_s: float = await loop.run_in_executor(None, pipe.recv)
+    gc.collect()
+    gc.freeze()  # the requests ahead are many objects, and a full collection over them would hold up the sending
+    topping = asyncio.create_task(_top_up(feed, kept))
+    loop.add_reader(pipe.fileno(), lambda: _stop(attack, pipe))
+    before = os.times()
+    await attack.run(start_at_s)
     after = os.times()
+    topping.cancel()
+    loop.remove_reader(pipe.fileno())
+    kept.flush()
     planner.kill()
     cpu_s = after.user + after.system - before.user - before.system
-    pipe.send(WorkerEnd(attack.driver, cpu_s, after.elapsed - before.elapsed))
+    with suppress(BrokenPipeError):  # nobody waits for it any more, but its results are kept
+        pipe.send(WorkerEnd(attack.driver, cpu_s, after.elapsed - before.elapsed, kept.failed))
 
 
-async def _top_up(feed: _Feed) -> None:
+def _stop(attack: Attack, pipe: Pipe) -> None:
+    asyncio.get_running_loop().remove_reader(pipe.fileno())
+    attack.stop()
+
+
+async def _top_up(feed: _Feed, kept: _Kept) -> None:
+    """Now and then make requests ahead, and let whoever reads the results meanwhile see them."""
     while True:
         await asyncio.sleep(0.25)
         feed.resume()
+        kept.flush()
 
 
 def _planner(plan: Plan, part: Part, pipe: tuple[int, int], started_at_ms: int) -> None:

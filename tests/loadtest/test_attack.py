@@ -94,3 +94,21 @@ async def test_nobody_listening_is_told() -> None:
     rows, _ = await sent(server, Timing("even", pacer.constant(10, 0.3)), Limits(patience_s=0.1))
     assert {row["status"] for row in rows} == {0}
     assert "Connect call failed" in rows[0]["said"]
+
+
+async def test_stopped_it_tries_nothing_again() -> None:
+    """Who stops an attack gets the last answer of what was waiting to be sent again, and nothing more is sent."""
+    lines: list[str] = []
+    async with ToldServer(lambda *_: (503, {"Retry-After": "60"}, b"{}")) as server:
+        attack = Attack(server.url, Limits(), lines.append)
+        timing = Timing("even", pacer.constant(20, 60))
+        attack.feed(list(Planner(plan(server.url, timing, mix=Mix()), int(time.time() * 1000)).requests()))
+        asyncio.get_running_loop().call_later(1.0, attack.stop)
+        started_s = time.monotonic()
+        await attack.run(time.time() + 0.05)
+        assert time.monotonic() - started_s < 10
+        await asyncio.sleep(0.05)  # until the server has seen that its senders have gone
+    rows = [json.loads(line) for line in lines]
+    assert {(row["status"], row["attempts"]) for row in rows} == {(503, 1)}
+    assert 5 < len(rows) == attack.driver.sent < 60
+    assert attack.driver.unsent == 1200 - len(rows)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from ingest.errors import OptionInvalid
 from loadtest import page, plots, report, results, session
 from loadtest.settle import lines, write
+from tests.support import browser
 from tests.support import load_world as world
 
 
@@ -50,7 +52,7 @@ def test_a_report_holds_verdict_figures_and_plots(tmp_path: Path) -> None:
     said: list[str] = []
     figures = session.write_report([path], None, said.append)
     html = (path.parent / "report.html").read_text(encoding="utf-8")
-    assert html.index('class="verdict failed"') < html.index("Figures")
+    assert html.index("Failed: 1 lost") < html.index("Figures")
     assert "stripe#evt_3: acknowledged" in html
     assert 'src="data:image/png' in html
     assert "http://" not in html.replace("http://x/v1", "")
@@ -79,6 +81,39 @@ def test_two_runs_stand_side_by_side(tmp_path: Path) -> None:
     assert any(line.startswith("accepted/s") and line.endswith("1.0") for line in said)
     assert len(json.loads((tmp_path / "comparison.json").read_text())["runs"]) == 2
     assert "Side by side" in (tmp_path / "comparison.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (500, True)], ids=["wide-light", "narrow-dark"])
+def test_the_page_in_a_real_browser(tmp_path: Path, width: int, *, dark: bool) -> None:
+    """The verdict stands on top, every plot is drawn, nothing is wider than the window, and nothing is fetched."""
+    paths = [results_file(tmp_path, name) for name in ("one", "two")]
+    observe(paths[0], lose=True)
+    observe(paths[1], lose=False)
+    session.write_report(paths, tmp_path, lambda _: None)
+    seen = browser.look(tmp_path / "comparison.html", width=width, dark=dark)
+    assert [verdict["text"].partition(",")[0] for verdict in seen["verdicts"]] == [
+        "one: Failed: 1 lost",
+        "two: Passed: 10 acknowledged",
+    ]
+    assert all(0 <= verdict["left"] < verdict["right"] <= width for verdict in seen["verdicts"])
+    assert seen["verdicts"][1]["bottom"] < 450
+    assert len(seen["images"]) == len(plots.PLOTS)
+    assert all(image["width"] > 800 and image["right"] - image["left"] >= 600 for image in seen["images"])
+    assert seen["page"] <= seen["width"] == width
+    assert seen["loaded"] == []
+    light, ink = (sum(map(int, re.findall(r"\d+", seen[name])[:3])) for name in ("back", "text"))
+    assert light < ink if dark else light > ink
+
+
+def test_a_run_that_was_killed_says_what_it_does_not_know(tmp_path: Path) -> None:
+    """Without its last line a run is reported, and nothing is claimed of the driver."""
+    path = results_file(tmp_path, "one")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:-2]) + lines[-2][:50], encoding="utf-8")
+    said: list[str] = []
+    session.write_report([path], tmp_path, said.append)
+    assert any("whether the driver was the limit is not known" in line for line in said)
+    assert "is not known" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_verdict_in_words_names_ids(tmp_path: Path) -> None:

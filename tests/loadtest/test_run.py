@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from ingest.errors import OptionInvalid
 from loadtest import pacer, results
 from loadtest.attack import Limits
 from loadtest.mix import Mix
 from loadtest.plan import Timing
 from loadtest.run import conduct
+from tests.support import load_world
 from tests.support.load import plan
 
 
@@ -44,12 +51,51 @@ def test_a_run_sends_all_in_time(null_server: str, tmp_path: Path) -> None:
 def test_saturation_sends_as_fast_as_answers_come(null_server: str, tmp_path: Path) -> None:
     """Without a rate the driver keeps its connections busy for the time given, then stops."""
     planned = plan(f"{null_server}/v1", Timing("saturate", duration_s=1))
-    run = conduct(planned, Limits(connections=8, send_for_s=1.0), tmp_path / "results.jsonl")
+    run = conduct(planned, Limits(connections=8, send_for_s=1.0, ahead_count=20_000), tmp_path / "results.jsonl")
     assert run.end is not None
     assert run.end["most_open"] <= 8
     assert run.end["unsent"] > 0
     # Far above what the embedded gateway takes; how far is printed by `weir load figures`.
-    assert len(run.accepted) > 3000
+    assert len(run.accepted) > 2000
+
+
+def test_ctrl_c_ends_the_sending_and_keeps_the_results(null_server: str, tmp_path: Path) -> None:
+    """Interrupted, a run of a minute is over at once; its file holds what was sent, and why it is short."""
+    planned = plan(f"{null_server}/v1", Timing("even", pacer.constant(200, 60)))
+    interrupt = threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,))
+    started_s = time.monotonic()
+    run = conduct(planned, Limits(), tmp_path / "results.jsonl", workers=2, on_start=lambda _: interrupt.start())
+    assert time.monotonic() - started_s < 20
+    assert 50 < len(run.results) < 2000
+    assert {result.status for result in run.results} == {200}
+    assert run.stopped
+    assert list(tmp_path.iterdir()) == [tmp_path / "results.jsonl"]
+
+
+def test_a_run_that_was_killed_can_be_read(tmp_path: Path) -> None:
+    """What the workers of a killed run wrote counts once, in their files, gathered, or both; a torn line ends one."""
+    path = tmp_path / "results.jsonl"
+    rows = [json.dumps(asdict(one)) + "\n" for one in load_world.results()]
+    path.write_text(results.header("r", 1) + "".join(rows[:3]), encoding="utf-8")
+    path.with_name("results.jsonl.0").write_text("".join(rows[:6]), encoding="utf-8")
+    path.with_name("results.jsonl.1").write_text("".join(rows[6:10]) + rows[10][:40], encoding="utf-8")
+    run = results.read(path)
+    assert [one.seq for one in run.results] == [one.seq for one in load_world.results()[:10]]
+    assert run.end is None
+    assert not run.stopped
+
+
+def test_results_that_cannot_be_kept_are_a_sentence(null_server: str, tmp_path: Path) -> None:
+    """A folder that cannot be made and a disk that is full end the run with the reason, not with a traceback."""
+    planned = plan(f"{null_server}/v1", Timing("even", pacer.constant(200, 30)))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OptionInvalid, match=r"cannot be kept in .*file/results\.jsonl: (Not a directory|File exists)"):
+        conduct(planned, Limits(), tmp_path / "file" / "results.jsonl")
+    (tmp_path / "results.jsonl.0").symlink_to("/dev/full")
+    started_s = time.monotonic()
+    with pytest.raises(OptionInvalid, match="No space left on device"):
+        conduct(planned, Limits(), tmp_path / "results.jsonl", workers=1)
+    assert time.monotonic() - started_s < 20
 
 
 def test_a_results_file_that_was_cut_can_be_read(tmp_path: Path) -> None:
