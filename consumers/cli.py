@@ -105,6 +105,7 @@ def _bench(place: Any, tools: Tools, terminal: Terminal) -> Bench:
         client_with=place.client_with,
         say=terminal.say,
         stopped=terminal.stopped,
+        place=f"{place.label}, {place.outputs().get('Home') or place.outputs()['EventsTable']}",
     )
 
 
@@ -133,16 +134,19 @@ def _replay(main: click.Group, tools: Tools) -> None:
         """Send deliveries of the past to the consumer, the stream, an address or a file.
 
         Idempotent: what is applied already stays as it is. Ctrl-C stops cleanly; --resume goes on. Exit code 1 when
-        something failed, 130 when it was stopped.
+        something failed, 2 when it could not begin, 130 when it was stopped.
         """
-        from consumers.replay import commands
+        from consumers.replay import asking, commands
         from consumers.replay.terminal import Terminal
 
+        if resume:
+            asking.check_resumed({**options, "checkpoint": checkpoint})
+        asked = None if resume else asking.asked(options)
+        path = resume or checkpoint or tools.folder() / f"replay-{commands.default_name()}.json"
+        rate = options["rate"]
         with Terminal(tools.say) as terminal:
             bench = _bench(place, tools, terminal)
-            path = resume or checkpoint or tools.folder() / f"replay-{commands.default_name()}.json"
-            asked = None if resume else commands.asked(options)
-            sys.exit(commands.replay(bench, asked, path, terminal, as_json=as_json))
+            sys.exit(commands.replay(bench, asked, path, terminal, as_json=as_json, rate_per_s=rate))
 
 
 def _listen(main: click.Group, tools: Tools) -> None:

@@ -27,7 +27,7 @@ Explain = Callable[[Sequence[str]], Mapping[str, str]]
 _DAY_MS = 86_400_000
 _EXPLAINED = 200
 # A bug is told by type and place, at the end of the detail.
-_PLACE = re.compile(r"(\S+) at (?:\S*/)?([^/\s:]+:\d+) in (\S+)")
+PLACE = re.compile(r"(\S+) at (?:\S*/)?([^/\s:]+:\d+) in (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class Chosen:
 def cause_of(facts: Mapping[str, Any]) -> Cause:
     """Return why an event was quarantined."""
     reason = str(facts.get("reason") or "")
-    place = _PLACE.search(facts.get("detail") or "") if reason == BUG else None
+    place = PLACE.search(facts.get("detail") or "") if reason == BUG else None
     exception = f"{place[1].rpartition('.')[2]} at {place[2]} in {place[3]}" if place else ""
     return Cause("quarantined", reason, exception, str(facts.get("source") or ""), str(facts.get("type") or ""))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
-from consumers import aws, settings
+from consumers import aws, effects, settings
 from consumers.calls import Place
 from consumers.consumer import Consumer, now_ms
 from consumers.judge import Judge
@@ -29,7 +29,8 @@ def consumer(stream: TextIO) -> Consumer:
 
 
 def judge(configured: Settings) -> Judge:
-    """Return a judge with the compiled sources and their secrets. Raises: CatalogueInvalid."""
+    """Return a judge with the compiled sources and their secrets. Raises: CatalogueInvalid, EffectsInvalid."""
+    effects.load()
     sources = catalogue(configured.sources_file)
     kept = secrets(
         sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=configured.secret_patience_s

@@ -205,6 +205,13 @@ class OptionInvalid(ConfigError):
     hint = "`weir COMMAND --help` says what it takes."
 
 
+class EffectsInvalid(ConfigError):
+    """The business code cannot be imported."""
+
+    code = "effects_invalid"
+    hint = "Mend the file in consumers/effects, then deploy again: nothing was judged, and what waits is kept."
+
+
 class CatalogueInvalid(ConfigError):
     """The sources file cannot be used."""
 

@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TypeAlias
 
 from consumers.changes import Change
-from ingest.errors import ConfigError
+from ingest.errors import EffectsInvalid
 from ingest.events import Event
 
 Effect: TypeAlias = Callable[[Event], Iterable[Change]]
@@ -45,7 +45,7 @@ _registrations: dict[tuple[str, str], _Registration] = {}
 def effect(source_or_preset: str, type_glob: str) -> Callable[[Effect], Effect]:
     """Register a function for the events of a source, or of all sources of a preset, whose type matches.
 
-    Raises: ConfigError when two functions claim the same.
+    Raises: EffectsInvalid when two functions claim the same.
     """
 
     def register(run: Effect) -> Effect:
@@ -53,7 +53,9 @@ def effect(source_or_preset: str, type_glob: str) -> Callable[[Effect], Effect]:
             (source_or_preset, type_glob), _Registration(source_or_preset, type_glob, run)
         )
         if known.run is not run:
-            raise ConfigError(f"Two effects claim {source_or_preset} {type_glob}: {_name(known.run)} and {_name(run)}.")
+            raise EffectsInvalid(
+                f"Two effects claim {source_or_preset} {type_glob}: {_name(known.run)} and {_name(run)}."
+            )
         find.cache_clear()
         return run
 
@@ -63,7 +65,7 @@ def effect(source_or_preset: str, type_glob: str) -> Callable[[Effect], Effect]:
 @lru_cache(maxsize=4096)
 def find(source: str, preset: str, event_type: str) -> Effect | None:
     """Return the effect that wants such events; None if none does."""
-    _import_all()
+    load()
     for owner in dict.fromkeys((source, preset)):
         wanting = [entry for entry in _registrations.values() if entry.owner == owner and _matches(entry, event_type)]
         if wanting:
@@ -81,9 +83,15 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=1)
-def _import_all() -> None:
+def load() -> None:
+    """Import every file of business code. Raises: EffectsInvalid, so that no event pays for a file that is broken."""
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        import_module(module.name)
+        try:
+            import_module(module.name)
+        except EffectsInvalid:
+            raise
+        except Exception as error:
+            raise EffectsInvalid(f"{module.name}: {type(error).__name__}: {error}") from error
 
 
 def _name(run: Effect) -> str:

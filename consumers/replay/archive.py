@@ -172,12 +172,9 @@ class Archive:
 
     def _envelopes(self, content: io.BufferedIOBase) -> Iterator[tuple[int, bytes]]:
         for line in content:
-            for part in _START.split(line):
-                found = _ENVELOPE.match(part)
-                if found and part.endswith(b"}\n"):
-                    yield int(found[2]), part
-                elif part.strip():
-                    self.fragments += 1
+            parts, torn = split_envelopes(line)
+            self.fragments += torn
+            yield from ((_arrival(part), part) for part in parts)
 
     def _damage(self, key: str, why: str) -> None:
         self.damaged += 1
@@ -216,9 +213,21 @@ def _text(source: _Source) -> io.BufferedIOBase:
     return cast(io.BufferedIOBase, gzip.GzipFile(fileobj=content)) if content.peek(2)[:2] == _GZIP else content
 
 
+def split_envelopes(line: bytes) -> tuple[list[bytes], int]:
+    """Return the envelopes in a line, as their beginnings and ends tell them, and the number of other pieces."""
+    parts = [part for part in _START.split(line) if part.strip()]
+    whole = [part for part in parts if _ENVELOPE.match(part) and part.rstrip().endswith(b"}")]
+    return whole, len(parts) - len(whole)
+
+
 def _request_id(line: bytes) -> str:
     found = _ENVELOPE.match(line)
     return found[1].decode("ascii", "replace") if found else ""
+
+
+def _arrival(line: bytes) -> int:
+    found = _ENVELOPE.match(line)
+    return int(found[2]) if found else 0
 
 
 def _hour(at_ms: int) -> str:

@@ -12,19 +12,20 @@ from typing import Any
 
 from consumers.books import Stack
 from consumers.failures import Failures, Group, explain_by_log
+from consumers.replay.asking import LISTS, asked, unknown_sources
 from consumers.replay.checkpoint import Checkpoint, load
 from consumers.replay.delivery import Delivery, Estimate, Origin
 from consumers.replay.filters import Filter
-from consumers.replay.moments import parse_moment_ms, show_moment, show_span
+from consumers.replay.moments import show_moment, show_span
 from consumers.replay.pace import Pace
 from consumers.replay.run import Replay, Target
 from consumers.replay.setup import Bench, make_consumer, make_dry_run, make_filter, make_origin, make_target
 from consumers.replay.terminal import Terminal
+from consumers.replay.to_file import ToFile
 from consumers.replay.to_http import ToHttp
 from ingest.errors import OptionInvalid, TransientError
 
 _STOPPED, _FAILED = 130, 1
-_LISTS = ("sources", "types", "ids", "keys", "outcomes", "reasons", "where", "shards")
 
 
 def default_name() -> str:
@@ -32,44 +33,31 @@ def default_name() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
 
 
-def asked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was asked for as plain data, with times fixed. Raises: OptionInvalid."""
-    now_ms = round(time.time() * 1000)
-    if not options.get("origin"):
-        raise OptionInvalid("Say --from: stream, archive, failures, quarantine, events, or a file.")
-    if not options.get("target") and not options.get("dry_run"):
-        raise OptionInvalid("Say --to: consumer, stream, an http address or a file; or --dry-run.")
-    if options.get("diff") and not options.get("dry_run"):
-        raise OptionInvalid("--diff goes with --dry-run.")
-    since, until = options.get("since"), options.get("until")
-    found: dict[str, Any] = {
-        "from": options["origin"],
-        "to": options.get("target") or "",
-        "since_ms": parse_moment_ms(since, now_ms) if since else None,
-        # What arrives while it runs is not wanted: a replay into the same stream would never end.
-        "until_ms": parse_moment_ms(until, now_ms) if until else now_ms,
-        "ends_ms": now_ms,
-        "rate_per_s": options.get("rate"),
-        "first_sequence": options.get("from_sequence", ""),
-        "last_sequence": options.get("to_sequence", ""),
-        "dry_run": bool(options.get("dry_run")),
-        "diff": bool(options.get("diff")),
-        "plain": bool(options.get("plain")),
-    }
-    return found | {name: list(options.get(name, ())) for name in _LISTS}
-
-
-def replay(bench: Bench, wish: Mapping[str, Any] | None, path: Path, terminal: Terminal, *, as_json: bool) -> int:
+def replay(
+    bench: Bench,
+    wish: Mapping[str, Any] | None,
+    path: Path,
+    terminal: Terminal,
+    *,
+    as_json: bool,
+    rate_per_s: float | None = None,
+) -> int:
     """Start a replay, or with no wish go on with the one of a checkpoint file; return the exit code."""
-    checkpoint = _open_checkpoint(wish, path)
+    checkpoint = _open_checkpoint(bench, wish, path)
     if checkpoint.is_done:
         terminal.say(f"{path}: this replay is over; its report:")
         _print_report(checkpoint, terminal, as_json=as_json)
         return 0
     asked_for = checkpoint.asked
     wants = make_filter(bench, asked_for)
+    if unknown := unknown_sources(wants.wanted.sources, wants.are_sources_known(), bench.stack.catalogue):
+        terminal.say(unknown)
+    asked_for["rate_per_s"] = rate_per_s or asked_for.get("rate_per_s")
     origin, target = make_origin(bench, asked_for, wants), make_target(bench, asked_for)
-    return run(origin, wants, target, checkpoint, terminal, rate_per_s=asked_for.get("rate_per_s"), as_json=as_json)
+    if wish is not None and isinstance(target, ToFile):
+        target.check()
+    code = run(origin, wants, target, checkpoint, terminal, rate_per_s=asked_for["rate_per_s"], as_json=as_json)
+    return _FAILED if unknown and not checkpoint.report.matched else code
 
 
 def run(
@@ -95,8 +83,11 @@ def run(
         is_done = job.run()
     except TransientError as error:
         _print_report(checkpoint, terminal, as_json=as_json)
-        terminal.say(f"{error}{_how_to_resume(checkpoint)}")
+        terminal.say(f"{error.advice}{_how_to_resume(checkpoint)}")
         return _FAILED
+    except BaseException:
+        terminal.say(f"interrupted{_how_to_resume(checkpoint)}")
+        raise
     target.close()
     _print_report(checkpoint, terminal, as_json=as_json)
     if not is_done:
@@ -109,7 +100,7 @@ def listen(bench: Bench, options: Mapping[str, Any], folder: Path, terminal: Ter
     """Forward live deliveries until stopped; return the exit code."""
     wish = asked({**options, "origin": "stream", "since": options.get("since") or "now"})
     wish |= {"until_ms": None, "ends_ms": None, "follow": True}
-    choice = {name: wish[name] for name in ("to", *_LISTS)}
+    choice = {name: wish[name] for name in ("to", *LISTS)}
     name = sha256(json.dumps([choice, bench.stack.stream], sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"listen-{name}.json"
     if path.exists() and not afresh:
@@ -121,7 +112,7 @@ def listen(bench: Bench, options: Mapping[str, Any], folder: Path, terminal: Ter
     wants = make_filter(bench, checkpoint.asked)
     origin, target = make_origin(bench, checkpoint.asked, wants), make_target(bench, checkpoint.asked)
     if not isinstance(target, ToHttp):
-        raise OptionInvalid(f"{wish['to']!r} is no http address.")
+        raise OptionInvalid(f"{wish['to']!r} is no address; it looks like http://127.0.0.1:3000/webhooks/{{source}}.")
     target.answered = _teller(wants, terminal.say)
     checkpoint.save()
     terminal.say(f"listening to {origin.label}, forwarding to {target.label}; Ctrl-C stops")
@@ -197,14 +188,17 @@ def show_group(group: Group) -> str:
 # ------------------------------------------------------------------------------------------------ parts
 
 
-def _open_checkpoint(wish: Mapping[str, Any] | None, path: Path) -> Checkpoint:
+def _open_checkpoint(bench: Bench, wish: Mapping[str, Any] | None, path: Path) -> Checkpoint:
     if wish is None:
-        return load(path)
+        checkpoint = load(path)
+        if checkpoint.asked.get("place", bench.place) != bench.place:
+            raise OptionInvalid(f"{path} belongs to {checkpoint.asked['place']}; this is {bench.place}.")
+        return checkpoint
     if wish["dry_run"]:
         return Checkpoint(None, dict(wish))
     if path.exists():
         raise OptionInvalid(f"{path} is there already: --resume goes on with it.")
-    return _fresh(path, wish)
+    return _fresh(path, {**wish, "place": bench.place})
 
 
 def _fresh(path: Path, wish: Mapping[str, Any]) -> Checkpoint:

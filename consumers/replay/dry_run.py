@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from consumers.failures import PLACE
 from consumers.items import Prepared, detail, mark_key, quarantine_key, refusal_key
 from consumers.judge import Judge
 from consumers.replay.delivery import Delivery
 from consumers.replay.looks import Looker
 from consumers.replay.marks import Mark, Marks
 from consumers.replay.report import Kind, Result
+from consumers.report import BUG
 from consumers.simulate import Load, Simulation, show, show_difference
 from ingest.errors import RecordError, ServiceError
 
@@ -88,11 +90,13 @@ class DryRun:
     def _result(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Result:
         stored = self._stored(prepared, delivery, known)
         fate = self._fate(prepared, stored)
-        if stored is not None and stored.is_done:
-            self._compare(stored, fate)
-            fate = _Fate("already applied")
-        self._tell(prepared, fate)
-        return Result(fate.kind, fate.reason)
+        if stored is None or not stored.is_done:
+            self._tell(prepared, fate)
+            return Result(fate.kind, fate.reason)
+        now = f"{fate.kind} now" if self._compare(stored, fate) else ""
+        why = ": ".join(filter(None, (fate.reason, fate.detail))) if now else ""
+        self._tell(prepared, _Fate("already applied", now, why))
+        return Result("already applied")
 
     def _fate(self, prepared: Prepared, stored: Mark | None) -> _Fate:
         """Return what this working tree would do with the event if it came now."""
@@ -122,16 +126,20 @@ class DryRun:
                 return mark
         return None
 
-    def _compare(self, stored: Mark, fate: _Fate) -> None:
+    def _compare(self, stored: Mark, fate: _Fate) -> bool:
+        """Count an event that would fare otherwise than it did, and tell whether it would."""
         now = {"would apply": "applied", "would ignore": "ignored"}.get(fate.kind)
-        if now != stored.outcome:
-            why = f": {fate.reason}" if fate.reason else ""
-            why += " (as a retired secret makes it)" if fate.reason.startswith(("signature", "secret")) else ""
-            self.changes_of_mind[f"{stored.outcome} then, {fate.kind}{why} by this working tree"] += 1
+        if now == stored.outcome:
+            return False
+        why = f": {fate.reason}" if fate.reason else ""
+        why += " (as a retired secret makes it)" if fate.reason.startswith(("signature", "secret")) else ""
+        why += f" {place[0]}" if fate.reason == BUG and (place := PLACE.search(fate.detail)) else ""
+        self.changes_of_mind[f"{stored.outcome} then, {fate.kind}{why} by this working tree"] += 1
+        return True
 
     def _tell(self, prepared: Prepared, fate: _Fate) -> None:
         identity = prepared.event_id or prepared.request_id or prepared.place
-        why = f": {fate.reason}: {fate.detail}" if fate.reason else ""
+        why = "".join(f": {part}" for part in (fate.reason, fate.detail) if part)
         self._say(f"{fate.kind:20} {prepared.source or '?':14} {prepared.type or '-':28} {identity}{why}")
         if self._simulation is not None:
             for change in prepared.changes:

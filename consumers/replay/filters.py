@@ -26,9 +26,10 @@ from ingest.sources import Source
 MISSING = "missing"
 OUTCOMES = ("applied", "ignored", "quarantined", MISSING)
 
-_COMPARISON = re.compile(r"\s*(?P<place>.+?)\s*(?:(?P<sign>!=|<=|>=|=|<|>|~)\s*(?P<operand>.*?))?\s*")
+_COMPARISON = re.compile(r"\s*(?P<place>.+?)\s*(?:(?P<sign>[!<>=~]+)\s*(?P<operand>.*?))?\s*")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
+    "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
     "<=": operator.le,
@@ -85,6 +86,10 @@ class Filter:
         said = self._ask([delivery for delivery in found if not delivery.facts])
         said |= {id(delivery): {_fact(delivery.facts)} for delivery in stored}
         return [delivery for delivery in found if self._has_outcome(said[id(delivery)])]
+
+    def are_sources_known(self) -> list[bool]:
+        """Tell of each source that is asked for whether the catalogue has one of that name."""
+        return [any(glob.match(name) for name in self.catalogue) for glob in self._sources]
 
     def wants_facts(self, facts: Mapping[str, Any]) -> bool:
         """Tell by an item's facts alone whether its bytes are worth reading."""
@@ -172,11 +177,11 @@ class Filter:
 def compile_test(text: str) -> Test:
     """Compile ``$.amount >= 100``, ``header:X-Kind ~ re*`` or a bare ``$.refund`` (is there).
 
-    Numbers compare as numbers, everything else as text. Raises: OptionInvalid.
+    Numbers compare as numbers, everything else as text, which may stand in quotation marks. Raises: OptionInvalid.
     """
     found = _COMPARISON.fullmatch(text)
     parts = {name: str(part) for name, part in found.groupdict().items() if part} if found else {}
-    place, sign, operand = parts.get("place", ""), parts.get("sign"), parts.get("operand", "")
+    place, sign, operand = parts.get("place", ""), parts.get("sign"), _unquoted(parts.get("operand", ""))
     try:
         read = reader(place)
     except ValueError as error:
@@ -188,6 +193,8 @@ def compile_test(text: str) -> Test:
         except Unreadable:
             return None
 
+    if sign not in {None, "~", *_OPERATORS}:
+        raise OptionInvalid(f"{text!r}: there is no comparison {sign!r}; there are: {', '.join(_OPERATORS)} and ~.")
     if sign is None:
         return lambda view: value(view) is not None
     if sign == "~":
@@ -195,6 +202,11 @@ def compile_test(text: str) -> Test:
         return lambda view: glob.match(text_of(value(view)) or "") is not None
     compare = _OPERATORS[sign]
     return lambda view: _compare(compare, sign, value(view), operand)
+
+
+def _unquoted(operand: str) -> str:
+    is_quoted = len(operand) > 1 and operand[0] == operand[-1] and operand[0] in "\"'"
+    return operand[1:-1] if is_quoted else operand
 
 
 def _compare(compare: Callable[[Any, Any], bool], sign: str, value: Any, operand: str) -> bool:

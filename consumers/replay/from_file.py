@@ -1,19 +1,23 @@
 """A file of deliveries, one JSON document a line: an envelope as the stream and the archive hold it.
 
 A record that is no envelope stands in it as ``{"raw": base64, "place": "shard:sequence.sub", "arrived_at_ms": n}``.
-A name that ends in ``.gz`` is compressed.
+A name that ends in ``.gz`` is compressed. What was torn is told, counted and left out.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from consumers.records import Record
+from consumers.replay.archive import split_envelopes
 from consumers.replay.delivery import Advance, Cursor, Delivery, Estimate
 from ingest.errors import OptionInvalid
 
@@ -25,15 +29,19 @@ LANE = "file"
 class FromFile:
     """Reads a file from its beginning or from a position, which is an offset in the text without compression."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, say: Callable[[str], object] = lambda _: None) -> None:
         self.path = path
         self.label = str(path)
+        self.torn = 0
+        self._say = say
 
     def estimate(self) -> Estimate:
         """Guess from the first lines and the size of the file."""
         size_bytes = self.path.stat().st_size
+        sample: list[int] = []
         with self.path.open("rb") as raw, _text(self.path, raw) as lines:
-            sample = [len(line) for _, line in zip(range(_SAMPLE_LINES), lines, strict=False)]
+            with suppress(EOFError, gzip.BadGzipFile, zlib.error):  # reading will tell
+                sample.extend(len(line) for line in islice(lines, _SAMPLE_LINES))
             read_bytes = raw.tell()
         if not sample:
             return Estimate(0, size_bytes)
@@ -47,35 +55,56 @@ class FromFile:
         """Yield the lines behind the cursor."""
         position = int(cursor.get(LANE, 0))
         with self.path.open("rb") as raw, _text(self.path, raw) as lines:
-            lines.seek(position)
-            for line in lines:
-                position += len(line)
-                if line.strip():
-                    yield _delivery(line, position, self.path)
+            try:
+                lines.seek(position)
+                for line in lines:
+                    position += len(line)
+                    yield from self._deliveries(line, position)
+            except EOFError:
+                self._say(f"{self.path} ends early; what stands before was read")
+            except (gzip.BadGzipFile, zlib.error) as error:
+                raise OptionInvalid(f"{self.path} is corrupt behind byte {position:,} of its text: {error}.") from error
+        if self.torn:
+            self._say(f"{self.path}: {self.torn:,} pieces are no deliveries; they were left out")
+
+    def _deliveries(self, line: bytes, position: int) -> Iterator[Delivery]:
+        """Yield what a line holds: one delivery, or the whole ones of a line that was torn."""
+        if line.startswith(_RAW):
+            wrapped = _unwrap(line, position)
+            if wrapped is not None:
+                yield wrapped
+            else:
+                self.torn += 1
+            return
+        parts, torn = split_envelopes(line)
+        self.torn += torn
+        for number, part in enumerate(parts, 1):
+            place = position if number == len(parts) else position - len(line)
+            yield Delivery(part, LANE, str(place))
 
 
 def _text(path: Path, raw: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
 
 
-def _delivery(line: bytes, position: int, path: Path) -> Delivery:
-    if not line.startswith(_RAW):
-        return Delivery(line, LANE, str(position))
+def _unwrap(line: bytes, position: int) -> Delivery | None:
+    """Read a record that is no envelope; None if it cannot be read."""
     try:
         wrapped = json.loads(line)
         data = b64decode(wrapped["raw"], validate=True)
         shard_id, _, rest = str(wrapped["place"]).rpartition(":")
         sequence_number, _, sub_sequence = rest.partition(".")
         record = Record(shard_id, sequence_number, int(sub_sequence or 0), int(wrapped["arrived_at_ms"]), data)
-    except (ValueError, KeyError, TypeError) as error:
-        raise OptionInvalid(f"{path}: the line that ends at byte {position} cannot be read.") from error
+    except (ValueError, KeyError, TypeError):
+        return None
     return Delivery(data, LANE, str(position), record.arrived_at_ms, record=record)
 
 
 def line_of(delivery: Delivery) -> bytes:
     """Write a delivery as a line that `FromFile` reads back."""
     data = delivery.data
-    if data.startswith(b'{"v":') and data.find(b"\n") in {-1, len(data) - 1}:
+    is_envelope = delivery.look is None or delivery.look.envelope is not None
+    if is_envelope and split_envelopes(data)[0] == [data] and data.find(b"\n") in {-1, len(data) - 1}:
         return data if data.endswith(b"\n") else data + b"\n"
     record = delivery.as_record()
     wrapped = {

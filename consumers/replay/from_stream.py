@@ -264,7 +264,8 @@ class FromStream:
     def _discover(self) -> list[_Shard]:
         """Return the shards that were not known yet."""
         fresh = []
-        for given in list_shards(self.kinesis, self.stream):
+        shards = list_shards(self.kinesis, self.stream)
+        for given in shards:
             if given["ShardId"] in self._shards or (self.span.shards and given["ShardId"] not in self.span.shards):
                 continue
             parents = tuple(filter(None, (given.get("ParentShardId"), given.get("AdjacentParentShardId"))))
@@ -272,7 +273,8 @@ class FromStream:
             self._shards[shard.id] = shard
             fresh.append(shard)
         if missing := set(self.span.shards) - self._shards.keys():
-            raise OptionInvalid(f"The stream has no shard {min(missing)}.", known=sorted(self._shards))
+            known = sorted(given["ShardId"] for given in shards)
+            raise OptionInvalid(f"The stream has no shard {min(missing)}; it has: {', '.join(known)}.")
         return fresh
 
 

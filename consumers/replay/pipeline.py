@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
 
+from consumers import effects
 from consumers.aws import secret_reader
 from consumers.calls import Place, Store
 from consumers.commit import Report, commit
@@ -51,8 +52,9 @@ def make_judge(
 ) -> Judge:
     """Return a judge with the sources, secrets and business code of this working tree.
 
-    ``client`` returns a boto3 client by the name of its service.
+    ``client`` returns a boto3 client by the name of its service. Raises: EffectsInvalid.
     """
+    effects.load()
     return Judge(
         catalogue,
         secrets or make_secrets(catalogue, client, settings),

@@ -27,6 +27,7 @@ Kind = Literal[
 ]
 _USUAL = ("applied", "duplicate", "ignored", "quarantined", "failed")
 _WINDOW_S = 15.0
+_FEW = 20  # records, which tell no speed yet
 
 
 class Result(NamedTuple):
@@ -76,6 +77,7 @@ class Report:
         """Return it for a person."""
         said = self.as_dict()
         reasons = said.pop("reasons")
+        said["failed"] = said.pop("failed")  # last
         shown = {name: count for name, count in said.items() if count or name in {"read", "matched", "failed"}}
         width = max(map(len, shown))
         lines = [f"{name:{width}}  {count:>12,}" for name, count in shown.items()]
@@ -109,7 +111,8 @@ class Progress:
     def left_s(self) -> float | None:
         """Return the seconds until the estimate is reached; None when nobody can say."""
         total, rate = self.estimate.records, self.rate_per_s
-        return None if total is None or not rate else max(0.0, (total - self.report.read) / rate)
+        is_known = total is not None and rate and self.report.read > _FEW
+        return max(0.0, ((total or 0) - self.report.read) / rate) if is_known else None
 
     def line(self, now_ms: int) -> str:
         """Return one line for a person."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from consumers.books import Stack
 from consumers.replay.archive import Archive
+from consumers.replay.asking import ORIGINS
 from consumers.replay.delivery import Origin
 from consumers.replay.dry_run import DryRun
 from consumers.replay.filters import Filter, Wanted
@@ -33,9 +34,6 @@ from consumers.simulate import Load
 from consumers.store import client_config
 from ingest.errors import OptionInvalid
 
-ORIGINS = ("stream", "archive", "failures", "quarantine", "events")
-TARGETS = ("consumer", "stream")
-
 # A quarter of a shard's 1 MB/s, so that senders are not refused because of a replay.
 _PUT_BYTES_PER_SHARD_S = 250_000.0
 _HTTP_PATIENCE_S = 60.0
@@ -45,7 +43,10 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a replay is put together with: the stack, its settings, clients, and how to print and stop."""
+    """What a replay is put together with: the stack, its settings, clients, and how to print and stop.
+
+    ``place`` tells one stack from any other, for whoever resumes.
+    """
 
     stack: Stack
     settings: Settings
@@ -53,6 +54,7 @@ class Bench:
     client_with: Callable[[str, Any], Any]
     say: Say
     stopped: Callable[[], bool]
+    place: str = ""
 
     @property
     def looker(self) -> Looker:
@@ -107,7 +109,7 @@ def make_origin(bench: Bench, asked: Mapping[str, Any], wants: Filter) -> Origin
     path = Path(name)
     if not path.is_file():
         raise OptionInvalid(f"There is no file {name}, and no origin of that name; there are {', '.join(ORIGINS)}.")
-    return FromFile(path)
+    return FromFile(path, say=bench.say)
 
 
 def make_target(bench: Bench, asked: Mapping[str, Any]) -> Target:
@@ -139,6 +141,10 @@ def make_target(bench: Bench, asked: Mapping[str, Any]) -> Target:
     if urlsplit(name).scheme in {"http", "https"}:
         patience_s = None if asked.get("follow") else _HTTP_PATIENCE_S
         return ToHttp(name, bench.looker, patience_s=patience_s, say=bench.say, stopped=bench.stopped)
+    if "://" in name or not {"/", "."} & set(name):
+        raise OptionInvalid(
+            f"There is no target {name!r}: say consumer, stream, an http address, or a file as ./{name}."
+        )
     return ToFile(Path(name))
 
 

@@ -10,13 +10,13 @@ from typing import Any
 from consumers.replay.delivery import Delivery
 from consumers.replay.from_file import line_of
 from consumers.replay.report import Result
-from ingest.errors import OptionInvalid
+from ingest.errors import OptionInvalid, TargetUnavailable
 
 _LEVEL = 6
 
 
 class ToFile:
-    """Writes one file, which must not be there yet. A compressed one has a gzip member a batch, so it can be cut."""
+    """Writes one file, which `check` makes. A compressed one has a gzip member a batch, so it can be cut."""
 
     batch_count = 5000
 
@@ -24,18 +24,27 @@ class ToFile:
         self.path = path
         self.label = str(path)
         self._length = 0
-        self._is_restored = False
+
+    def check(self) -> None:
+        """Refuse before anything is read what cannot be written. Raises: OptionInvalid."""
+        if self.path.exists():
+            raise OptionInvalid(f"{self.path} is there already; give another name.")
+        try:
+            self.path.open("xb").close()
+        except OSError as error:
+            raise OptionInvalid(f"{self.path} cannot be written: {error.strerror}.") from error
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
         """Append a line for each."""
         text = b"".join(map(line_of, deliveries))
         content = gzip.compress(text, _LEVEL) if self.path.suffix == ".gz" else text
-        if not self._length and not self._is_restored and self.path.exists():
-            raise OptionInvalid(f"{self.path} is there already; give another name.")
-        with self.path.open("r+b" if self._length else "wb") as file:
-            file.truncate(self._length)
-            file.seek(self._length)
-            file.write(content)
+        try:
+            with self.path.open("r+b" if self._length else "wb") as file:
+                file.truncate(self._length)
+                file.seek(self._length)
+                file.write(content)
+        except OSError as error:
+            raise TargetUnavailable(f"{self.path} cannot be written: {error.strerror}") from error
         self._length += len(content)
         return [Result("written")] * len(deliveries)
 
@@ -46,7 +55,6 @@ class ToFile:
     def restore(self, state: dict[str, Any]) -> None:
         """Cut off what was written behind the last checkpoint."""
         self._length = int(state.get("length", 0))
-        self._is_restored = True
 
     def close(self) -> None:
         """Do nothing: the file is closed after each batch."""

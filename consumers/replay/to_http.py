@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from consumers.replay.delivery import Delivery
 from consumers.replay.looks import Looker
+from consumers.replay.moments import show_span
 from consumers.replay.report import Result
 from consumers.replay.run import Stopped
 from ingest.envelope import Envelope
@@ -48,8 +49,7 @@ class ToHttp:
         sleep: Callable[[float], object] = time.sleep,
         answered: Callable[[Delivery, int, float], object] = lambda *_: None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not _is_address(url):
             raise OptionInvalid(f"{url!r} is no address; it looks like http://127.0.0.1:3000/webhooks/{{source}}.")
         self.label = url
         self._url = url
@@ -59,7 +59,7 @@ class ToHttp:
         self._say, self._stopped, self._sleep = say, stopped, sleep
         self.answered = answered
         self._connection: http.client.HTTPConnection | None = None
-        self._is_silent = False
+        self._silent = ""  # why nothing answers, once that has been said
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
         """Post each and wait for its answer."""
@@ -85,7 +85,8 @@ class ToHttp:
         began_s = time.monotonic()
         status = self._post_patiently(envelope)
         self.answered(delivery, status, time.monotonic() - began_s)
-        return Result("delivered") if 200 <= status < 300 else Result("failed", f"HTTP {status}")
+        redirects = ": a redirection, which is not followed" if 300 <= status < 400 else ""
+        return Result("delivered") if 200 <= status < 300 else Result("failed", f"HTTP {status}{redirects}")
 
     def _post_patiently(self, envelope: Envelope) -> int:
         began_s, attempt = time.monotonic(), 0
@@ -96,18 +97,19 @@ class ToHttp:
                 self.close()
                 reason = str(error) or type(error).__name__
             else:
-                if self._is_silent:
-                    self._is_silent = False
-                    self._say("delivering again")
+                if self._silent:
+                    self._silent = ""
+                    self._say(f"delivering again, after {show_span(time.monotonic() - began_s)}")
                 return status
             attempt += 1
             waited_s = time.monotonic() - began_s
             if self._patience_s is not None and waited_s > self._patience_s:
                 raise TargetUnavailable(f"{self._url}: {reason}", waited_s=round(waited_s))
             wait_s = min(_BACKOFF_MAX_S, 0.1 * 2**attempt)
-            if attempt > 1:  # a connection that the server had closed meanwhile is nothing to speak of
-                self._is_silent = True
-                self._say(f"not delivering: {self._url} does not answer ({reason}); trying again in {wait_s:.0f} s")
+            # A connection that the server had closed meanwhile is nothing to speak of, and the same again is not news.
+            if attempt > 1 and reason != self._silent:
+                self._silent = reason
+                self._say(f"not delivering: {self._url} does not answer ({reason}); trying until it does")
             self._rest(wait_s)
 
     def _rest(self, wait_s: float) -> None:
@@ -132,6 +134,14 @@ class ToHttp:
         response = connection.getresponse()
         response.read()
         return response.status
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def _headers(envelope: Envelope) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from consumers import effects
 from consumers.changes import Update
 from consumers.effects import effect, find, ledger
-from ingest.errors import ConfigError, EventRejected
+from ingest.errors import EffectsInvalid, EventRejected
 from ingest.events import Event
 from tests.support.batches import envelope
 
@@ -65,7 +66,7 @@ def test_two_effects_may_not_claim_the_same() -> None:
     """Which of two functions runs is never left to the order of imports."""
     effect("s", "a")(nothing)
     effect("s", "a")(nothing)
-    with pytest.raises(ConfigError, match="claim s a"):
+    with pytest.raises(EffectsInvalid, match="claim s a"):
         effect("s", "a")(lambda _: [])
 
 
@@ -123,3 +124,11 @@ def test_what_is_no_payment_is_rejected(payload: Any) -> None:
     """A payment without account, whole amount or currency is refused with a reason, never booked as something else."""
     with pytest.raises(EventRejected):
         ledger.payment_succeeded(event("payments", "payment.succeeded", payload))
+
+
+def test_a_file_that_cannot_be_imported_is_nobodys_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken deploy fails as a whole, with the file's name, before any event is judged by it."""
+    (tmp_path / "broken_by_hand.py").write_text("def effect(:\n")
+    monkeypatch.setattr(effects, "__path__", [str(tmp_path)])
+    with pytest.raises(EffectsInvalid, match="broken_by_hand: SyntaxError"):
+        effects.load.__wrapped__()

@@ -56,6 +56,7 @@ def test_a_deploy_is_tried_on_real_traffic_before_it_is_made(stage: Stage) -> No
         "replay", "--from", "events", "--dry-run"
     )
     assert "3  applied then, would ignore by this working tree" in said
+    assert said.count("would ignore now") == 3
 
 
 KEY = {"id": "x"}

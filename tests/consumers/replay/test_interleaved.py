@@ -157,12 +157,14 @@ def test_a_line_of_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
     import gzip
 
     record = Record("shardId-7", "49", 3, 1_700_000_000_000, raw)
-    text = b'{"v":1,"id":"x"}\n' + line_of(Delivery(raw, "shardId-7", "49.3", record=record))
+    whole = encode(Envelope("x", 1, "s", "", "192.0.2.1", "/", {}, (), b"body"))
+    text = whole + line_of(Delivery(raw, "shardId-7", "49.3", record=record))
     path.write_bytes(gzip.compress(text))
     first, second = list(FromFile(path).read({}))
     assert isinstance(first, Delivery)
     assert isinstance(second, Delivery)
-    assert first.data == b'{"v":1,"id":"x"}\n'
+    assert first.data == line_of(first) == whole
+    assert line_of(Delivery(b'{"v":1,"id":"x"}\n', "shardId-7", "50.0")).startswith(b'{"raw":')
     assert second.data == raw
     assert second.as_record().position == "shardId-7:49.3"
     (again,) = list(FromFile(path).read({"file": first.position}))
