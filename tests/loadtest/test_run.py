@@ -50,13 +50,13 @@ def test_a_run_sends_all_in_time(null_server: str, tmp_path: Path) -> None:
 
 def test_saturation_sends_as_fast_as_answers_come(null_server: str, tmp_path: Path) -> None:
     """Without a rate the driver keeps its connections busy for the time given, then stops."""
-    planned = plan(f"{null_server}/v1", Timing("saturate", duration_s=1))
-    run = conduct(planned, Limits(connections=8, send_for_s=1.0, ahead_count=20_000), tmp_path / "results.jsonl")
+    planned = plan(f"{null_server}/v1", Timing("saturate", duration_s=0.5))
+    run = conduct(planned, Limits(connections=8, send_for_s=0.5, ahead_count=20_000), tmp_path / "results.jsonl")
     assert run.end is not None
     assert run.end["most_open"] <= 8
     assert run.end["unsent"] > 0
     # Far above what the embedded gateway takes; how far is printed by `weir load figures`.
-    assert len(run.accepted) > 2000
+    assert len(run.accepted) > 1500
 
 
 def test_ctrl_c_ends_the_sending_and_keeps_the_results(null_server: str, tmp_path: Path) -> None:
