@@ -8,62 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
-from loadtest.found import Found, StoredItem, StoredRecord
+from loadtest.found import Commit, Found, StoredItem, StoredRecord
 from loadtest.results import Result, Run
-
-_NAMED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Counts of deliveries and events, and faults by name; each fault is the ids it concerns and why.
-
-    ``applied``, ``ignored`` and ``quarantined`` count what became of the events; ``unshown`` says in words what could
-    not be looked at in this place.
-    """
-
-    sent: int
-    acknowledged: int
-    stored: int
-    applied: int
-    ignored: int
-    quarantined: int
-    duplicates: int
-    refused: int
-    unanswered: int
-    faults: Mapping[str, Sequence[str]]
-    unshown: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        return not any(self.faults.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the verdict for machines: each fault with its count and the first ids."""
-        counts = ("sent", "acknowledged", "stored", "applied", "ignored", "quarantined", "duplicates")
-        return {
-            "passed": self.passed,
-            **{name: getattr(self, name) for name in (*counts, "refused", "unanswered")},
-            **{name: len(ids) for name, ids in self.faults.items()},
-            "named": {name: list(ids[:_NAMED]) for name, ids in self.faults.items() if ids},
-            "unshown": list(self.unshown),
-            **self.facts,
-        }
-
-
-def mark_keys(results: Iterable[Result]) -> list[str]:
-    """Return the partition keys of the events that these deliveries hold."""
-    return [f"{result.source}#{event_id}" for result in results for event_id in result.event_ids]
-
-
-def refusal_keys(results: Iterable[Result]) -> list[str]:
-    """Return the partition keys under which these deliveries would be quarantined."""
-    return [f"{result.source}!{result.request_id}" for result in results if result.request_id]
+from loadtest.verdict import Verdict, mark_keys, refusal_keys
 
 
 def judge(run: Run, found: Found, *, expected_reasons: Collection[str] = ()) -> Verdict:
@@ -76,6 +25,7 @@ class _Oracle:
         self._run, self._found = run, found
         self._expected_reasons = set(expected_reasons)
         self._events = _events(run.results)
+        self._accounts = {result.account for result in run.results if result.account}
         self._by_number = {result.seq: result for result in run.results}
         self._faults: dict[str, list[str]] = {
             name: []
@@ -124,9 +74,21 @@ class _Oracle:
         for pk, deliveries in self._events.items():
             item = self._found.items.get(pk)
             if item is not None and item.outcome in {"applied", "ignored"}:
+                self._check_item(pk, item, deliveries)
                 self._check_bytes(pk, item, deliveries)
             elif any(result.accepted for result in deliveries):
                 self._check_missing(pk, deliveries)
+
+    def _check_item(self, pk: str, item: StoredItem, deliveries: Sequence[Result]) -> None:
+        """It stands under its own name, came by one of its deliveries, and had its effect if it moves money."""
+        if deliveries[0].account and item.outcome != "applied":
+            self._fault("lost", f"{pk}: it moves money, but its outcome is {item.outcome!r}")
+        if f"{item.source}#{item.event_id}" != pk:
+            self._fault("altered", f"{pk}: it says that it is {item.source}#{item.event_id}")
+        # What was sent again may have been stored by the attempt that got no 2xx.
+        known = all(result.accepted and result.attempts == 1 for result in deliveries)
+        if known and item.request_id not in {result.request_id for result in deliveries if result.accepted}:
+            self._fault("altered", f"{pk}: no delivery of it was acknowledged as request {item.request_id}")
 
     def _check_bytes(self, pk: str, item: StoredItem, deliveries: Sequence[Result]) -> None:
         sent = {result.body_sha256 for result in deliveries}
@@ -189,8 +151,7 @@ class _Oracle:
             if result.account and item is not None and item.outcome == "applied":
                 expected[result.account][result.currency] += result.change
                 expected[result.account]["events"] += 1
-        accounts = {result.account for result in self._run.results if result.account}
-        for account in sorted(accounts):
+        for account in sorted(self._accounts):
             self._check_balance(account, expected[account], self._found.balances.get(account, {}))
 
     def _check_balance(self, account: str, expected: Mapping[str, int], given: Mapping[str, int]) -> None:
@@ -221,10 +182,25 @@ class _Oracle:
                 if pk in place and pk in self._events:
                     self._fault("applied_twice", f"{pk}: by transactions {place[pk]} and {number}")
                 place.setdefault(pk, number)
+            self._check_effects(number, commit)
         applied = {pk for pk, item in self._found.items.items() if item.outcome == "applied" and pk in self._events}
         if missing := len(applied - place.keys()):
             self._unshown.append(f"the order of {missing} events: the journal begins after them")
         self._check_order({pk: place[pk] for pk in applied & place.keys()})
+
+    def _check_effects(self, number: int, commit: Commit) -> None:
+        """A transaction adds what the events whose marks it writes are to add, no more and no less."""
+        marks = [pk for pk in commit.marks if "!" not in pk]
+        given = {where: amount for where, amount in commit.added.items() if where[0] in self._accounts and amount}
+        if not all(pk in self._events for pk in marks):
+            return  # events of another run are in it
+        wanted: Counter[tuple[str, str]] = Counter()
+        for result in (self._events[pk][0] for pk in marks if self._events[pk][0].account):
+            wanted[result.account, result.currency] += result.change
+            wanted[result.account, "events"] += 1
+        if given != {where: amount for where, amount in wanted.items() if amount}:
+            named = ", ".join(marks[:5]) or "no event at all"
+            self._fault("wrong_balances", f"transaction {number} does not add what its events do: {named}")
 
     def _check_times(self) -> None:
         items = self._found.items
@@ -257,10 +233,15 @@ class _Oracle:
             record = by_request.get(result.request_id)
             if record is None:
                 self._fault("lost", f"request {result.request_id} (number {result.seq}): not in the stream")
+            elif record.seq != result.seq:
+                self._fault("lost", f"number {result.seq}: request {result.request_id} is number {record.seq}'s")
             elif record.body_sha256 != result.body_sha256:
                 self._fault("altered", f"request {result.request_id} (number {result.seq}): other bytes in the stream")
             elif record.key != result.key:
                 self._fault("altered", f"request {result.request_id} (number {result.seq}): key {record.key!r}")
+        for key, kept in _by_key(records).items():
+            if len({record.partition_key for record in kept}) > 1:
+                self._fault("out_of_order", f"key {key!r}: under several partition keys, {kept[0].request_id} and on")
         self._check_senders_order(by_request)
 
     def _check_senders_order(self, by_request: Mapping[str, StoredRecord]) -> None:

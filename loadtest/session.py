@@ -19,10 +19,10 @@ from loadtest.attack import Limits
 from loadtest.mix import Mix
 from loadtest.pacer import Shape
 from loadtest.plan import Plan, Timing
-from loadtest.reconcile import mark_keys
 from loadtest.results import Run
 from loadtest.run import conduct
 from loadtest.stores import Place, Stores
+from loadtest.verdict import mark_keys
 
 Say = Callable[[str], None]
 

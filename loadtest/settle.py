@@ -11,9 +11,9 @@ from typing import Any
 
 from loadtest import consumer_log, reconcile, series
 from loadtest.found import Found, StoredItem
-from loadtest.reconcile import Verdict, mark_keys, refusal_keys
 from loadtest.results import Result, Run
 from loadtest.stores import Stores
+from loadtest.verdict import Verdict, mark_keys, refusal_keys
 
 _POLL_S = 0.5
 _LAG_STEP_MS = 250.0

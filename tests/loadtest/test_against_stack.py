@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from loadtest import report, results
 from loadtest.rig import Rig
 from loadtest.session import latest
 from loadtest.stores import Stores
+from loadtest.verdict import mark_keys
 from tests.support.load_stack import target
 
 pytestmark = pytest.mark.engine
@@ -68,14 +70,20 @@ def test_the_table_s_bytes_are_read_a_second_time(rig: Rig, attacked: Path) -> N
     assert {pk: item.bytes_sha256 for pk, item in items.items()} == sent
 
 
-def test_one_lost_event_fails_the_run_by_name(rig: Rig, attacked: Path) -> None:
-    """An item taken from the table, and a cent put on an account, are each found and named, with exit code 1."""
+def test_whatever_is_broken_by_hand_fails_the_run_by_name(rig: Rig, attacked: Path) -> None:
+    """An item gone, bytes exchanged, a forgery applied, a transaction made twice, a cent too much: each is named."""
     run = results.read(attacked / report.RESULTS_FILE)
     dynamodb, outputs = rig.target.place.client("dynamodb"), rig.target.place.outputs()
-    lost = next(one for one in run.accepted if one.kind == "valid" and not one.account)
-    booked = next(one for one in run.accepted if one.kind == "valid" and one.account)
-    pk = f"{lost.source}#{lost.event_ids[0]}"
-    dynamodb.delete_item(TableName=outputs["EventsTable"], Key={"pk": {"S": pk}})
+    table = outputs["EventsTable"]
+    valid = [one for one in run.accepted if one.kind == "valid"]
+    lost, altered, other = [mark_keys([one])[0] for one in valid if not one.account and one.bytes < 8000][:3]
+    booked = next(one for one in valid if one.account)
+    forged = next(one for one in run.accepted if one.kind == "bad_signature")
+    dynamodb.delete_item(TableName=table, Key={"pk": {"S": lost}})
+    items = {pk: dynamodb.get_item(TableName=table, Key={"pk": {"S": pk}})["Item"] for pk in (altered, other)}
+    dynamodb.put_item(TableName=table, Item={**items[altered], "envelope": items[other]["envelope"]})
+    dynamodb.put_item(TableName=table, Item={**items[other], "pk": {"S": mark_keys([forged])[0]}})
+    _make_again(rig, mark_keys([booked])[0])
     dynamodb.update_item(
         TableName=outputs["BalancesTable"],
         Key={"account": {"S": booked.account}},
@@ -84,9 +92,28 @@ def test_one_lost_event_fails_the_run_by_name(rig: Rig, attacked: Path) -> None:
     )
     said = command(rig, "reconcile", str(attacked), "--wait", "1")
     assert said.exit_code == 1
-    assert f"lost: {pk}" in said.output
-    assert f"wrong balances: {booked.account}: {booked.currency} is off by +1" in said.output
+    for sentence in (
+        f"lost: {lost}: acknowledged to request",
+        f"altered: {altered}: the bytes it keeps are not those that were sent",
+        f"forged: {mark_keys([forged])[0]}: ",
+        f"applied twice: {mark_keys([booked])[0]}: by transactions",
+        f"wrong balances: {booked.account}: {booked.currency} is off by +1",
+    ):
+        assert sentence in said.output
     assert said.output.rstrip().endswith("FAILED")
+
+
+def _make_again(rig: Rig, pk: str) -> None:
+    """Write an event's transaction into the engine's journal a second time, as if it had taken effect twice."""
+    journal = rig.home / "store" / "journal.jsonl"
+    for line in journal.read_bytes().splitlines(keepends=True):
+        call = json.loads(line)
+        if b"TransactWriteItems" in line and pk in (body := b64decode(call["body"]).decode()):
+            again = json.dumps({**json.loads(body), "ClientRequestToken": "by hand"})
+            with journal.open("ab") as file:
+                file.write(json.dumps({**call, "body": b64encode(again.encode()).decode()}).encode() + b"\n")
+            return
+    raise AssertionError(pk)
 
 
 def test_two_runs_are_compared(rig: Rig, attacked: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from loadtest.found import Found
-from loadtest.reconcile import Verdict, judge
+from loadtest.reconcile import judge
 from loadtest.results import Result
+from loadtest.verdict import Verdict
 from tests.support import load_world as world
 
 
@@ -93,6 +94,20 @@ def _accept_forgery(stores: dict[str, Any]) -> None:
     stores["items"]["stripe#evt_9"] = replace(stores["items"][EVENT], pk="stripe#evt_9")
 
 
+def _move(stores: dict[str, Any]) -> None:
+    stores["records"][2] = replace(stores["records"][2], partition_key="elsewhere")
+
+
+def _mix_up(stores: dict[str, Any]) -> None:
+    stores["records"][2] = replace(stores["records"][2], seq=4)
+
+
+def _split_effect(stores: dict[str, Any]) -> None:
+    whole = stores["commits"][3]
+    stores["commits"][3] = replace(whole, added={})
+    stores["commits"].append(replace(whole, marks=()))
+
+
 def _quarantine_good(stores: dict[str, Any]) -> None:
     kept = stores["items"].pop(EVENT)
     stores["items"]["stripe!req_3"] = replace(kept, pk="stripe!req_3", outcome="quarantined", reason="too_large")
@@ -109,6 +124,13 @@ def _quarantine_good(stores: dict[str, Any]) -> None:
         (_change(body_sha256="0" * 64), "altered", EVENT),
         (_change(bytes_sha256="0" * 64), "altered", EVENT),
         (_change(key="other"), "altered", EVENT),
+        (_change(outcome="ignored"), "lost", EVENT),
+        (_change(event_id="evt_4"), "altered", EVENT),
+        (_change(source="github"), "altered", EVENT),
+        (_change(request_id="req_4"), "altered", EVENT),
+        (_move, "out_of_order", "'k0'"),
+        (_mix_up, "lost", "req_2"),
+        (_split_effect, "wrong_balances", EVENT),
         (_alter_record, "altered", "req_2"),
         (_apply_twice, "applied_twice", EVENT),
         (_book_twice, "wrong_balances", EVENT),

@@ -66,7 +66,7 @@ def found(of: Sequence[Result]) -> Found:
             continue
         items[pk] = item(pk, one, outcome="quarantined" if forged else "applied")
         if not forged:
-            commits.append(Commit((pk,), {(one.account, "EUR"): one.change}))
+            commits.append(Commit((pk,), {(one.account, "EUR"): one.change, (one.account, "events"): 1}))
             balances[one.account]["EUR"] += one.change
             balances[one.account]["events"] += 1
     return Found(items, balances, [record(one, position) for position, one in enumerate(accepted)], commits)
