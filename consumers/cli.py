@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from consumers import bench_cli
+
 if TYPE_CHECKING:
     from consumers.books import Stack
     from consumers.replay.setup import Bench
@@ -43,7 +45,7 @@ class Tools:
 
 def add_commands(main: click.Group, tools: Tools) -> None:
     """Add every command of this room."""
-    for add in (_replay, _listen, _rebuild, _account, _failures, _lag, _bench_commands):
+    for add in (_replay, _listen, _rebuild, _account, _failures, _lag, bench_cli.add_commands):
         add(main, tools)
 
 
@@ -172,6 +174,7 @@ def _rebuild(main: click.Group, tools: Tools) -> None:
     @click.option("--pause", is_flag=True, help="Pause the consumer for the comparison.")
     @click.option("--swap", is_flag=True, help="Pause the consumer and write what differs into the present tables.")
     @click.option("--delete", is_flag=True, help="With --swap: also delete items that no event explains.")
+    @click.option("--clean", is_flag=True, help="Only delete the fresh tables that killed or kept rebuilds have left.")
     @click.option("--keep", is_flag=True, help="Keep the fresh tables.")
     @click.option("--json", "as_json", is_flag=True, help="JSON.")
     @tools.at_place
@@ -319,21 +322,3 @@ def _lag(main: click.Group, tools: Tools) -> None:
             tools.say(line)
         if not as_json and tools.is_paused(place):
             tools.say("the consumer is paused: weir resume")
-
-
-def _bench_commands(main: click.Group, tools: Tools) -> None:
-    group = main.commands.get("bench") or tools.group("bench", help="Figures, measured in one run.")
-    if not isinstance(group, click.Group):
-        raise TypeError(group)
-    main.add_command(group)
-
-    @group.command("republish", cls=tools.command)
-    @click.option("--events", "count", default=100_000, show_default=True, type=click.IntRange(1))
-    @click.option("--body", "body_bytes", default=1000, show_default=True, type=click.IntRange(100), help="Bytes.")
-    @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1), help="Of each way, in turns.")
-    @tools.at_place
-    def republish(place: Any, count: int, body_bytes: int, rounds: int) -> None:
-        """Put events back into a stream as KPL aggregates and with an entry each: speed, requests, bytes, cost."""
-        from consumers.replay import figures
-
-        figures.republish(place.client("kinesis"), count, body_bytes, tools.say, rounds)

@@ -33,6 +33,7 @@ from ingest.prover import Verdict
 
 Item = Mapping[str, Any]
 
+_FRESH = "-rebuild-"
 _READ_KEYS = 100
 _ACTIVE_S = 120.0
 _ROUNDS = 10
@@ -92,8 +93,8 @@ class Comparison:
 
 def make_fresh(dynamodb: Any, settings: Settings, suffix: str) -> Fresh:
     """Create fresh tables shaped like the present ones. Raises: StackFailed when they do not come up."""
-    tables = {name: f"{real}-{suffix}" for name, real in settings.tables.items()}
-    events_table = f"{settings.events_table}-{suffix}"
+    tables = {name: f"{real}{_FRESH}{suffix}" for name, real in settings.tables.items()}
+    events_table = f"{settings.events_table}{_FRESH}{suffix}"
     for real, made in (
         (settings.events_table, events_table),
         *zip(settings.tables.values(), tables.values(), strict=True),
@@ -114,6 +115,13 @@ def make_fresh(dynamodb: Any, settings: Settings, suffix: str) -> Fresh:
                 raise StackFailed("A fresh table did not become active.", table=table)
             time.sleep(0.2)
     return fresh
+
+
+def left_behind(dynamodb: Any, settings: Settings) -> list[str]:
+    """Return the fresh tables that are there: of rebuilds that were killed, or told to keep them, or that run."""
+    presents = tuple(f"{real}{_FRESH}" for real in (settings.events_table, *settings.tables.values()))
+    pages = dynamodb.get_paginator("list_tables").paginate()
+    return [name for page in pages for name in page["TableNames"] if name.startswith(presents)]
 
 
 def drop(dynamodb: Any, fresh: Fresh) -> None:

@@ -20,7 +20,7 @@ from consumers.replay.moments import show_moment, show_span
 from consumers.replay.pace import Pace
 from consumers.replay.run import Replay, Target
 from consumers.replay.setup import Bench, make_consumer, make_dry_run, make_filter, make_origin, make_target
-from consumers.replay.terminal import Terminal
+from consumers.replay.terminal import Terminal, peak_mib
 from consumers.replay.to_file import ToFile
 from consumers.replay.to_http import ToHttp
 from ingest.errors import OptionInvalid, TransientError
@@ -220,8 +220,12 @@ def _show_estimate(estimate: Estimate, rate_per_s: float | None) -> str:
 
 def _print_report(checkpoint: Checkpoint, terminal: Terminal, *, as_json: bool) -> None:
     report = checkpoint.report
-    for line in [json.dumps(report.as_dict())] if as_json else report.lines():
+    if as_json:
+        terminal.say(json.dumps(report.as_dict()))
+        return
+    for line in report.lines():
         terminal.say(line)
+    terminal.say(f"memory at most {peak_mib():.0f} MiB")
 
 
 def _how_to_resume(checkpoint: Checkpoint) -> str:

@@ -10,11 +10,20 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from consumers.aggregate import Entry
+from consumers.replay.checkpoint import Checkpoint
 from consumers.replay.delivery import Delivery
+from consumers.replay.filters import Filter, Wanted
+from consumers.replay.from_file import FromFile
 from consumers.replay.looks import Looker
+from consumers.replay.pace import Pace
+from consumers.replay.report import Progress
+from consumers.replay.run import Replay
+from consumers.replay.terminal import peak_mib
+from consumers.replay.to_file import ToFile
 from consumers.replay.to_stream import ToStream
 from ingest.envelope import Envelope, encode
 
@@ -24,6 +33,7 @@ _SHARD_BYTES_PER_S = 1_000_000
 _PAYLOAD_UNIT_BYTES = 25 * 1024
 _SHARDS = 4
 _BATCH = 2000
+_LETTERS = 1_000_000
 
 
 @dataclass(slots=True)
@@ -47,9 +57,11 @@ class Republished:
 def deliveries(count: int, body_bytes: int) -> Iterator[Delivery]:
     """Yield deliveries with JSON bodies of one size, each with an id of its own."""
     rng = random.Random(1)  # noqa: S311 - the same figures each time
+    letters = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz ", k=body_bytes + _LETTERS))
     for number in range(count):
         text = json.dumps({"id": f"evt_{number}", "type": "figure", "text": ""})
-        filler = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz ", k=body_bytes - len(text)))
+        start = rng.randrange(_LETTERS)
+        filler = letters[start : start + body_bytes - len(text)]
         body = text.replace('""', f'"{filler}"').encode()
         headers = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
         envelope = Envelope(
@@ -87,6 +99,28 @@ def republish(
     )
     say("shard time: how long one shard's quota of 1,000 records and 1 MB a second would be taken")
     return rounds
+
+
+def memory(folder: Path, count: int, body_bytes: int, say: Callable[[str], object]) -> list[float]:
+    """Replay a file of events into another file; print and return the peak memory so far in MiB, tenth by tenth."""
+    source = folder / "events.jsonl"
+    with source.open("wb") as file:
+        file.writelines(one.data for one in deliveries(count, body_bytes))
+    say(
+        f"{count:,} events in a file of {source.stat().st_size / 1e6:,.0f} MB; {peak_mib():.0f} MiB once it was written"
+    )
+    peaks: list[float] = []
+    began_s = time.perf_counter()
+
+    def watch(progress: Progress) -> None:
+        while progress.report.read * 10 >= count * (len(peaks) + 1):
+            peaks.append(peak_mib())
+            say(f"{progress.report.read:>12,} replayed, {time.perf_counter() - began_s:>6.1f} s, {peaks[-1]:>6.1f} MiB")
+
+    pace = Pace(None, clock=time.monotonic, sleep=time.sleep)
+    wants = Filter(Wanted(), Looker({}), {})
+    Replay(FromFile(source), wants, ToFile(folder / "copy.jsonl"), Checkpoint(None), pace, watch=watch).run()
+    return peaks
 
 
 class _Counting(ToStream):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from consumers.rebuild import Comparer, Comparison, Fresh, ToRebuild, drop, make_fresh, settle, swap
+from consumers.rebuild import Comparer, Comparison, Fresh, ToRebuild, drop, left_behind, make_fresh, settle, swap
 from consumers.replay.checkpoint import Checkpoint
 from consumers.replay.commands import default_name
 from consumers.replay.delivery import Origin
@@ -53,27 +53,44 @@ class Job:
     swap: bool = False
     delete: bool = False
     keep: bool = False
+    clean: bool = False
     report: Report = field(default_factory=Report)
     caught_up: int = 0
 
     def run(self, *, as_json: bool) -> int:
         """Do all steps; return the exit code."""
+        if self.delete and not self.swap:
+            raise OptionInvalid("--delete goes with --swap.")
         names = self.tables or tuple(self.bench.settings.tables)
         if unknown := set(names) - set(self.bench.settings.tables):
             raise OptionInvalid(
                 f"There is no table {min(unknown)!r}; there are: {', '.join(self.bench.settings.tables)}."
             )
         dynamodb = self.bench.stack.table.dynamodb
-        fresh = make_fresh(dynamodb, self.bench.settings, f"rebuild-{default_name()}")
+        left = left_behind(dynamodb, self.bench.settings)
+        if self.clean:
+            return self._clean(left)
+        if left:
+            self.terminal.say(f"left by rebuilds that were killed, kept or still run: {', '.join(left)}; see --clean")
+        fresh = make_fresh(dynamodb, self.bench.settings, default_name())
         try:
             return self._rebuild(fresh, names, as_json=as_json)
         finally:
             if not self.keep:
                 drop(dynamodb, fresh)
 
+    def _clean(self, left: list[str]) -> int:
+        if not left:
+            self.terminal.say("no rebuild has left tables behind")
+        for table in left:
+            self.bench.stack.table.dynamodb.delete_table(TableName=table)
+            self.terminal.say(f"deleted {table}")
+        return 0
+
     def _rebuild(self, fresh: Fresh, names: tuple[str, ...], *, as_json: bool) -> int:
         began_ms = round(time.time() * 1000)
         if not self._pass(fresh, self.origin, self._since_ms(began_ms)):
+            self.terminal.say("stopped; nothing was compared and the present tables are as they were")
             return _STOPPED
 
         def catch_up() -> None:

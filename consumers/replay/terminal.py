@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 import time
@@ -12,7 +13,14 @@ from typing import Any, Self
 from consumers.replay.report import Progress
 
 _EVERY_S = 0.5
+_MIB = 1024 * 1024
 _EVERY_PIPED_S = 10.0
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has had, in MiB; systems count it in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (_MIB if sys.platform == "darwin" else 1024)
 
 
 class Terminal:

@@ -129,3 +129,17 @@ def test_an_unknown_table_is_refused_before_anything_is_made(stage: Stage) -> No
     tables = tables_of(stage)
     stage.weir("rebuild", "nosuch", code=2)
     assert tables_of(stage) == tables
+
+
+def test_what_a_killed_rebuild_left_is_told_and_cleaned_up(stage: Stage) -> None:
+    """Fresh tables of a rebuild that ended without a word are named by the next one, and gone after --clean."""
+    fill(stage, 10)
+    present = tables_of(stage)
+    stage.weir("rebuild", "--keep")
+    left = tables_of(stage) - present
+    assert len(left) == 2
+    said = stage.weir("rebuild")
+    assert all(name in said for name in left)
+    stage.weir("rebuild", "--clean")
+    assert tables_of(stage) == present
+    stage.weir("rebuild", "--delete", code=2)
