@@ -72,6 +72,7 @@ class Account:
     missing: list[Missing] = field(default_factory=list)
     repeated: list[Repeated] = field(default_factory=list)
     unacknowledged: int = 0
+    log_since_ms: int = 0
     unarchived: list[Acknowledged] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -115,7 +116,8 @@ class Account:
         if len(self.repeated) > _SHOWN:
             lines.append(f"  and {len(self.repeated) - _SHOWN:,} more that stand there more than once")
         if self.unacknowledged:
-            lines.append(f"  {self.unacknowledged:,} more are stored that the access log does not show as acknowledged")
+            begins = f", which begins at {show_moment(self.log_since_ms)}" if self.log_since_ms > self.since_ms else ""
+            lines.append(f"  {self.unacknowledged:,} more are stored that the access log does not show{begins}")
         return lines + [f"  {note}" for note in [*self._hole(), *self.notes]]
 
     def _hole(self) -> list[str]:
@@ -177,6 +179,7 @@ class _Closing:
         books, account = self._books, self._account
         self._unseen = {one.request_id: one.at_ms for one in books.acknowledged or () if self._is_within(one.at_ms)}
         account.acknowledged = len(self._unseen)
+        account.log_since_ms = min(self._unseen.values(), default=0)
         self._unarchived = {one: at_ms for one, at_ms in self._unseen.items() if at_ms <= books.archived_until_ms}
         self._match(books.primary, is_primary=True)
         for other in books.others:
@@ -240,6 +243,8 @@ class _Closing:
 
     def _search_archive(self) -> None:
         """Look for what should be in the archive and has not been met there; a hole may have been filled later."""
+        for missing in self._account.missing:  # named already
+            self._unarchived.pop(missing.request_id, None)
         for request_id in self._books.archived() if self._unarchived else ():
             self._unarchived.pop(request_id, None)
             if not self._unarchived:

@@ -221,10 +221,12 @@ def _account(main: click.Group, tools: Tools) -> None:
         usual_s = {"embedded": 0, "localstack": 10}.get(place.kind, 60)
         grace_ms = round(parse_span_s(grace) * 1000) if grace else usual_s * 1000
         since_ms, until_ms = parse_window_ms(since, until, now_ms)
-        books = open_books(open_stack(place, tools), since_ms or 0, until_ms or now_ms, now_ms, grace_ms=grace_ms)
+        stack = open_stack(place, tools)
+        books = open_books(stack, since_ms or 0, until_ms or now_ms, now_ms, grace_ms=grace_ms)
         closed = accounts.take(books, since_ms or 0, until_ms or now_ms, _teller())
         if books.acknowledged is None:
-            closed.notes.append(f"{place.label} keeps no access log: what the stream holds counts as acknowledged.")
+            none = f"there is no {stack.access_log}" if stack.access_log else f"{place.label} keeps no access log"
+            closed.notes.append(f"{none}: what the stream holds counts as acknowledged.")
         for line in [json.dumps(closed.as_dict())] if as_json else closed.lines():
             tools.say(line)
         sys.exit(0 if closed.is_even else 1)

@@ -61,11 +61,9 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_selection(source: str, reason: str, since: str | None, until: str | None, **options: Any) -> None:
         from consumers.quarantine import Selection
-        from consumers.replay.moments import parse_moment_ms
+        from consumers.replay.moments import parse_window_ms
 
-        now_ms = int(time.time() * 1000)
-        since_ms = parse_moment_ms(since, now_ms) if since else None
-        until_ms = parse_moment_ms(until, now_ms) if until else None
+        since_ms, until_ms = parse_window_ms(since, until, int(time.time() * 1000))
         command(selection=Selection(source, reason, since_ms, until_ms), **options)
 
     return with_selection

@@ -104,7 +104,9 @@ def test_without_its_access_log_the_account_says_so(stage: Stage) -> None:
     stage.place.outputs()
     found = account(stage, code=0)
     assert (found["acknowledged"], found["applied"], found["unaccounted"]) == (3, 3, 0)
-    assert "access log" in "".join(found["notes"])
+    assert "access.log: what the stream holds counts" in "".join(found["notes"])
+    stage.log_access([stage.payment("acct_1", 1)])  # a log that begins after them
+    assert "3 more are stored that the access log does not show, which begins at 20" in stage.weir("account", code=1)
 
 
 def test_a_missing_event_is_found_by_a_replay(stage: Stage) -> None:
@@ -158,6 +160,7 @@ def test_on_aws_the_archive_is_read_first_and_the_stream_for_what_it_lacks(stage
     found = take(books, now_ms - 2 * hour_ms, now_ms + 60_000)
     assert (found.acknowledged, found.counts["applied"], found.counts["in_flight"]) == (7, 5, 1)
     assert [one.request_id for one in found.missing] == [gone.request_id]
+    assert [one.request_id for one in found.unarchived] == [late.request_id]
 
 
 def test_an_access_log_that_nobody_writes_to_is_none() -> None:
