@@ -61,7 +61,6 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["applied", "ignored", "quarantined", "missing"]),
             help="What the table says; missing: nothing.",
         ),
-        click.option("--until", metavar="TIME", help="Arrived no later; by default now."),
         click.option("--since", metavar="TIME", help="Arrived no earlier: 2026-11-23T10:00Z, or 2h for two hours ago."),
         click.option("--key", "keys", multiple=True, metavar="KEY", help="Ordering key."),
         click.option("--id", "ids", multiple=True, metavar="ID", help="Event id or request id."),
@@ -121,6 +120,7 @@ def _replay(main: click.Group, tools: Tools) -> None:
     )
     @click.option("--to", "target", metavar="TARGET", help="consumer, stream, an http address, or a file.")
     @filters
+    @click.option("--until", metavar="TIME", help="Arrived no later; by default now.")
     @click.option("--shard", "shards", multiple=True, metavar="ID", help="Of the stream: only this shard.")
     @click.option("--from-sequence", default="", metavar="N", help="Of one shard: from this sequence number.")
     @click.option("--to-sequence", default="", metavar="N", help="Of one shard: up to this sequence number.")

@@ -19,10 +19,9 @@ from consumers.replay.filters import Filter
 from consumers.replay.moments import show_moment, show_span
 from consumers.replay.pace import Pace
 from consumers.replay.run import Replay, Target
-from consumers.replay.setup import Bench, make_consumer, make_dry_run, make_filter, make_origin, make_target
+from consumers.replay.setup import Bench, make_consumer, make_dry_run, make_filter, make_origin, make_target, to_http
 from consumers.replay.terminal import Terminal, peak_mib
 from consumers.replay.to_file import ToFile
-from consumers.replay.to_http import ToHttp
 from ingest.errors import OptionInvalid, TransientError
 
 _STOPPED, _FAILED = 130, 1
@@ -110,9 +109,7 @@ def listen(bench: Bench, options: Mapping[str, Any], folder: Path, terminal: Ter
         checkpoint = _fresh(path, wish)
     checkpoint.is_done = False
     wants = make_filter(bench, checkpoint.asked)
-    origin, target = make_origin(bench, checkpoint.asked, wants), make_target(bench, checkpoint.asked)
-    if not isinstance(target, ToHttp):
-        raise OptionInvalid(f"{wish['to']!r} is no address; it looks like http://127.0.0.1:3000/webhooks/{{source}}.")
+    origin, target = make_origin(bench, checkpoint.asked, wants), to_http(bench, wish["to"], patience_s=None)
     target.answered = _teller(wants, terminal.say)
     checkpoint.save()
     terminal.say(f"listening to {origin.label}, forwarding to {target.label}; Ctrl-C stops")

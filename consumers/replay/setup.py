@@ -139,13 +139,17 @@ def make_target(bench: Bench, asked: Mapping[str, Any]) -> Target:
             stopped=bench.stopped,
         )
     if urlsplit(name).scheme in {"http", "https"}:
-        patience_s = None if asked.get("follow") else _HTTP_PATIENCE_S
-        return ToHttp(name, bench.looker, patience_s=patience_s, say=bench.say, stopped=bench.stopped)
+        return to_http(bench, name, patience_s=_HTTP_PATIENCE_S)
     if "://" in name or not {"/", "."} & set(name):
         raise OptionInvalid(
             f"There is no target {name!r}: say consumer, stream, an http address, or a file as ./{name}."
         )
     return ToFile(Path(name))
+
+
+def to_http(bench: Bench, url: str, *, patience_s: float | None) -> ToHttp:
+    """Return an address as the target, which is waited for so long; None: until stopped. Raises: OptionInvalid."""
+    return ToHttp(url, bench.looker, patience_s=patience_s, say=bench.say, stopped=bench.stopped)
 
 
 def make_consumer(bench: Bench, *, retries: bool, settings: Settings | None = None) -> ToConsumer:
