@@ -18,7 +18,7 @@ from consumers.cli import Tools as ReplayTools
 from consumers.cli import add_commands as add_replay_commands
 from infra import KINDS, LOCALSTACK, sources_cli
 from ingest.errors import ServiceError
-from loadtest.cli import Tools, load_group
+from loadtest.cli import Tools, add_bench, load_group
 
 if TYPE_CHECKING:
     import subprocess
@@ -461,21 +461,19 @@ def load_dictionary() -> bytes:
     return WEBHOOKS_1
 
 
-main.add_command(
-    load_group(
-        Tools(
-            group=Group,
-            place=chosen_place,
-            embedded=load_embedded,
-            run_stack=load_stack,
-            catalogue=catalogue,
-            signing_keys=load_signing_keys,
-            dictionary=load_dictionary,
-            folder=lambda: home() / "load",
-            say=emit,
-        )
-    )
+load_tools = Tools(
+    group=Group,
+    place=chosen_place,
+    embedded=load_embedded,
+    run_stack=load_stack,
+    catalogue=catalogue,
+    signing_keys=load_signing_keys,
+    dictionary=load_dictionary,
+    folder=lambda: home() / "load",
+    say=emit,
 )
+main.add_command(load_group(load_tools))
+add_bench(main, load_tools)
 
 
 quarantine_cli.add_commands(

@@ -1,4 +1,4 @@
-"""The commands of `weir load`: flags to functions and nothing more."""
+"""The commands of `weir load` and `weir bench consumer`: flags to functions and nothing more."""
 
 # ruff: noqa: PLC0415 (imports inside commands keep `weir --help` fast)
 from __future__ import annotations
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,41 @@ def load_group(tools: Tools) -> click.Group:
     for add in (_attack, _reconcile, _report, _figures, _faults):
         add(group, tools)
     return group
+
+
+def add_bench(main: click.Group, tools: Tools) -> None:
+    """Add this room's command to the group of benchmarks, which other rooms have commands in, too."""
+    group = main.commands.get("bench") or tools.group("bench", help="Figures, measured in one run.")
+    if not isinstance(group, click.Group):
+        raise TypeError(group)
+    main.add_command(group)
+
+    @group.command("consumer")
+    @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Of each, in turns; medians.")
+    @click.option(
+        "--batches", default=10, show_default=True, type=click.IntRange(1), help="Of 500 records, measured in a round."
+    )
+    @click.option("--powertools/--no-powertools", default=True, show_default=True, help="Compare with it, too.")
+    @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Keeps batches and Powertools.")
+    @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+    def consumer(folder: Path | None, out: Path | None, powertools: bool, as_json: bool, **options: int) -> None:
+        """Measure the handler against Powertools and a floor, side by side. Exit code 1 when a target is missed.
+
+        The targets are for a quiet machine with two cores or more; nothing else has to run.
+        """
+        from loadtest import bench_consumer
+
+        where = folder or tools.folder().parent / "bench"
+        report = bench_consumer.run(
+            where.absolute(), say=partial(click.echo, err=True), with_powertools=powertools, **options
+        )
+        text = json.dumps(report, indent=2)
+        if out:
+            out.write_text(text + "\n", encoding="utf-8")
+        for line in [text] if as_json else bench_consumer.lines(report):
+            tools.say(line)
+        sys.exit(0 if bench_consumer.is_reached(report) else 1)
 
 
 def _placed(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,7 +5,9 @@ from base64 import b64decode
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+import weir
 from ingest.envelope import decode
 from ingest.signatures import verify
 from ingest.sources import Catalogue, load
@@ -22,9 +24,33 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, dict[str, Any]]:
+    """Run the command once, as small as it gets."""
     folder = tmp_path_factory.mktemp("bench-run")
-    return bench_consumer.run(folder, say=lambda _: None, rounds=1, batches=1, with_powertools=False)
+    arguments = ["--rounds", "1", "--batches", "1", "--no-powertools", "--folder", str(folder), "--out"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_consumer, "COLD_STARTS", 1)  # what they take is no claim of these tests
+        result = CliRunner().invoke(weir.main, ["bench", "consumer", *arguments, str(folder / "report.json")])
+    return result, json.loads((folder / "report.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def report(done: tuple[Result, dict[str, Any]]) -> dict[str, Any]:
+    return done[1]
+
+
+def test_the_command_prints_the_report_and_exits_by_its_targets(done: tuple[Result, dict[str, Any]]) -> None:
+    """What is printed is the report that --out writes, and the exit code is 1 when one target was missed."""
+    result, report = done
+    assert result.stdout.splitlines() == list(bench_consumer.lines(report))
+    assert result.exit_code == (0 if bench_consumer.is_reached(report) else 1)
+
+
+def test_what_could_not_be_measured_is_no_target_reached(report: dict[str, Any]) -> None:
+    """Without Powertools, where it was to be compared with, the run says so and fails."""
+    [unmeasured] = [one for one in bench_consumer.judge(report, with_powertools=True) if one["value"] is None]
+    assert (unmeasured["name"], unmeasured["reached"]) == ("records/s, times Powertools'", False)
+    assert any("unmeasured" in line for line in bench_consumer.lines({**report, "targets": [unmeasured]}))
 
 
 def test_what_does_not_depend_on_the_machine_is_reached(report: dict[str, Any]) -> None:
@@ -39,7 +65,7 @@ def test_the_report_has_every_column(report: dict[str, Any]) -> None:
     text = list(bench_consumer.lines(report))
     assert all(title in text[0] for title in ("records/s", "calls/rec", "WU/rec", "CPU", "p50", "p95", "peak", "cold"))
     assert [line.split()[0] for line in text[1:4]] == ["weir", "floor", "a"]
-    assert len(text) == 4 + 1 + 5
+    assert len(text) == 4 + 1 + 6
     assert bench_consumer.is_reached({"targets": [{"reached": True}]})
     assert not bench_consumer.is_reached({"targets": [{"reached": True}, {"reached": False}]})
 
