@@ -151,9 +151,7 @@ def _powertools(folder: Path, say: Callable[[str], None]) -> Path | None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
         if done.returncode:
             said = done.stderr.strip().splitlines()[-1:] or ["no message"]
-            say(
-                f"Powertools could not be installed, so it is not compared with ({said[0]}). With --no-powertools it never is."
-            )
+            say(f"Powertools could not be installed, so it is not compared with (--no-powertools: nor tried): {said[0]}")
             return None
     return packages
 
