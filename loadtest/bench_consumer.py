@@ -151,7 +151,9 @@ def _powertools(folder: Path, say: Callable[[str], None]) -> Path | None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
         if done.returncode:
             said = done.stderr.strip().splitlines()[-1:] or ["no message"]
-            say(f"Powertools could not be installed, so it is not compared with (--no-powertools: nor tried): {said[0]}")
+            say(
+                f"Powertools could not be installed, so it is not compared with (--no-powertools: nor tried): {said[0]}"
+            )
             return None
     return packages
 
