@@ -1,14 +1,18 @@
-"""What the stack's server processes share: they end with their supervisor, and when is its decision alone."""
+"""What the stack's server processes share: they end with their supervisor, when is its decision alone, and an answer
+is one piece."""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _PR_SET_PDEATHSIG = 1  # prctl(2), Linux
 
@@ -31,3 +35,38 @@ class SupervisedServer(uvicorn.Server):
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
+
+
+class OnePieceProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP with one write an answer, where its own are two: head and body, each a system call for us and a
+    turn of the event loop for whoever reads them."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection."""
+        super().connection_made(_Joining(transport))  # type: ignore[arg-type]
+
+
+class _Joining:
+    """A transport that writes at the end of the event loop's turn what was given to it meanwhile."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._parts: list[bytes] = []
+        self._later = asyncio.get_running_loop().call_soon
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._later(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts and not self._transport.is_closing():
+            self._transport.write(b"".join(parts))

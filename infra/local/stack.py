@@ -31,7 +31,7 @@ from typing import Any
 
 from infra import sender, signing_keys, template
 from infra.deploy import sources_parameters, throttles
-from infra.local import provision
+from infra.local import logs, provision
 from infra.local.archiver import Archiver, Delivery, Disaggregate
 from infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
 from infra.local.function.function import Function
@@ -49,8 +49,11 @@ Say = Callable[[str], None]
 STACK = "weir"
 ROOT = Path(__file__).parents[2]
 SIGNING_FILE = "signing.json"
+# Log group -> file under the state folder.
+_LOGS = {"AccessLog": "access.log", "ConsumerLog": "consumer.log", "HandshakeLog": "handshake.log"}
+_DAY_S = 86_400
 _WATCH_S = 0.2
-_CAN_WAIT = 10  # nice; the usual is 0
+_CAN_WAIT = 19  # nice; the usual is 0
 _GATEWAY_START_S = 30.0
 _GATEWAY_STOP_S = 15.0
 # One machine has one processor family and no artifacts to fetch; a provisioned stream shows its shards.
@@ -127,7 +130,6 @@ class _Stack:
         self._gateway: subprocess.Popen[bytes] | None = None
         self._function: Function | None = None
         self._readers: Readers | None = None
-        self._narrator = Narrator(home / "consumer.log", say)
 
     async def run(self) -> int:
         """Start, watch, stop."""
@@ -150,6 +152,7 @@ class _Stack:
     async def _start(self) -> None:
         await asyncio.to_thread(divide, self._home / "engine", stream=self._stream.state, store=self._store.state)
         self._tell_about_data()
+        await asyncio.to_thread(self._expire_logs)
         await asyncio.gather(*(asyncio.to_thread(engine.start) for engine in self._engines))
         place = self._place()
         await asyncio.to_thread(provision.provision, place, self._resources)
@@ -190,6 +193,12 @@ class _Stack:
             self._say(f"bringing back the data of the last session from {self._home}")
         else:
             self._say(f"starting empty; the data will be kept in {self._home}")
+
+    def _expire_logs(self) -> None:
+        for logical_id, name in _LOGS.items():
+            if logical_id in self._resources:
+                kept_s = int(self._resources[logical_id].properties["RetentionInDays"]) * _DAY_S
+                logs.expire(self._home / name, round((time.time() - kept_s) * 1000))
 
     # ------------------------------------------------------------------------------------------ parts
 
@@ -269,6 +278,8 @@ class _Stack:
         mapping = EventSourceMapping.from_properties(self._resources["ConsumerMapping"].properties)
         state = self._home / "checkpoints"
 
+        narrator = Narrator(self._home / "consumer.log", self._say)
+
         def make_poller() -> Poller:
             return Poller(
                 mapping,
@@ -276,8 +287,8 @@ class _Stack:
                 endpoint=self._store_url,
                 kinesis=self._stream_url,
                 state=state,
-                on_batch=self._narrator.on_batch,
-                on_notice=self._narrator.on_notice,
+                on_batch=narrator.on_batch,
+                on_notice=narrator.on_notice,
             )
 
         archiver = None
@@ -288,7 +299,7 @@ class _Stack:
                 kinesis=self._stream_url,
                 state=state,
                 disaggregate=self._disaggregate,
-                on_notice=self._narrator.on_notice,
+                on_notice=narrator.on_notice,
             )
         return Readers(make_poller, archiver, home=self._home, say=self._say)
 

@@ -181,7 +181,7 @@ def main() -> None:
     import uvicorn
 
     from infra.local.engine import dynamodb, kinesis
-    from infra.local.serving import SupervisedServer, end_with_parent
+    from infra.local.serving import OnePieceProtocol, SupervisedServer, end_with_parent
 
     end_with_parent()
 
@@ -202,7 +202,7 @@ def main() -> None:
         port=port,
         log_level="warning",
         access_log=False,
-        http="httptools",
+        http=OnePieceProtocol,
         loop="uvloop",
         timeout_keep_alive=8 * 3600,
         timeout_graceful_shutdown=5,

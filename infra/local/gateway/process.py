@@ -15,11 +15,10 @@ from typing import Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from infra.local.function.function import Function
 from infra.local.gateway.gateway import Gateway
-from infra.local.serving import SupervisedServer, end_with_parent
+from infra.local.serving import OnePieceProtocol, SupervisedServer, end_with_parent
 from ingest.errors import ServiceError, StackFailed
 
 # AWS closes idle connections after a while too; a sender's next request opens another.
@@ -29,7 +28,7 @@ _STOP_S = 10
 _BACKLOG = 2048
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(OnePieceProtocol):
     """uvicorn's HTTP as API Gateway's front has it: names of headers as spelled, offers of another protocol ignored.
 
     uvicorn ignores an ``Upgrade`` too, but its parser has dropped the body by then, and Java's client offers HTTP/2
