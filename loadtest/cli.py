@@ -243,7 +243,7 @@ def _faults(group: click.Group, tools: Tools) -> None:
     def faults(names: tuple[str, ...], listed: bool, **options: Any) -> None:
         """Break a stack of its own in the ways named (all by default), and judge it. Exit code 1 if it breaks."""
         from loadtest import matrix
-        from loadtest.faults import SCENARIOS
+        from loadtest.scenario import SCENARIOS
 
         if listed:
             for scenario in SCENARIOS.values():

@@ -10,62 +10,19 @@ import json
 import secrets
 import signal
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ingest import signatures
 from loadtest import poison
 from loadtest.proxy import Rule, conflict, cut, flood, late, lose_answer, once, refuse, refuse_xml, rewrite, slow
+from loadtest.scenario import DATABASE, HELD_UP, LOOSE, OUTAGE, WRITES, broken, scenario
 from loadtest.stage import MIX, Bounds, Stage
 
 _HOUR_MS = 3_600_000
 _OUT_OF_MEMORY_BYTES = 400 << 20
-_LOOSE = Bounds(typical_s=float("inf"), worst_s=float("inf"), recovery_s=float("inf"))
-# Where everything stands still, nobody can be asked to keep flowing; all the more, all must come back.
-_OUTAGE = Bounds(typical_s=float("inf"), worst_s=40.0)
-# An event that has to wait holds up its shard, for the whole outage and until the mapping tries again.
-_HELD_UP = Bounds(typical_s=float("inf"), worst_s=40.0, recovery_s=30.0)
-_WRITES = frozenset({"TransactWriteItems", "BatchExecuteStatement", "PutItem", "ExecuteStatement"})
-_DATABASE = _WRITES | {"BatchGetItem", "GetItem"}
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """``claim`` says what must hold; ``anywhere`` that no proxy and no process of ours is needed."""
-
-    name: str
-    claim: str
-    play: Callable[[Stage], None]
-    bounds: Bounds
-    anywhere: bool
-
-
-SCENARIOS: dict[str, Scenario] = {}
-
-
-def _scenario(
-    name: str, claim: str, bounds: Bounds | None = None, *, anywhere: bool = False
-) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
-    def register(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
-        SCENARIOS[name] = Scenario(name, claim, play, bounds or Bounds(), anywhere)
-        return play
-
-    return register
-
-
-def _broken(stage: Stage, seconds: float, *rules: Rule) -> None:
-    """Keep rules in force for a while, in the middle of traffic, and note how many calls they met."""
-    proxy = stage.broken.proxy
-    before = proxy.hits.copy()
-    with stage.traffic():
-        stage.pass_time(1)
-        with proxy.rules(*rules):
-            stage.pass_time(seconds)
-        stage.fault_ends()
-    for service in {rule.service for rule in rules}:
-        stage.bites[f"calls to {service}"] = proxy.hits[service] - before[service]
 
 
 def _total(runs: Sequence[Mapping[str, Any]], name: str) -> int:
@@ -75,7 +32,7 @@ def _total(runs: Sequence[Mapping[str, Any]], name: str) -> int:
 # ---------------------------------------------------------------------------------------------- Kinesis
 
 
-@_scenario("kinesis-throttles", "bursts of throttled PutRecord reach the sender as 503, and it loses nothing")
+@scenario("kinesis-throttles", "bursts of throttled PutRecord reach the sender as 503, and it loses nothing")
 def kinesis_throttles(stage: Stage) -> None:
     proxy = stage.broken.proxy
     throttled = Rule("kinesis", refuse("ProvisionedThroughputExceededException"), frozenset({"PutRecord"}))
@@ -89,48 +46,54 @@ def kinesis_throttles(stage: Stage) -> None:
     stage.bites["throttled calls"] = proxy.hits["kinesis"] - before
 
 
-@_scenario("kinesis-down", "no Kinesis at all: nothing is acknowledged meanwhile, nothing lost after")
+@scenario("kinesis-down", "no Kinesis at all: nothing is acknowledged meanwhile, nothing lost after")
 def kinesis_down(stage: Stage) -> None:
     # Four seconds in the short run of the matrix; `--scale 15` makes a minute of them.
-    _broken(stage, 4, Rule("kinesis", cut))
+    broken(stage, 4, Rule("kinesis", cut))
 
 
 # ---------------------------------------------------------------------------------------------- DynamoDB
 
 
-@_scenario("dynamodb-throttles", "half of all database calls throttled: retried within the invocation, then again")
+@scenario("dynamodb-throttles", "half of all database calls throttled: retried within the invocation, then again")
 def dynamodb_throttles(stage: Stage) -> None:
     throttled = refuse("ProvisionedThroughputExceededException")
-    _broken(stage, 3, Rule("dynamodb", throttled, _DATABASE, share=0.5))
+    broken(stage, 3, Rule("dynamodb", throttled, DATABASE, share=0.5))
 
 
-@_scenario("dynamodb-conflicts", "transactions cancelled by conflicts are retried and change nothing twice")
+@scenario("dynamodb-conflicts", "transactions cancelled by conflicts are retried and change nothing twice")
 def dynamodb_conflicts(stage: Stage) -> None:
-    _broken(stage, 3, Rule("dynamodb", conflict, frozenset({"TransactWriteItems"}), share=0.5))
+    broken(stage, 3, Rule("dynamodb", conflict, frozenset({"TransactWriteItems"}), share=0.5))
 
 
-@_scenario("dynamodb-late", "answers later than anyone waits for: the write that happened counts once")
+_LATE = (
+    Rule("dynamodb", late(7.0), WRITES, share=0.1, what="answers 7 s late"),
+    Rule("dynamodb", slow(0.5), WRITES, share=0.5, what="calls 0.5 s late"),
+)
+
+
+@scenario("dynamodb-late", "answers later than anyone waits for: the write that happened counts once")
 def dynamodb_late(stage: Stage) -> None:
-    _broken(stage, 3, Rule("dynamodb", late(7.0), _WRITES, share=0.1), Rule("dynamodb", slow(0.5), _WRITES, share=0.5))
+    broken(stage, 3, *_LATE)
 
 
-@_scenario("dynamodb-lost-answers", "writes whose answer is lost are found out and count once")
+@scenario("dynamodb-lost-answers", "writes whose answer is lost are found out and count once")
 def dynamodb_lost_answers(stage: Stage) -> None:
-    _broken(stage, 3, Rule("dynamodb", lose_answer, _WRITES, share=0.4))
+    broken(stage, 3, Rule("dynamodb", lose_answer, WRITES, share=0.4))
 
 
-@_scenario("dynamodb-fails", "database errors of its own are waited out", _OUTAGE)
+@scenario("dynamodb-fails", "database errors of its own are waited out", OUTAGE)
 def dynamodb_fails(stage: Stage) -> None:
-    _broken(stage, 3, Rule("dynamodb", refuse("InternalServerError", status=500), _DATABASE, share=0.9))
+    broken(stage, 3, Rule("dynamodb", refuse("InternalServerError", status=500), DATABASE, share=0.9))
 
 
 # ---------------------------------------------------------------------------------------------- the consumer
 
 
-@_scenario("consumer-killed", "the consumer killed in the middle of batches leaves nothing half done")
+@scenario("consumer-killed", "the consumer killed in the middle of batches leaves nothing half done")
 def consumer_killed(stage: Stage) -> None:
     rig, killed = stage.broken, 0
-    with stage.traffic(), rig.proxy.rules(Rule("dynamodb", late(0.3), _WRITES)):
+    with stage.traffic(), rig.proxy.rules(Rule("dynamodb", late(0.3), WRITES)):
         for _ in range(8):
             stage.pass_time(0.45)
             killed += rig.signal("function", signal.SIGKILL, only_first=True)
@@ -138,18 +101,20 @@ def consumer_killed(stage: Stage) -> None:
     stage.bites["killed processes"] = killed
 
 
-@_scenario("consumer-hung", "a consumer that hangs is ended by the function's timeout; the others go on")
+@scenario("consumer-hung", "a consumer that hangs is ended by the function's timeout; the others go on")
 def consumer_hung(stage: Stage) -> None:
     rig = stage.broken
-    with stage.traffic(), rig.proxy.rules(Rule("dynamodb", late(0.3), _WRITES)):
+    with stage.traffic(), rig.proxy.rules(Rule("dynamodb", late(0.3), WRITES)):
         stage.pass_time(1.5)
         stage.bites["stopped processes"] = rig.signal("function", signal.SIGSTOP, only_first=True)
+        stage.shows_in_log("functions timed out", "Task timed out")
     stage.fault_ends()
 
 
-@_scenario("consumer-out-of-memory", "a consumer that takes more memory than it has is ended and replaced")
+@scenario("consumer-out-of-memory", "a consumer that takes more memory than it has is ended and replaced")
 def consumer_out_of_memory(stage: Stage) -> None:
-    _broken(stage, 3, Rule("dynamodb", once(flood(_OUT_OF_MEMORY_BYTES)), _WRITES))
+    stage.shows_in_log("functions out of memory", "Runtime.OutOfMemory")
+    broken(stage, 3, Rule("dynamodb", once(flood(_OUT_OF_MEMORY_BYTES)), WRITES))
 
 
 # ---------------------------------------------------------------------------------------------- records
@@ -167,58 +132,58 @@ def _poisoned(stage: Stage, kinds: list[tuple[list[bytes], str, str]]) -> None:
     stage.bites["poisoned records"] = len(stage.poisons)
 
 
-@_scenario("poison-one", "one record that can never succeed is quarantined with its bytes", anywhere=True)
+@scenario("poison-one", "one record that can never succeed is quarantined with its bytes", anywhere=True)
 def poison_one(stage: Stage) -> None:
     _poisoned(stage, [(poison.malformed(1), "unreadable", "")])
 
 
-@_scenario("poison-many", "poison of every kind among good records stops none of them", anywhere=True)
+@scenario("poison-many", "poison of every kind among good records stops none of them", anywhere=True)
 def poison_many(stage: Stage) -> None:
     _poisoned(stage, [(poison.malformed(160), "unreadable", "")])
 
 
-@_scenario("poison-batch", "batches of nothing but poison, all under one key, hold nobody up", anywhere=True)
+@scenario("poison-batch", "batches of nothing but poison, all under one key, hold nobody up", anywhere=True)
 def poison_batch(stage: Stage) -> None:
     _poisoned(stage, [(poison.malformed(600), "unreadable", "poison")])
 
 
-@_scenario("damaged-aggregate", "broken KPL aggregates are quarantined whole, never dropped", anywhere=True)
+@scenario("damaged-aggregate", "broken KPL aggregates are quarantined whole, never dropped", anywhere=True)
 def damaged_aggregate(stage: Stage) -> None:
     _poisoned(stage, [(poison.damaged_aggregates(20), "aggregate_damaged", "")])
 
 
-@_scenario("duplicate-storm", "four of five deliveries are duplicates, and each event counts once", anywhere=True)
+@scenario("duplicate-storm", "four of five deliveries are duplicates, and each event counts once", anywhere=True)
 def duplicate_storm(stage: Stage) -> None:
     with stage.traffic(4, mix=replace(MIX, duplicates=0.8)):
         stage.fault_ends()
     stage.shows["duplicates"] = lambda runs: _total(runs, "duplicates")
 
 
-@_scenario("reordered-delivery", "senders deliver seconds out of order, and sums are right all the same", anywhere=True)
+@scenario("reordered-delivery", "senders deliver seconds out of order, and sums are right all the same", anywhere=True)
 def reordered_delivery(stage: Stage) -> None:
     with stage.traffic(4, disorder_s=2.0):
         stage.fault_ends()
     stage.shows["deliveries after a later one"] = lambda runs: _total(runs, "late_to_early")
 
 
-@_scenario("redelivery", "the stream is read again from an older place, and nothing counts twice")
+@scenario("redelivery", "the stream is read again from an older place, and nothing counts twice")
 def redelivery(stage: Stage) -> None:
     rig = stage.broken
     older = {path: path.read_bytes() for path in rig.checkpoints}
     with stage.traffic():
         stage.pass_time(3)
         rig.kill()
+        stage.bites["checkpoints put back"] = sum(path.read_bytes() != content for path, content in older.items())
         for path, content in older.items():
             path.write_bytes(content)
         rig.start()
         stage.fault_ends()
-    stage.bites["checkpoints put back"] = len(older)
 
 
 # ---------------------------------------------------------------------------------------------- stream and secrets
 
 
-@_scenario("reshard", "a shard split and merged again in the middle of load loses nothing and keeps order")
+@scenario("reshard", "a shard split and merged again in the middle of load loses nothing and keeps order")
 def reshard(stage: Stage) -> None:
     place = stage.target.place
     kinesis, stream = place.client("kinesis"), place.outputs()["StreamName"]
@@ -242,7 +207,7 @@ def _open_shards(kinesis: Any, stream: str) -> list[dict[str, Any]]:
     return [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
 
 
-@_scenario("secret-rotated", "a secret changed at the provider in the middle of load refuses nobody", anywhere=True)
+@scenario("secret-rotated", "a secret changed at the provider in the middle of load refuses nobody", anywhere=True)
 def secret_rotated(stage: Stage) -> None:
     source, scheme = "stripe", stage.target.catalogue["stripe"].scheme
     pair = signatures.generate_secret(scheme, secrets.token_bytes(32))
@@ -266,7 +231,7 @@ def _add_secret(stage: Stage, source: str, value: str) -> None:
     ssm.put_parameter(Name=name, Value=json.dumps(changed), Type="SecureString", Overwrite=True)
 
 
-@_scenario("secret-store-down", "no secret can be read: events wait, none is taken for forged", _OUTAGE)
+@scenario("secret-store-down", "no secret can be read: events wait, none is taken for forged", OUTAGE)
 def secret_store_down(stage: Stage) -> None:
     rig = stage.broken
     before = rig.proxy.hits["ssm"]
@@ -284,10 +249,9 @@ def secret_store_down(stage: Stage) -> None:
 # ---------------------------------------------------------------------------------------------- clocks
 
 
-@_scenario(
+@scenario(
     "sender-clock",
     "senders an hour behind or ahead: what signs its time is quarantined as expired, the rest is applied",
-    _LOOSE,
     anywhere=True,
 )
 def sender_clock(stage: Stage) -> None:
@@ -297,7 +261,7 @@ def sender_clock(stage: Stage) -> None:
     stage.shows["expired deliveries"] = lambda runs: min(run["quarantined"] for run in runs)
 
 
-@_scenario("consumer-clock", "a consumer whose clock is an hour ahead or behind all others refuses nobody", _LOOSE)
+@scenario("consumer-clock", "a consumer whose clock is an hour ahead or behind all others refuses nobody", LOOSE)
 def consumer_clock(stage: Stage) -> None:
     # Clocks are relative: senders and gateway an hour behind look to the consumer as its own clock an hour ahead would.
     proxy = stage.broken.proxy
@@ -321,10 +285,10 @@ def _moved_in_time(moved_ms: int, body: bytes) -> bytes:
 # ---------------------------------------------------------------------------------------------- bucket and processes
 
 
-@_scenario(
+@scenario(
     "bucket-refuses",
     "the bucket takes nothing: large bodies, what stands behind them and the archive wait for it",
-    _HELD_UP,
+    HELD_UP,
 )
 def bucket_refuses(stage: Stage) -> None:
     rig, stage.is_archived = stage.broken, True
@@ -337,7 +301,7 @@ def bucket_refuses(stage: Stage) -> None:
     stage.bites["refused objects"] = rig.proxy.hits["s3"] - before
 
 
-@_scenario(
+@scenario(
     "gateway-killed", "the gateway killed: the rest stops in good order, and a new start goes on", Bounds(worst_s=40.0)
 )
 def gateway_killed(stage: Stage) -> None:
@@ -350,7 +314,7 @@ def gateway_killed(stage: Stage) -> None:
         stage.fault_ends()
 
 
-@_scenario("engine-killed", "the engine killed: what was answered is there after a new start", _OUTAGE)
+@scenario("engine-killed", "the engine killed: what was answered is there after a new start", OUTAGE)
 def engine_killed(stage: Stage) -> None:
     rig = stage.broken
     with stage.traffic():
@@ -361,11 +325,11 @@ def engine_killed(stage: Stage) -> None:
         stage.fault_ends()
 
 
-@_scenario("all-killed", "everything killed at once, and started again", _OUTAGE)
+@scenario("all-killed", "everything killed at once, and started again", OUTAGE)
 def all_killed(stage: Stage) -> None:
     rig = stage.broken
     with stage.traffic():
         stage.pass_time(2)
-        rig.kill()
+        stage.bites["killed processes"] = rig.kill()
         rig.start()
         stage.fault_ends()

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ingest.errors import OptionInvalid, ServiceError
-from loadtest.faults import SCENARIOS, Scenario
+from loadtest import faults, faults_edges  # noqa: F401 - each registers its scenarios
 from loadtest.results import machine
 from loadtest.rig import Rig, RunStack
+from loadtest.scenario import SCENARIOS, Scenario
 from loadtest.session import Target
 from loadtest.stage import Ending, Stage
 
@@ -72,8 +73,9 @@ def play(scenario: Scenario, stage: Stage, say: Say) -> Ending:
     try:
         scenario.play(stage)
         ending = stage.judge(scenario.name, scenario.bounds, lambda _: None)
-    except ServiceError as error:
-        ending = Ending(scenario.name, (str(error),), {"runs": []})
+    except Exception as error:  # noqa: BLE001 - whatever broke down, the other scenarios are played
+        said = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"
+        ending = Ending(scenario.name, (said,), {"runs": []})
         if stage.rig is not None:  # what is left of the stack must not spoil the next scenario
             stage.rig.kill()
             stage.rig.start()

@@ -12,7 +12,7 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,6 +56,7 @@ class Reply:
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    sent_bytes: int | None = None  # cut after so much of the body
 
 
 Forward = Callable[[Call], Awaitable[Reply]]
@@ -65,12 +66,16 @@ CUT = Reply(0)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What to do with some share of the calls of a service, or of some of its actions."""
+    """What to do with some share of the calls of a service, or of some of its actions; the first call is of that share.
+
+    ``what`` says in words what it does, for the count of how often it did.
+    """
 
     service: str
     behaviour: Behaviour
     actions: frozenset[str] = frozenset()
     share: float = 1.0
+    what: str = ""
 
     def matches(self, call: Call, drawn: float) -> bool:
         """Tell whether this rule is for a call; ``drawn`` is a random number below 1."""
@@ -81,12 +86,13 @@ class Proxy:
     """Listens on a free loopback port; ``with proxy.rules(...)`` breaks calls until the block ends.
 
     ``kinesis`` is the engine of the stream where that is another. ``hits`` counts the calls that each service's rules
-    met.
+    met, ``met`` those that each rule did.
     """
 
     def __init__(self, port: int, engine: str, *, kinesis: str | None = None) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.hits: Counter[str] = Counter()
+        self.met: Counter[Rule] = Counter()
         self._port, self._engine, self._kinesis = port, engine, kinesis or engine
         self._rules: tuple[Rule, ...] = ()
         self._random = random.Random()  # noqa: S311 - which calls are broken
@@ -150,16 +156,20 @@ class Proxy:
             return await self._forward(request, changed)
 
         drawn = self._random.random()
-        rule = next((rule for rule in self._rules if rule.matches(call, drawn)), None)
+        # Chance must not leave a rule without any call.
+        rule = next((rule for rule in self._rules if rule.matches(call, drawn if self.met[rule] else 0.0)), None)
         if rule is None:
             reply = await forward(call)
         else:
             self.hits[service] += 1
+            self.met[rule] += 1
             reply = await rule.behaviour(call, forward)
         if reply.status == 0:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)
+        if reply.sent_bytes is not None:
+            return await _cut_short(request, reply)
         return web.Response(status=reply.status, body=io.BytesIO(reply.body), headers=dict(reply.headers))
 
     async def _forward(self, request: web.BaseRequest, call: Call) -> Reply:
@@ -178,6 +188,17 @@ class Proxy:
                 return Reply(answer.status, content, tuple(kept))
         except (aiohttp.ClientError, OSError, TimeoutError):
             return CUT
+
+
+async def _cut_short(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+    """Begin an answer and cut the connection in the middle of its body."""
+    answer = web.StreamResponse(status=reply.status, headers=dict(reply.headers))
+    answer.content_length = len(reply.body)
+    await answer.prepare(request)
+    await answer.write(reply.body[: reply.sent_bytes])
+    if request.transport is not None:
+        request.transport.close()
+    return answer
 
 
 async def _end_tasks() -> None:
@@ -221,9 +242,13 @@ async def conflict(call: Call, forward: Forward) -> Reply:
     """Cancel a transaction because another one holds an item; other calls pass."""
     if call.action != "TransactWriteItems":
         return await forward(call)
-    count = len(call.parameters()["TransactItems"])
-    reasons = [{"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}]
-    reasons += [{"Code": "None"}] * (count - 1)
+    return _cancelled([True] + [False] * (len(call.parameters()["TransactItems"]) - 1))
+
+
+def _cancelled(busy: Sequence[bool]) -> Reply:
+    """Return the cancellation of a transaction; ``busy`` tells of each action whether its item was held by others."""
+    held = {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}
+    reasons = [held if one else {"Code": "None"} for one in busy]
     said = ", ".join(reason["Code"] for reason in reasons)
     content = {
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
@@ -242,6 +267,34 @@ async def lose_answer(call: Call, forward: Forward) -> Reply:
     """Let the call happen and close the connection before its answer."""
     await forward(call)
     return CUT
+
+
+async def cut_short(call: Call, forward: Forward) -> Reply:
+    """Let the call happen and cut its answer in the middle of the body."""
+    reply = await forward(call)
+    return replace(reply, sent_bytes=len(reply.body) // 2) if reply.status else reply
+
+
+async def garble(call: Call, forward: Forward) -> Reply:
+    """Let the call happen and answer with success, but in no language that the caller knows."""
+    await forward(call)
+    return Reply(200, b"<html><body>It works!</body></html>", (("Content-Type", "text/html"),))
+
+
+async def bad_gateway(_call: Call, _forward: Forward) -> Reply:
+    """Answer as a middleman does that cannot reach the service."""
+    return Reply(502, b"<html><h1>502 Bad Gateway</h1></html>", (("Content-Type", "text/html"),))
+
+
+def conflict_over(text: str) -> Behaviour:
+    """Cancel transactions with an action that names ``text``, as if others kept its item busy; other calls pass."""
+
+    async def behaviour(call: Call, forward: Forward) -> Reply:
+        actions = call.parameters().get("TransactItems", [])
+        busy = [text in json.dumps(action.get("Update", {}).get("Key", {})) for action in actions]
+        return _cancelled(busy) if any(busy) else await forward(call)
+
+    return behaviour
 
 
 def late(delay_s: float) -> Behaviour:

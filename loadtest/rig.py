@@ -98,14 +98,15 @@ class Rig:
             self._process.kill()
             self._process.wait()
 
-    def kill(self) -> None:
-        """Kill the supervisor, and wait until everything that it started has gone with it."""
+    def kill(self) -> int:
+        """Kill the supervisor, and wait until all that it started has gone with it; return how many there were."""
         if self._process is None:
-            return
+            return 0
         children = [pid for part in _PARTS for pid in self.pids(part)]
         self._process.kill()
         self._process.wait()
         self._await_gone(children)
+        return 1 + len(children)
 
     def await_end(self) -> None:
         """Wait until the supervisor has taken the stack down by itself. Raises: StackFailed when it does not."""

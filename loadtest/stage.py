@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -139,6 +140,12 @@ class Stage:
     def fault_ends(self) -> None:
         """Note that from now on nothing is broken: recovery counts from here."""
         self.ended_at_s = time.time()
+
+    def shows_in_log(self, what: str, phrase: str) -> None:
+        """Let the runs show how often a phrase is in the consumer's log from now on."""
+        log = Path(self.target.place.outputs()["ConsumerLog"])
+        seen_bytes = log.stat().st_size if log.exists() else 0
+        self.shows[what] = lambda _: log.read_bytes()[seen_bytes:].count(phrase.encode())
 
     def judge(self, name: str, bounds: Bounds, say: Callable[[str], None]) -> Ending:
         """Wait, read everything, and compare it with the promises."""

@@ -91,8 +91,7 @@ class AwsClient:
         status, body = await self._send(service, "POST", "/", headers=headers, body=request, operation=target)
         if status != 200:
             raise _json_error(body, status, target)
-        answer: dict[str, Any] = json.loads(body) if body else {}
-        return answer
+        return _answer(body, target)
 
     async def put_object(self, bucket: str, key: str, body: bytes, *, content_type: str = "application/json") -> None:
         """Write one S3 object, addressed by path.
@@ -130,6 +129,17 @@ class AwsClient:
     def _authorization(self, service: str) -> str:
         scope = f"{self._access_key}/20260101/{self.region}/{service}/aws4_request"
         return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={'0' * 64}"
+
+
+def _answer(body: bytes, operation: str) -> dict[str, Any]:
+    """Return the parameters of an answer. Raises: AwsError where what answered is not the service, as for no answer."""
+    try:
+        answer = json.loads(body or b"{}")
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise AwsError(UNREACHABLE, f"no answer of the service: {body[:80]!r}", status=0, operation=operation)
+    return answer
 
 
 def _json_error(body: bytes, status: int, operation: str) -> AwsError:

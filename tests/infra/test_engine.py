@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
 
 from infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
 from ingest.errors import StackFailed
 
 
-def client(engine: Engine, service: str) -> Any:
+def client(engine: Engine, service: str, *, attempts: int = 5) -> Any:
     return boto3.client(
         service,
         endpoint_url=engine.endpoint,
         region_name="us-east-1",
         aws_access_key_id="weir",
         aws_secret_access_key="weir",
+        config=Config(retries={"total_max_attempts": attempts}),
     )
+
+
+def records(engine: Engine) -> list[bytes]:
+    kinesis = client(engine, "kinesis")
+    shard = kinesis.list_shards(StreamName="stream")["Shards"][0]["ShardId"]
+    asked = {"StreamName": "stream", "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
+    iterator = kinesis.get_shard_iterator(**asked)["ShardIterator"]
+    return [record["Data"] for record in kinesis.get_records(ShardIterator=iterator)["Records"]]
 
 
 def fill(engine: Engine) -> None:
@@ -105,6 +118,32 @@ def test_cut_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
     engine.start()
     try:
         assert held(engine) == ([*EXPECTED[0], b"last"], *EXPECTED[1:])
+    finally:
+        engine.stop()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of another process")
+def test_a_full_disk_ends_the_engine_before_it_answers(tmp_path: Path) -> None:
+    """With no room for the journal it ends, says why, and holds all that it answered once there is room again."""
+    engine = Engine(tmp_path)
+    engine.start()
+    kinesis, answered = client(engine, "kinesis", attempts=1), []
+    kinesis.create_stream(StreamName="stream", ShardCount=1)
+    assert engine.pid is not None
+    full_bytes = (tmp_path / "journal.jsonl").stat().st_size + 10_000
+    resource.prlimit(engine.pid, resource.RLIMIT_FSIZE, (full_bytes, full_bytes))
+    with suppress(ConnectionClosedError):
+        for number in range(256):
+            kinesis.put_record(StreamName="stream", PartitionKey="k", Data=bytes([number]) * 700)
+            answered.append(bytes([number]) * 700)
+    engine.stop()
+    assert engine.poll() == 74
+    assert "Make room and start again" in engine.log.read_text(encoding="utf-8")
+    assert answered
+    engine = Engine(tmp_path)
+    engine.start()
+    try:
+        assert records(engine) == answered
     finally:
         engine.stop()
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 import weir
-from loadtest.faults import SCENARIOS
 from loadtest.matrix import play
 from loadtest.rig import Rig
+from loadtest.scenario import SCENARIOS
 from loadtest.stage import Stage
 from tests.support.load_stack import target
 

@@ -10,10 +10,30 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, HTTPClientError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
 
 from infra.local.engine.engine import Engine, free_port
-from loadtest.proxy import Proxy, Rule, conflict, cut, late, lose_answer, once, refuse, refuse_xml, rewrite
+from loadtest.proxy import (
+    Proxy,
+    Rule,
+    bad_gateway,
+    conflict,
+    conflict_over,
+    cut,
+    cut_short,
+    garble,
+    late,
+    lose_answer,
+    once,
+    refuse,
+    refuse_xml,
+    rewrite,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -106,3 +126,48 @@ def test_a_call_can_be_changed(proxy: Proxy, engine: Engine, table: str) -> None
     with proxy.rules(Rule("dynamodb", rewrite(lambda body: body.replace(b'"before"', b'"after"')))):
         put(client("dynamodb", proxy.url), table, "before")
     assert keys(engine, table) == {"after"}
+
+
+def test_answers_that_are_none_are_of_calls_that_were_made(proxy: Proxy, engine: Engine, table: str) -> None:
+    """An answer cut in its middle, or in HTML, comes after the write; a bad gateway's comes instead of it."""
+    dynamodb = client("dynamodb", proxy.url)
+    for behaviour, key, error in ((cut_short, "short", HTTPClientError), (bad_gateway, "none", ClientError)):
+        with proxy.rules(Rule("dynamodb", behaviour)), pytest.raises(error):
+            put(dynamodb, table, key)
+    with proxy.rules(Rule("dynamodb", garble)):  # which boto3 takes for an answer without any members
+        said = dynamodb.put_item(TableName=table, Item={"pk": {"S": "html"}}, ReturnConsumedCapacity="TOTAL")
+    assert "ConsumedCapacity" not in said
+    assert keys(engine, table) == {"short", "html"}
+
+
+def test_conflicts_over_one_item_concern_no_other(proxy: Proxy, engine: Engine, table: str) -> None:
+    """A transaction that updates the item is cancelled, with the reason at its place; others pass."""
+
+    def add(*names: str) -> None:
+        clause = {
+            "TableName": table,
+            "UpdateExpression": "ADD n :one",
+            "ExpressionAttributeValues": {":one": {"N": "1"}},
+        }
+        actions = [{"Update": {**clause, "Key": {"pk": {"S": name}}}} for name in names]
+        client("dynamodb", proxy.url).transact_write_items(TransactItems=actions)
+
+    with proxy.rules(Rule("dynamodb", conflict_over("hot"))):
+        add("cool")
+        with pytest.raises(ClientError) as cancelled:
+            add("mild", "hot")
+    assert [reason["Code"] for reason in cancelled.value.response["CancellationReasons"]] == [
+        "None",
+        "TransactionConflict",
+    ]
+    assert keys(engine, table) == {"cool"}
+
+
+def test_a_rule_meets_the_first_call_whatever_its_share(proxy: Proxy, table: str) -> None:
+    """Chance decides from the second call on, so that a fault of a small share is never left out."""
+    rule = Rule("dynamodb", refuse("ThrottlingException"), share=1e-9)
+    with proxy.rules(rule):
+        with pytest.raises(ClientError):
+            put(client("dynamodb", proxy.url), table)
+        put(client("dynamodb", proxy.url), table)
+    assert proxy.met[rule] == 1

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,6 +26,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JOURNAL = "journal.jsonl"
+_UNWRITABLE = 74  # EX_IOERR of sysexits.h
 # Operations that change nothing; everything else is journaled. ReceiveMessage only hides messages for a while.
 _READS = ("Get", "Describe", "List", "Query", "Scan", "BatchGet", "TransactGet", "ReceiveMessage")
 _REPLAYED_HEADERS = {b"x-amz-target", b"content-type", b"authorization", b"host", b"x-amz-content-sha256"}
@@ -52,7 +54,22 @@ class Journal:
             "body": base64.b64encode(body).decode("ascii"),
         }
         # One write call: a kill leaves a whole line or, at worst, a cut one at the end, whose answer never went out.
-        self._file.write(json.dumps(line).encode("ascii") + b"\n")
+        content = json.dumps(line).encode("ascii") + b"\n"
+        try:
+            written = self._file.write(content)
+        except OSError as error:
+            self._give_up(error.strerror or str(error))
+        if written != len(content):  # a disk that fills up takes a part
+            self._give_up(os.strerror(errno.ENOSPC))
+
+    def _give_up(self, why: str) -> NoReturn:
+        """End the process before the answer goes out: what only memory holds must not be seen by anyone.
+
+        A retry would find it there and take it for kept. The next start cuts off the torn line.
+        """
+        sys.stderr.write(f"{self._path}: {why}. Make room and start again; nothing that was answered is lost.\n")
+        sys.stderr.flush()
+        os._exit(_UNWRITABLE)
 
     def calls(self) -> Iterator[tuple[Scope, bytes]]:
         if not self._path.exists():
