@@ -64,8 +64,8 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--since", metavar="TIME", help="Arrived no earlier: 2026-11-23T10:00Z, or 2h for two hours ago."),
         click.option("--key", "keys", multiple=True, metavar="KEY", help="Ordering key."),
         click.option("--id", "ids", multiple=True, metavar="ID", help="Event id or request id."),
-        click.option("--type", "types", multiple=True, metavar="GLOB", help="Event type, such as 'charge.*'."),
-        click.option("--source", "sources", multiple=True, metavar="GLOB", help="Source."),
+        click.option("--type", "types", multiple=True, metavar="GLOB", help="Type of event, such as 'charge.*'."),
+        click.option("--source", "sources", multiple=True, metavar="GLOB", help="Source, such as stripe or 'pay*'."),
     ):
         command = option(command)
     return command
@@ -124,7 +124,7 @@ def _replay(main: click.Group, tools: Tools) -> None:
     @click.option("--shard", "shards", multiple=True, metavar="ID", help="Of the stream: only this shard.")
     @click.option("--from-sequence", default="", metavar="N", help="Of one shard: from this sequence number.")
     @click.option("--to-sequence", default="", metavar="N", help="Of one shard: up to this sequence number.")
-    @click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many deliveries a second.")
+    @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many a second.")
     @click.option("--dry-run", is_flag=True, help="Only say what would become of each event.")
     @click.option("--diff", is_flag=True, help="With --dry-run: and which items would change.")
     @click.option("--plain", is_flag=True, help="To the stream: an entry each, no aggregates.")
@@ -134,6 +134,13 @@ def _replay(main: click.Group, tools: Tools) -> None:
     @tools.at_place
     def replay(place: Any, checkpoint: Path | None, resume: Path | None, as_json: bool, **options: Any) -> None:
         """Send deliveries of the past to the consumer, the stream, an address or a file.
+
+        \b
+        weir replay --from stream --since 2h --dry-run --diff
+        weir replay --from archive --source stripe --since 2026-11-01 --until 2026-11-08 --to consumer
+        weir replay --from quarantine --reason signature_expired --to consumer --rate 50
+        weir replay --from stream --to ./today.jsonl.gz
+        weir replay --from ./today.jsonl.gz --to http://127.0.0.1:3000/hooks/{source}
 
         Idempotent: what is applied already stays as it is. Ctrl-C stops cleanly; --resume goes on. Exit code 1 when
         something failed, 2 when it could not begin, 130 when it was stopped.
@@ -269,7 +276,7 @@ def _failures(main: click.Group, tools: Tools) -> None:
 
     @group.command("retry", cls=tools.command)
     @click.argument("group_id", metavar="GROUP")
-    @click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many deliveries a second.")
+    @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many a second.")
     @click.option("--dry-run", is_flag=True, help="Only say what would become of each event.")
     @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
     @tools.at_place

@@ -56,8 +56,8 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--source", default="", help="Only of this source; `!` is what is no delivery at all.")
     @click.option("--reason", default="", help="Only for this reason, as the list shows it.")
-    @click.option("--since", metavar="TIME", help="Arrived at or after, such as 2h or 2026-11-23T10:00Z.")
-    @click.option("--until", metavar="TIME", help="Arrived at or before.")
+    @click.option("--since", metavar="TIME", help="Arrived no earlier: 2026-11-23T10:00Z, or 2h for two hours ago.")
+    @click.option("--until", metavar="TIME", help="Arrived no later.")
     @functools.wraps(command)
     def with_selection(source: str, reason: str, since: str | None, until: str | None, **options: Any) -> None:
         from consumers.quarantine import Selection

@@ -16,7 +16,7 @@ from consumers.replay.asking import LISTS, asked, unknown_sources
 from consumers.replay.checkpoint import Checkpoint, load
 from consumers.replay.delivery import Delivery, Estimate, Origin
 from consumers.replay.filters import Filter
-from consumers.replay.moments import show_moment, show_span
+from consumers.replay.moments import show_bytes, show_moment, show_span
 from consumers.replay.pace import Pace
 from consumers.replay.run import Replay, Target
 from consumers.replay.setup import Bench, make_consumer, make_dry_run, make_filter, make_origin, make_target, to_http
@@ -205,9 +205,9 @@ def _fresh(path: Path, wish: Mapping[str, Any]) -> Checkpoint:
 
 def _show_estimate(estimate: Estimate, rate_per_s: float | None) -> str:
     count = estimate.records
-    amount = "an unknown number of records" if count is None else f"about {count:,} records"
+    amount = "an unknown number of records" if count is None else f"about {count:,} record{'' if count == 1 else 's'}"
     if estimate.size_bytes:
-        amount += f", {estimate.size_bytes / 1e6:,.1f} MB"
+        amount += f", {show_bytes(estimate.size_bytes)}"
     if estimate.note:
         amount += f" ({estimate.note})"
     if rate_per_s and estimate.records:

@@ -1,4 +1,4 @@
-"""Moments and durations as a person writes them: ``2h`` (ago), ``2026-11-23``, ``2026-11-23T10:00Z``, epoch seconds."""
+"""Moments, spans and sizes as people write them: ``2h`` (ago), ``2026-11-23``, ``2026-11-23T10:00Z``, epoch times."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ def show_span(seconds: float) -> str:
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def show_bytes(size_bytes: int) -> str:
+    """Write a size as KB or MB of a thousand each, as AWS' limits of streams are."""
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:,.1f} KB"
 
 
 def show_moment(at_ms: int) -> str:
