@@ -216,6 +216,8 @@ def _compile_update(change: Update, table: str, key: Item) -> Action:
         item = _item_key(table, key)
         size = len(item[1]) + sum([len(name.encode("utf-8")) for name in change.add]) + 21 * len(change.add)
         return Action(item, None, size, shares=ADDS, key=key, adds=change.add)
+    if isinstance(change.remove, str):  # a text is a sequence of texts, too: each of its letters would be removed
+        raise TypeError("remove is a list of names, not text")
     expression = _Expression()
     sets = dict(change.set)
     if change.newer is not None:

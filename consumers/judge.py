@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from consumers import items
+from consumers.changes import Change
 from consumers.effects import find
 from consumers.items import Prepared
 from consumers.logs import place
@@ -19,7 +20,7 @@ from consumers.records import Record
 from consumers.secrets import Secrets
 from ingest import events, signatures
 from ingest.envelope import Envelope, decode
-from ingest.errors import EventFailed, RecordError, SourceUnknown, TransientError
+from ingest.errors import ChangeInvalid, EventFailed, RecordError, SourceUnknown, TransientError
 from ingest.events import Event
 from ingest.signatures import Fetch, Verdict
 from ingest.sources import Catalogue, Source
@@ -97,7 +98,7 @@ class Judge:
             effect = find(source.name, source.preset or "", event.type) if source.effects else None
             return items.apply(
                 event,
-                None if effect is None else tuple(effect(event)),
+                None if effect is None else _changes(effect(event)),
                 position=delivery.position,
                 partition_key=delivery.partition_key,
                 retention_s=source.dedupe_s,
@@ -106,7 +107,7 @@ class Judge:
             )
         except RecordError as error:
             refused = error
-        except Exception as error:  # noqa: BLE001 - see the module's docstring
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - see the module's docstring; libraries may sys.exit
             refused = _failed(error)
         return self._quarantine(delivery, refused, event.envelope, event=event, verdict=verdict, count=count)
 
@@ -143,6 +144,13 @@ class Judge:
         )
 
 
+def _changes(returned: object) -> tuple[Change, ...]:
+    """Return the changes that business code returned; what each of them is worth is found out when it is compiled."""
+    if not isinstance(returned, Iterable):
+        raise ChangeInvalid(f"business code returned {type(returned).__name__} instead of a list of changes")
+    return tuple(returned)
+
+
 def _open(position: int, record: Record) -> _Delivery:
     if record.damage is not None:
         return _Delivery(position, record, None, record.damage)
@@ -169,6 +177,6 @@ def _redacted(source: Source, envelope: Envelope) -> Envelope:
     return envelope if len(kept) == len(envelope.headers) else replace(envelope, headers=kept)
 
 
-def _failed(error: Exception) -> EventFailed:
+def _failed(error: Exception | SystemExit) -> EventFailed:
     # Its message may quote the payload, which belongs in no log line and in no list of quarantined events.
     return EventFailed(place(error))

@@ -206,6 +206,7 @@ def test_one_event_may_add_twice_to_an_item() -> None:
         (Update("things", KEY), "changes nothing"),
         (Update("things", KEY, set={"id": "y"}), "belongs to the key"),
         (Update("things", KEY, remove=["id"]), "belongs to the key"),
+        (Update("things", KEY, remove="name"), "a list of names"),
         (Update("things", KEY, add={"id": 1}), "cannot be added to"),
         (Update("things", KEY, add={"n": True}), "only int and Decimal"),
         (Update("things", KEY, add={"n": "5"}), "only int and Decimal"),  # type: ignore[dict-item]

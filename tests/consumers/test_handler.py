@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable
@@ -42,6 +43,16 @@ def reject(event: Event) -> Iterable[Change]:
 @effect("probe", "nonsense")
 def nonsense(event: Event) -> Iterable[Change]:
     return ["not a change", CARD]  # type: ignore[list-item]
+
+
+@effect("probe", "leave")
+def leave(event: Event) -> Iterable[Change]:
+    sys.exit(1)
+
+
+@effect("probe", "single")
+def single(event: Event) -> Iterable[Change]:
+    return Update("balances", {"account": "single"}, add={"EUR": 1})  # type: ignore[return-value]
 
 
 @effect("batches", "pay")
@@ -205,12 +216,17 @@ def test_a_refusal_of_business_code_is_a_quarantine_and_not_logged_in_its_words(
     assert CARD in item["detail"]["S"]
 
 
-def test_changes_that_are_none_are_that_event_s_own_fate(world: World, consume: Consume) -> None:
-    """An effect that returns something else than changes takes nobody with it."""
-    run = consume(world.payment("sense", 1), probe(world, "nonsense"), world.payment("sense", 2))
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("nonsense", "change_invalid"), ("single", "change_invalid"), ("leave", "event_failed")]
+)
+def test_changes_that_are_none_are_that_event_s_own_fate(
+    world: World, consume: Consume, kind: str, reason: str
+) -> None:
+    """An effect that returns something else than changes, or would end the process, takes nobody with it."""
+    run = consume(world.payment(kind, 1), probe(world, kind), world.payment(kind, 2))
     assert run.response == DONE
-    assert [outcome.partition(":")[0] for outcome in run.outcomes] == ["applied", "quarantined", "applied"]
-    assert world.balances()["sense"] == 3
+    assert run.outcomes == ["applied", f"quarantined: {reason}", "applied"]
+    assert world.balances()[kind] == 3
 
 
 def test_a_delivery_of_many_events_is_done_when_all_are(world: World, consume: Consume) -> None:
