@@ -188,6 +188,19 @@ def _hubspot_v1(d: Delivery) -> bool:
     return Signature.is_valid(d.header("X-HubSpot-Signature"), d.secret, d.text, signature_version="v1")
 
 
+def _hubspot_v2(d: Delivery) -> bool:
+    from hubspot.utils.signature import Signature
+
+    signature = d.header("X-HubSpot-Signature")
+    return Signature.is_valid(signature, d.secret, d.text, http_uri=d.full_url, signature_version="v2")
+
+
+def _hubspot_v2_signs(d: Delivery, _at_s: int, _message_id: str) -> dict[str, str]:
+    from hubspot.utils.signature import Signature
+
+    return {"X-HubSpot-Signature": Signature.get_signature(d.secret, d.text, "v2", d.full_url, "POST")}
+
+
 def _openai(d: Delivery) -> bool:
     import openai
 
@@ -305,6 +318,7 @@ SDKS = (
     Sdk("paddle", "paddle-python-sdk", _paddle),
     Sdk("hubspot", "hubspot-api-client", _hubspot, _hubspot_signs),
     Sdk("hubspot-v1", "hubspot-api-client", _hubspot_v1),
+    Sdk("hubspot-v2", "hubspot-api-client", _hubspot_v2, _hubspot_v2_signs),
     Sdk("openai", "openai", _openai),
     Sdk("resend", "resend", _resend),
     Sdk("workos", "workos", _workos),
