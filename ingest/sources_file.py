@@ -156,6 +156,10 @@ def _note_lines(node: Any, at: _Path, lines: dict[_Path, int], file: str) -> Non
             _note_lines(child, (*at, index), lines, file)
     elif node.id == "mapping":
         for name, child in node.value:
+            if name.id != "scalar":
+                raise CatalogueInvalid(
+                    f"{file}, line {name.start_mark.line + 1}: a name must be plain text. Write NAME:"
+                )
             here, line = (*at, name.value), name.start_mark.line + 1
             if here in lines:
                 raise CatalogueInvalid(f"{file}, line {line}: {name.value!r} is also in line {lines[here]}. Keep one.")
@@ -172,6 +176,8 @@ def _explain(error: ValidationError, file: str, lines: dict[_Path, int]) -> str:
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "string_pattern_mismatch" and problem["loc"][-1] == "[key]":
             message = "a source's name holds a-z, 0-9 and -, at most 63, and is the last part of its URL"
+        if problem["type"] in {"dict_type", "model_type"}:
+            message = "fields in lines of their own belong here, as `name: value`"
         remedy = _REMEDIES.get(problem["type"])
         sentences.append(f"{file}, line {line}, {field}: {message}{f'; {remedy}' if remedy else ''}.")
     return "\n".join(sentences)

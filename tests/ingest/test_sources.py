@@ -121,7 +121,10 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("Stripe_1:\n  preset: stripe", 1, "a-z, 0-9 and -"),
     ("a:\n  preset: stripe\na:\n  preset: github", 3, "also in line 1"),
     ("a: {}", 1, "preset: NAME"),
-    ("a: 3", 1, "a"),
+    ("a: 3", 1, "`name: value`"),
+    ("a:\n  preset: stripe\n? [b]\n: {preset: stripe}", 3, "plain text"),
+    ("a:\n\tpreset: stripe", 2, "Mend the YAML"),
+    ('a:\n  scheme:\n    signature: {at: "header:X", split: ["", ","]}', 3, "separates nothing"),
     ("a:\n  preset: [x", 2, "YAML"),
     ("a:\n  preset: stripe\n  throttle: {rate_per_s: 0, burst: 1}", 3, "throttle.rate_per_s"),
     ('a:\n  preset: stripe\n  redact: ["bad name"]', 3, "redact.0"),
@@ -134,7 +137,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("a:\n  scheme: {alg: token}", 2, "add it"),
     ('a:\n  preset: stripe\n  event: {id: "$.a["}', 3, "event.id"),
     ("a:\n  preset: stripe\n  event:\n    split: $.a..b", 4, "event.split"),
-    ("- a", 1, "file"),
+    ("- a", 1, "`name: value`"),
     ("", 1, "no source yet"),
 ]
 
