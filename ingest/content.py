@@ -31,6 +31,8 @@ from ingest.prover import (
 from ingest.schemes import ContentScheme, Key, parts
 from ingest.times import parse_ms
 
+_TEXT_FORMS = frozenset({"hex", "base64", "base64url"})
+
 
 class ContentProver:
     """A compiled `ContentScheme`."""
@@ -42,6 +44,7 @@ class ContentProver:
         self._size = 0 if self._is_asymmetric else hashlib.new(self._hash).digest_size
         self._parts = [compile_part(part, scheme) for part in parts(scheme.content)]
         self._is_plain_body = scheme.content == "{body}"
+        self._holds_secret = "{secret}" in scheme.content
         self._elements = compile_elements(scheme.signature)
         self._time = compile_time(scheme.timestamp, scheme.signature)
         self._require = [(name.lower(), value) for name, value in scheme.require.items()]
@@ -71,7 +74,7 @@ class ContentProver:
         views = [view] if scheme.each is None else _split(view, scheme.each)
         base = draft.url or scheme.url
         signatures = [
-            encode(self._compute(key, self._content(one, stamp, base)), scheme.signature.encoding) for one in views
+            encode(self._compute(key, self._content(one, stamp, base, key)), scheme.signature.encoding) for one in views
         ]
         drafts.place_signatures(draft, scheme, stamp, signatures)
 
@@ -83,10 +86,12 @@ class ContentProver:
         """See `Prover.generate`."""
         key = self._scheme.key
         if not self._is_asymmetric:
-            encoding = key.decode if key.decode in {"hex", "base64", "base64url"} else "hex"
+            encoding = key.decode if key.decode in _TEXT_FORMS else "hex"
             secret = key.prefix + (encode(entropy[:32], encoding))
             return SecretPair(secret, secret)
-        private, public = public_keys.generate(self._scheme.alg, entropy)
+        private, public = public_keys.generate(self._scheme.alg, entropy, is_der=key.decode == "pem")
+        if key.decode == "pem":
+            return SecretPair(public_keys.pem("PRIVATE", private), public_keys.pem("PUBLIC", public))
         return SecretPair(key.prefix + encode(private, key.decode), key.prefix + encode(public, key.decode))
 
     def _prove(self, keys: list[tuple[int, bytes]], view: View) -> int:
@@ -95,8 +100,10 @@ class ContentProver:
         stamp = self._time(view, elements) if self._time else ""
         urls = public_urls(self._scheme.url, view.envelope) if self._scheme.needs_url else ("",)
         for url in urls:
-            content = view.envelope.body if self._is_plain_body else self._content(view, stamp, url)
+            content = view.envelope.body if self._is_plain_body else self._content(view, stamp, url, b"")
             for index, key in keys:
+                if self._holds_secret:
+                    content = self._content(view, stamp, url, key)
                 if self._is_match(key, content, signatures):
                     self._check_age(stamp, view.envelope)
                     return index
@@ -113,7 +120,7 @@ class ContentProver:
             return public_keys.sign(self._scheme.alg, key, content)
         if self._scheme.alg.startswith("hmac-"):
             return hmac.digest(key, content, self._hash)
-        return hashlib.new(self._hash, key + content).digest()
+        return hashlib.new(self._hash, content if self._holds_secret else key + content).digest()
 
     def _decode(self, texts: list[str]) -> list[bytes]:
         found, encoding, size = [], self._scheme.signature.encoding, self._size
@@ -128,8 +135,8 @@ class ContentProver:
             raise Unreadable(f"no signature is {encoding}{f' of {size} bytes' if size else ''}")
         return found
 
-    def _content(self, view: View, stamp: str, url: str) -> bytes:
-        return b"".join([part(view, stamp, url) for part in self._parts])
+    def _content(self, view: View, stamp: str, url: str, key: bytes) -> bytes:
+        return b"".join([part(view, stamp, url, key) for part in self._parts])
 
     def _check_age(self, stamp: str, envelope: Envelope) -> None:
         scheme = self._scheme
@@ -146,15 +153,17 @@ def decode_key(key: Key, secret: str) -> bytes:
     is_prefixed = text != secret or not key.prefix
     if key.unprefixed == "refuse" and not is_prefixed:
         raise ValueError(f"the secret does not begin with {key.prefix}")
-    if key.decode in {"hex", "base64", "base64url"} and (is_prefixed or key.unprefixed != "utf8"):
+    if key.decode == "pem":
+        return public_keys.from_pem(text)
+    if key.decode in _TEXT_FORMS and (is_prefixed or key.unprefixed != "utf8"):
         try:
             return decode(text.strip(), key.decode)
         except ValueError:
             raise ValueError(f"the secret is not {key.decode}") from None
     if key.decode == "nfkd":
         return unicodedata.normalize("NFKD", text).encode("utf-8")
-    if key.decode == "sha1":
-        return hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).digest()
+    if key.decode in {"sha1", "sha256"}:
+        return hashlib.new(key.decode, text.encode("utf-8"), usedforsecurity=False).digest()
     return text.encode("utf-8")
 
 

@@ -22,20 +22,20 @@ _URL_DECODED = re.compile(r"%(?:3A|2F|40|26|3D|2B|24|60|22|2C|3B|3E|3C|3F)", re.
 Elements = Callable[[View], tuple[list[str], list[str]]]
 # The signed time as it was sent, given also the elements.
 Stamp = Callable[[View, list[str]], str]
-# A piece of what is signed, given the time and the URL.
-Part = Callable[[View, str, str], bytes]
+# A piece of what is signed, given the time, the URL and the key.
+Part = Callable[[View, str, str, bytes], bytes]
 
 
 def compile_elements(at: SignatureAt) -> Elements:
     """Return a function that gives all elements of the signature's text, and those that are signatures."""
-    raw = _compile_raw(at)
+    raw, separators = _compile_raw(at), at.separators
 
     def elements(view: View) -> tuple[list[str], list[str]]:
         values = raw(view)
         if not values:
             raise SignatureMissing(f"There is nothing at {at.at}.")
-        if at.split:
-            values = [piece.strip() for value in values for piece in value.split(at.split)]
+        for separator in separators:
+            values = [piece.strip() for value in values for piece in value.split(separator)]
         texts = values[at.skip :]
         if at.prefix:
             texts = [text[len(at.prefix) :] for text in texts if text.startswith(at.prefix)]
@@ -92,7 +92,7 @@ def compile_time(at: TimestampAt | None, signature: SignatureAt) -> Stamp | None
             found = elements[at.index : at.index + 1]
         else:
             found = [text[len(at.prefix) :] for text in elements if text.startswith(at.prefix)]
-        if len(found) != 1:
+        if len(set(found)) != 1:  # one beside each signature is the same for all
             raise Unreadable(f"{signature.at} holds {len(found)} times")
         return found[0]
 
@@ -101,7 +101,7 @@ def compile_time(at: TimestampAt | None, signature: SignatureAt) -> Stamp | None
 
 def compile_part(part: bytes | str, scheme: ContentScheme) -> Part:
     if isinstance(part, bytes):
-        return lambda _view, _stamp, _url: part
+        return lambda _view, _stamp, _url, _key: part
     if part == "id" and scheme.id:
         return _value_part(reader(scheme.id), scheme.id)
     return _PLAIN[part] if part in _PLAIN else _value_part(reader(part), part)
@@ -110,7 +110,7 @@ def compile_part(part: bytes | str, scheme: ContentScheme) -> Part:
 def _value_part(read: Reader, place: str) -> Part:
     is_required = place.startswith("header:")
 
-    def value(view: View, _stamp: str, _url: str) -> bytes:
+    def value(view: View, _stamp: str, _url: str, _key: bytes) -> bytes:
         text = text_of(read(view))
         if text is None and is_required:
             raise Unreadable(f"there is nothing at {place}, which is signed")
@@ -130,14 +130,15 @@ def _path_and_query(url: str) -> str:
 
 
 _PLAIN: dict[str, Part] = {
-    "body": lambda view, _stamp, _url: view.envelope.body,
-    "timestamp": lambda _view, stamp, _url: to_bytes(stamp, is_header=True),
-    "method": lambda _view, _stamp, _url: b"POST",
-    "url": lambda _view, _stamp, url: url.encode("utf-8"),
-    "url-decoded": lambda _view, _stamp, url: _URL_DECODED.sub(lambda hit: chr(int(hit[0][1:], 16)), url).encode(
+    "body": lambda view, _stamp, _url, _key: view.envelope.body,
+    "timestamp": lambda _view, stamp, _url, _key: to_bytes(stamp, is_header=True),
+    "method": lambda _view, _stamp, _url, _key: b"POST",
+    "url": lambda _view, _stamp, url, _key: url.encode("utf-8"),
+    "url-decoded": lambda _view, _stamp, url, _key: _URL_DECODED.sub(lambda hit: chr(int(hit[0][1:], 16)), url).encode(
         "utf-8"
     ),
-    "path": lambda _view, _stamp, url: _path_and_query(url).encode("utf-8"),
-    "sha256": lambda view, _stamp, _url: hashlib.sha256(view.envelope.body).hexdigest().encode("ascii"),
-    "crc32": lambda view, _stamp, _url: str(zlib.crc32(view.envelope.body)).encode("ascii"),
+    "path": lambda _view, _stamp, url, _key: _path_and_query(url).encode("utf-8"),
+    "sha256": lambda view, _stamp, _url, _key: hashlib.sha256(view.envelope.body).hexdigest().encode("ascii"),
+    "secret": lambda _view, _stamp, _url, key: key,
+    "crc32": lambda view, _stamp, _url, _key: str(zlib.crc32(view.envelope.body)).encode("ascii"),
 }

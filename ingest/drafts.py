@@ -63,7 +63,7 @@ def place(draft: Draft, location: str, text: str, payload_field: str) -> None:
 def _header_text(scheme: ContentScheme, at: SignatureAt, stamp: str, signature: str) -> str:
     text = at.prefix + (f"key{at.after}" if at.after else "") + signature
     if scheme.timestamp is not None and scheme.timestamp.at is None:
-        return f"{scheme.timestamp.prefix}{stamp}{at.split}{text}"
+        return f"{scheme.timestamp.prefix}{stamp}{at.separators[-1]}{text}"
     return text
 
 

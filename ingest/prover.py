@@ -96,12 +96,16 @@ def decode_base64(text: str, *, is_url_safe: bool = False) -> bytes:
 
 
 def decode(text: str, encoding: str) -> bytes:
-    """Decode ``hex``, ``base64`` or ``base64url``. Raises: ValueError."""
+    """Decode ``hex``, ``base64``, ``base64url`` or ``hex-base64``. Raises: ValueError."""
+    if encoding == "hex-base64":
+        return binascii.unhexlify(decode_base64(text))
     return binascii.unhexlify(text) if encoding == "hex" else decode_base64(text, is_url_safe=encoding == "base64url")
 
 
 def encode(raw: bytes, encoding: str) -> str:
-    """Encode as ``hex``, ``base64`` or ``base64url`` without padding."""
+    """Encode as ``hex``, ``base64``, ``base64url`` without padding, or ``hex-base64``."""
+    if encoding == "hex-base64":
+        return b64encode(raw.hex().encode("ascii")).decode("ascii")
     if encoding == "hex":
         return raw.hex()
     return (b64encode(raw) if encoding == "base64" else urlsafe_b64encode(raw).rstrip(b"=")).decode("ascii")

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from ingest.locations import Unreadable
+from ingest.public_keys import MIN_RSA_BITS
 
-_MIN_BITS = 2048
 _VALID_FROM, _VALID_UNTIL = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -50,7 +50,7 @@ def generate() -> tuple[str, str]:
     from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
 
-    key = rsa.generate_private_key(65537, _MIN_BITS)
+    key = rsa.generate_private_key(65537, MIN_RSA_BITS)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "weir.invalid")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, _VALID_FROM, _VALID_UNTIL)
     certificate = builder.sign(key, hashes.SHA256())
@@ -68,8 +68,8 @@ def _certificate(pem: str) -> Any:
     except ValueError as error:
         raise Unreadable("the certificate is not one in PEM form") from error
     key = certificate.public_key()
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _MIN_BITS:
-        raise Unreadable(f"the certificate holds no RSA key of {_MIN_BITS} bits")
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < MIN_RSA_BITS:
+        raise Unreadable(f"the certificate holds no RSA key of {MIN_RSA_BITS} bits")
     return certificate
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -15,9 +15,15 @@ from ingest.locations import Location, header_names, reader
 
 TimeUnit = Literal["s", "ms", "rfc3339", "http-date"]
 Encoding = Literal["hex", "base64", "base64url"]
+Shared = Literal["hmac-sha256", "hmac-sha1", "hmac-sha384", "hmac-sha512", "sha1", "sha256", "sha512"]
+KeyPair = Literal["ed25519", "ecdsa-p256-sha256", "ecdsa-p256-sha256-raw", "rsa-sha256", "rsa-sha512", "rsa-pss-sha256",
+                  "rsa-pss-sha512"]  # fmt: skip
+_KEY_PAIRS = frozenset(get_args(KeyPair))
 
 _PART = re.compile(r"\{([^{}]*)\}")
-_PLAIN_PARTS = frozenset({"body", "timestamp", "id", "method", "url", "url-decoded", "path", "sha256", "crc32"})
+_PLAIN_PARTS = frozenset(
+    {"body", "timestamp", "id", "method", "url", "url-decoded", "path", "sha256", "crc32", "secret"}
+)
 
 # A location `signature: {at: ...}` that ends so stands for one header per signature, numbered from 1.
 NUMBERED = "-*"
@@ -32,9 +38,10 @@ class Strict(BaseModel):
 class Key(Strict):
     """How the key is made from the secret's text."""
 
-    decode: Literal["utf8", "hex", "base64", "base64url", "nfkd", "sha1"] = Field(
+    decode: Literal["utf8", "hex", "base64", "base64url", "pem", "nfkd", "sha1", "sha256"] = Field(
         default="utf8",
-        description="nfkd: UTF-8 after Unicode normalisation; sha1: the SHA-1 digest of the text is the key",
+        description="pem: a public key between BEGIN and END lines, or their base64 alone; nfkd: UTF-8 after Unicode "
+        "normalisation; sha1, sha256: the digest of the text is the key",
     )
     prefix: str = Field(default="", description="taken off the secret before decoding, if it is there")
     unprefixed: Literal["decode", "utf8", "refuse"] = Field(
@@ -46,11 +53,25 @@ class SignatureAt(Strict):
     """Where the signatures stand and how they are written."""
 
     at: Location = Field(description="header:Name (header:Name-* for numbered headers), $.path, field:name")
-    split: str = Field(default="", max_length=4, description="what stands between several signatures")
+    split: str | tuple[str, ...] = Field(
+        default="", max_length=4, description="what stands between the elements: one text, or a list of several"
+    )
     skip: int = Field(default=0, ge=0, le=4, description="how many leading elements are no signatures")
     prefix: str = Field(default="", description="what a signature begins with; elements without it are other versions")
     after: str = Field(default="", description="the signature is what follows this text, such as a key's name")
-    encoding: Encoding = "hex"
+    encoding: Literal[Encoding, "hex-base64"] = Field(default="hex", description="hex-base64: base64 of the hex digits")
+
+    @field_validator("split")
+    @classmethod
+    def _separates(cls, split: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(split, tuple) and not all(split):
+            raise ValueError("an empty text separates nothing: name the characters between the elements")
+        return split
+
+    @property
+    def separators(self) -> tuple[str, ...]:
+        """Return what stands between elements, the inmost last; nothing if there is one element only."""
+        return self.split if isinstance(self.split, tuple) else (self.split,) * bool(self.split)
 
     @property
     def is_in_header(self) -> bool:
@@ -104,15 +125,18 @@ class Scheme(Strict):
 class ContentScheme(Scheme):
     """A signature or a hash over a text that is put together from the delivery."""
 
-    alg: Literal["hmac-sha256", "hmac-sha1", "hmac-sha512", "sha256", "ed25519", "ecdsa-p256-sha256"] = Field(
-        default="hmac-sha256", description="sha256: the plain hash of secret and content"
+    alg: Literal[Shared, KeyPair] = Field(
+        default="hmac-sha256",
+        description="sha256 and the like: the plain hash of secret and content, or of content alone where that holds "
+        "{secret}; ecdsa-...-raw: 64 bytes, as JWS writes them, else DER; rsa: PKCS #1 v1.5",
     )
     key: Key = Key()
     signature: SignatureAt
     timestamp: TimestampAt | None = None
     id: Location | None = Field(default=None, description="where {id} of the content is read")
     content: str = Field(
-        default="{body}", description="e.g. {timestamp}.{body}; also {id} {url} {method} {header:X} {$.path}"
+        default="{body}",
+        description="e.g. {timestamp}.{body}; also {id} {url} {path} {method} {secret} {header:X} {$.path}",
     )
     require: dict[str, str] = Field(default_factory=dict, description="headers that must have exactly this value")
     each: Location | None = Field(default=None, description="the array whose elements are signed one by one")
@@ -135,6 +159,8 @@ class ContentScheme(Scheme):
             raise ValueError("tolerance_s needs `timestamp`: say where the signed time stands")
         if "{timestamp}" in self.content and self.timestamp is None:
             raise ValueError("the content holds {timestamp}: say with `timestamp` where it stands")
+        if "{secret}" in self.content and self.alg in _KEY_PAIRS:
+            raise ValueError(f"the content holds {{secret}}, and the key of {self.alg} is a public one")
         if "{id}" in self.content and self.id is None:
             raise ValueError("the content holds {id}: say with `id` where it stands")
         return self
@@ -142,7 +168,7 @@ class ContentScheme(Scheme):
     @cached_property
     def needs_cryptography(self) -> bool:
         """Tell whether the algorithm is a public-key one."""
-        return self.alg in {"ed25519", "ecdsa-p256-sha256"}
+        return self.alg in _KEY_PAIRS
 
     @cached_property
     def needs_url(self) -> bool:

@@ -146,11 +146,10 @@ def second_valid(scheme: Scheme, value: str, other: str) -> str:
     assert isinstance(first, ContentScheme)
     at = first.signature
     if at.skip:
-        return at.split.join(
-            [*value.split(at.split)[: at.skip], *(text.split(at.split)[at.skip] for text in (other, value))]
-        )
+        comma = at.separators[-1]
+        return comma.join([*value.split(comma)[: at.skip], *(text.split(comma)[at.skip] for text in (other, value))])
     head, prefix, signature = value.rpartition(at.prefix)
-    return f"{head}{prefix}{other.rpartition(at.prefix)[2]}{at.split}{prefix}{signature}"
+    return f"{head}{prefix}{other.rpartition(at.prefix)[2]}{at.separators[-1]}{prefix}{signature}"
 
 
 def judged_cases(source: Source, pair: SecretPair, at_ms: int) -> list[Case]:
