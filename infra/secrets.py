@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.place import Place
 from ingest import signatures
 from ingest.errors import SettingInvalid, StackFailed
+from ingest.prover import MAX_SECRETS
 from ingest.sources import SECRETS_MANAGER, SSM, Source
 
 # Source: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
@@ -57,10 +58,9 @@ def add(place: Place, source: Source, value: str) -> int:
 
     Raises: SettingInvalid for a value that cannot be one of this source; StackFailed when the store does not answer.
     """
-    _check(source, value)
-    others = [secret for secret in live(place, source) if secret.value != value]
-    _write(place, source, [Secret(value, int(time.time() * 1000)), *others])
-    return len(others) + 1
+    secrets = _with(place, source, value)
+    _keep(place, source, secrets)
+    return len(secrets)
 
 
 def rotate(place: Place, source: Source, value: str, *, keep_s: int) -> tuple[int, int]:
@@ -68,16 +68,15 @@ def rotate(place: Place, source: Source, value: str, *, keep_s: int) -> tuple[in
 
     The one just superseded stays: a provider's retries are still signed with it.
     """
-    add(place, source, value)
-    secrets, now_ms = live(place, source), int(time.time() * 1000)
+    secrets = _with(place, source, value)
+    now_ms = secrets[0].created_at_ms
     superseded_at = [now_ms, *(secret.created_at_ms for secret in secrets[:-1])]
     kept = [
         secret
         for position, (secret, since_ms) in enumerate(zip(secrets, superseded_at, strict=True))
         if position < 2 or now_ms - since_ms <= keep_s * 1000
     ]
-    if len(kept) < len(secrets):
-        _write(place, source, kept)
+    _keep(place, source, kept)
     return len(kept), len(secrets) - len(kept)
 
 
@@ -102,6 +101,21 @@ def where(place: Place, source: Source) -> str:
     if source.secret == SSM:
         return f"{place.outputs()['SecretsPrefix']}/{source.name}"
     return source.secret.removeprefix(SECRETS_MANAGER)
+
+
+def _with(place: Place, source: Source, value: str) -> list[Secret]:
+    _check(source, value)
+    others = [secret for secret in live(place, source) if secret.value != value]
+    return [Secret(value, int(time.time() * 1000)), *others]
+
+
+def _keep(place: Place, source: Source, secrets: list[Secret]) -> None:
+    if len(secrets) > MAX_SECRETS:  # the oldest would be called live, and what they signed refused
+        raise SettingInvalid(
+            f"At most {MAX_SECRETS} secrets are tried for a delivery: retire old ones with `weir secrets remove`.",
+            source=source.name,
+        )
+    _write(place, source, secrets)
 
 
 def _check(source: Source, value: str) -> None:

@@ -14,6 +14,7 @@ from infra.local.engine.engine import Engine
 from infra.place import Place
 from ingest import presets, signatures
 from ingest.errors import SecretUnset, SettingInvalid, StackFailed
+from ingest.prover import MAX_SECRETS
 from ingest.sources import Source
 from tests.support.deliveries import pair_of, source_of
 
@@ -62,6 +63,20 @@ def test_the_last_one_can_be_removed(place: Place, store: str) -> None:
     assert secrets.remove(place, github, 0) == 0
     assert secrets.live(place, github) == []
     assert secrets.add(place, github, "again") == 1
+
+
+def test_no_more_are_live_than_are_tried(place: Place) -> None:
+    """A secret is never kept that no delivery would be tried with; rotation retires old ones to make room."""
+    github = source("ssm")
+    for number in range(MAX_SECRETS):
+        secrets.add(place, github, f"secret {number}")
+    with pytest.raises(SettingInvalid, match="weir secrets remove"):
+        secrets.add(place, github, "one more")
+    with pytest.raises(SettingInvalid, match="weir secrets remove"):
+        secrets.rotate(place, github, "one more", keep_s=3600)
+    assert len(secrets.live(place, github)) == MAX_SECRETS
+    assert secrets.rotate(place, github, "one more", keep_s=0) == (2, MAX_SECRETS - 1)
+    assert [secret.value for secret in secrets.live(place, github)] == ["one more", f"secret {MAX_SECRETS - 1}"]
 
 
 @pytest.mark.parametrize("value", ["", "  ", "two\nlines", "nul\0"])
