@@ -158,6 +158,7 @@ class Stage:
             figures["runs"].append(said)
         figures["bites"] = self.bites | {what: look(figures["runs"]) for what, look in self.shows.items()}
         faults += [f"the fault met nothing: {what}" for what, count in figures["bites"].items() if not count]
+        faults += [] if figures["bites"] else ["nothing shows that the fault happened"]
         faults += self._judge_poisons()
         return Ending(name, tuple(faults), figures)
 

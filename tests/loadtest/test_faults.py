@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,8 @@ import weir
 from loadtest.matrix import play
 from loadtest.rig import Rig
 from loadtest.scenario import SCENARIOS
-from loadtest.stage import Stage
+from loadtest.session import Target
+from loadtest.stage import Bounds, Stage
 from tests.support.load_stack import target
 
 
@@ -18,6 +21,34 @@ from tests.support.load_stack import target
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with Rig(weir.load_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
         yield started
+
+
+class Nowhere:
+    """A place where nothing is stored."""
+
+    label = "nowhere"
+
+    def outputs(self) -> dict[str, str]:
+        return {"EventsTable": "none"}
+
+    def client(self, service: str) -> Any:
+        return service
+
+
+@pytest.mark.parametrize(
+    ("bites", "faults"),
+    [
+        ({"throttled calls": 3, "late calls": 0}, ("the fault met nothing: late calls",)),
+        ({}, ("nothing shows that the fault happened",)),
+        ({"throttled calls": 3}, ()),
+    ],
+)
+def test_a_fault_that_met_nothing_fails_its_scenario(
+    bites: dict[str, int], faults: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A scenario passes only if it shows that what it breaks was really broken."""
+    nowhere = Target(Nowhere(), {}, {}, b"", tmp_path, print)
+    assert Stage(nowhere, None, bites=bites).judge("any", Bounds(), print).faults == faults
 
 
 @pytest.mark.engine
