@@ -22,7 +22,7 @@ from loadtest.scenario import DATABASE, HELD_UP, LOOSE, OUTAGE, WRITES, broken, 
 from loadtest.stage import MIX, Bounds, Stage
 
 _HOUR_MS = 3_600_000
-_OUT_OF_MEMORY_BYTES = 400 << 20
+_OUT_OF_MEMORY_BYTES = 280 << 20
 
 
 def _total(runs: Sequence[Mapping[str, Any]], name: str) -> int:
@@ -297,6 +297,7 @@ def bucket_refuses(stage: Stage) -> None:
     with stage.traffic(mix=large):
         with rig.proxy.rules(Rule("s3", refuse_xml("SlowDown", status=503), frozenset({"PUT"}))):
             stage.pass_time(3)
+            stage.await_bite(lambda: rig.proxy.hits["s3"] > before)
         stage.fault_ends()
     stage.bites["refused objects"] = rig.proxy.hits["s3"] - before
 

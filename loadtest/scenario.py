@@ -50,6 +50,7 @@ def broken(stage: Stage, seconds: float, *rules: Rule) -> None:
         stage.pass_time(1)
         with proxy.rules(*rules):
             stage.pass_time(seconds)
+            stage.await_bite(lambda: all(proxy.met[rule] > before[rule] for rule in rules))
         stage.fault_ends()
     for rule in rules:
         stage.bites[rule.what or f"calls to {rule.service}"] = proxy.met[rule] - before[rule]

@@ -25,6 +25,7 @@ from loadtest.stores import Stores
 
 _PATIENCE_S = 90.0
 _SETTLE_S = 30.0
+_BITE_S = 15.0
 _LAG_LIMIT_S = 2.0
 _LAG_STEP_S = 0.25
 MIX = Mix(sizes={1024: 8.0, 8192: 2.0}, duplicates=0.05, bad_signatures=0.02, keyed=0.5, hot=0.2, account_count=40)
@@ -136,6 +137,12 @@ class Stage:
     def pass_time(self, seconds: float) -> None:
         """Let the scenario's time pass."""
         time.sleep(seconds * self.scale)
+
+    def await_bite(self, met: Callable[[], bool]) -> None:
+        """Keep the fault in force until it met something: a slow machine may not have come so far yet."""
+        deadline_s = time.monotonic() + _BITE_S
+        while not met() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
 
     def fault_ends(self) -> None:
         """Note that from now on nothing is broken: recovery counts from here."""

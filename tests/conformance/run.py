@@ -39,11 +39,13 @@ async def _run_all(world: World, scenarios: list[Scenario]) -> dict[str, Outcome
     # A scenario's calls wait in threads, and several scenarios wait at a time.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
     room = asyncio.Semaphore(world.at_once)
-    light = [each for each in scenarios if not each.heavy]
+    light = [each for each in scenarios if not each.heavy and not each.long]
     async with world.opened():
+        waiting = {each.name: asyncio.create_task(_run(world, each)) for each in scenarios if each.long}
         outcomes = {each.name: await _run(world, each) for each in scenarios if each.heavy}
         ran = await asyncio.gather(*(_run(world, each, room) for each in light))
         outcomes |= dict(zip((each.name for each in light), ran, strict=True))
+        outcomes |= {name: await run for name, run in waiting.items()}
         for each in scenarios:
             for _ in range(world.tries - 1):
                 if outcomes[each.name].complaint(world, each):

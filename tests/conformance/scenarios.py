@@ -34,7 +34,8 @@ class Scenario:
     """One fact and how to see it.
 
     ``cannot`` says, by world, why it cannot be shown there and is not tried. ``heavy`` ones run alone, so that an
-    emulator that is busy with them does not spoil the waits of others.
+    emulator that is busy with them does not spoil the waits of others. ``long`` ones do little but wait for a minute:
+    they begin before all others and go on beside them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Scenario:
     known: Mapping[str, str] = field(default_factory=dict)
     cannot: Mapping[str, str] = field(default_factory=dict)
     heavy: bool = False
+    long: bool = False
 
     def differs(self, observed: Observation) -> Observation:
         """Return the members of an observation that are not as documented."""

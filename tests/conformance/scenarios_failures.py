@@ -196,6 +196,7 @@ def behave(texts, records, call):
     page=DESTINATION,
     expected={"invocations": 0, "condition": "RecordAgeExceeded", "responseContext": None, "batchSize": 1},
     known={"localstack": "LocalStack leaves the requestContext out when the function was never invoked."},
+    long=True,
 )
 async def record_age(bench: Bench) -> Observation:
     stream, function, bucket = await bench.stream(), await bench.function(), await bench.bucket()
