@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from loadtest.proxy import Rule, bad_gateway, conflict_over, cut_short, garble, refuse
 from loadtest.scenario import DATABASE, OUTAGE, broken, scenario
-from loadtest.stage import MIX, Stage
+from loadtest.stage import MIX, Bounds, Stage
 from loadtest.stores import Stores
 
 _BODY = b'{"id":"evt_edge","type":"edge","pad":"' + b"x" * 2000 + b'"}'
@@ -49,16 +49,21 @@ def dynamodb_hot_item(stage: Stage) -> None:
     stage.bites["calls to dynamodb"] = proxy.met[held]
 
 
-@scenario("kinesis-reads-fail", "iterators expire, reads are throttled, cut short or in HTML: nothing is skipped")
+# Who reads the stream waits longer after each failure, and all keys of a shard with it.
+@scenario(
+    "kinesis-reads-fail",
+    "iterators expire, reads are throttled, cut short or in HTML: nothing is skipped",
+    Bounds(typical_s=6.0),
+)
 def kinesis_reads_fail(stage: Stage) -> None:
     reads = frozenset({"GetRecords"})
     broken(
         stage,
         4,
-        Rule("kinesis", refuse("ExpiredIteratorException"), reads, share=0.15, what="expired iterators"),
-        Rule("kinesis", cut_short, reads, share=0.3, what="reads cut in their middle"),
-        Rule("kinesis", garble, reads, share=0.45, what="reads answered in HTML"),
-        Rule("kinesis", refuse("ProvisionedThroughputExceededException"), reads, share=0.6, what="throttled reads"),
+        Rule("kinesis", refuse("ExpiredIteratorException"), reads, share=0.1, what="expired iterators"),
+        Rule("kinesis", cut_short, reads, share=0.2, what="reads cut in their middle"),
+        Rule("kinesis", garble, reads, share=0.3, what="reads answered in HTML"),
+        Rule("kinesis", refuse("ProvisionedThroughputExceededException"), reads, share=0.4, what="throttled reads"),
     )
 
 
