@@ -25,6 +25,11 @@ _PLAIN_PARTS = frozenset(
     {"body", "timestamp", "id", "method", "url", "url-decoded", "path", "sha256", "crc32", "secret"}
 )
 
+HttpAlgorithm = Literal["hmac-sha256", "ed25519", "ecdsa-p256-sha256", "rsa-v1_5-sha256", "rsa-pss-sha512"]
+_OF_URL = ("@target-uri", "@authority", "@scheme", "@path", "@query", "@request-target")
+_DERIVED = ("@method", *_OF_URL)
+_COMPONENT = re.compile("|".join([*_DERIVED, "[a-z0-9!#$%&'*+.^_`|~-]{1,256}", r'@query-param;name="[\w%*.-]{1,256}"']))
+
 # A location `signature: {at: ...}` that ends so stands for one header per signature, numbered from 1.
 NUMBERED = "-*"
 
@@ -279,6 +284,51 @@ class PaypalScheme(Scheme):
     is_asymmetric: ClassVar[bool] = True
 
 
+class HttpSignatureScheme(Scheme):
+    """HTTP Message Signatures, RFC 9421; a secret may begin with a line ``keyid: NAME``, which binds it to that key."""
+
+    alg: Literal["http-message-signatures"]
+    algorithm: HttpAlgorithm = Field(description="the one algorithm that is accepted, by its name in RFC 9421")
+    key: Key = Field(default=Key(), description="how a shared secret is written; a public key is PEM or its base64")
+    cover: tuple[str, ...] = Field(
+        default=("content-digest",),
+        max_length=64,
+        description="the components that a signature must cover; without content-digest the body is not proven",
+    )
+    tag: str = Field(default="", description="the tag that a signature must have")
+    tolerance_s: int | None = Field(
+        default=300, ge=1, description="how long before its arrival `created` may be; null: it need not be there"
+    )
+    tolerance_future_s: int | None = Field(default=300, ge=0, description="how far ahead it may be; null: any")
+    url: str = ""
+
+    @field_validator("cover")
+    @classmethod
+    def _known_components(cls, cover: tuple[str, ...]) -> tuple[str, ...]:
+        for component in cover:
+            if not _COMPONENT.fullmatch(component):
+                raise ValueError(
+                    f"{component!r} is no component: write the lower-case name of a header, {', '.join(_DERIVED)} or "
+                    '@query-param;name="..."'
+                )
+        return cover
+
+    @cached_property
+    def needs_cryptography(self) -> bool:
+        """Tell whether the signature is made with a key pair."""
+        return self.algorithm != "hmac-sha256"
+
+    @cached_property
+    def needs_url(self) -> bool:
+        """Tell whether a component must be covered that is a part of the URL."""
+        return any(component in _OF_URL for component in self.cover)
+
+    @cached_property
+    def header_names(self) -> frozenset[str]:
+        """Return the headers that carry the signature and those that must be signed."""
+        return frozenset({"signature", "signature-input", "content-digest", *self.cover})
+
+
 class AnyOf(Scheme):
     """Several ways, of which one must prove the delivery; tried in this order."""
 
@@ -315,6 +365,7 @@ _KINDS: dict[str, str] = {
     "jwt-es256": "jwt",
     "aws-sns": "sns",
     "paypal": "paypal",
+    "http-message-signatures": "http-signature",
 }
 
 
@@ -336,6 +387,7 @@ AnyScheme = Annotated[
     | Annotated[JwtScheme, Tag("jwt-scheme")]
     | Annotated[SnsScheme, Tag("sns-scheme")]
     | Annotated[PaypalScheme, Tag("paypal-scheme")]
+    | Annotated[HttpSignatureScheme, Tag("http-signature-scheme")]
     | Annotated[AnyOf, Tag("any-of-scheme")],
     Discriminator(_kind),
 ]

@@ -37,6 +37,7 @@ _SPECIAL = {
     "jwt-es256": "ingest.jwt.JwtProver",
     "aws-sns": "ingest.certificates.SnsProver",
     "paypal": "ingest.certificates.PaypalProver",
+    "http-message-signatures": "ingest.http_signatures.HttpSignatureProver",
 }
 
 # The most that a delivery got right comes first: of several ways, that is the one worth telling.

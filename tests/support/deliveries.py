@@ -32,6 +32,7 @@ _HEADERS = {
     "plivo-v3": "X-Plivo-Signature-V3",
     "contentful": "X-Contentful-Signature",
     "paypal": "PAYPAL-TRANSMISSION-SIG",
+    "http-message-signatures": "Signature",
 }
 
 

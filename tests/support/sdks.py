@@ -306,6 +306,48 @@ def _paypal(d: Delivery) -> bool:
     return True
 
 
+class _KnownKey:
+    """What http-message-signatures asks for the key: the one of the delivery, whatever keyid is sent."""
+
+    def __init__(self, pem: str) -> None:
+        self._pem = pem.encode()
+
+    def resolve_public_key(self, key_id: str) -> Any:
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+        return load_pem_public_key(self._pem)
+
+    def resolve_private_key(self, key_id: str) -> Any:
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        return load_pem_private_key(self._pem, None)
+
+
+def _http_signatures(d: Delivery) -> bool:
+    from http_message_signatures import HTTPMessageVerifier
+    from http_message_signatures.algorithms import ED25519
+
+    message = SimpleNamespace(method="POST", url=d.full_url, headers=d.headers)
+    verifier = HTTPMessageVerifier(signature_algorithm=ED25519, key_resolver=_KnownKey(d.secret))
+    return bool(verifier.verify(message, body=d.envelope.body))
+
+
+def _http_signatures_signs(d: Delivery, at_s: int, _message_id: str) -> dict[str, str]:
+    from http_message_signatures import HTTPMessageSigner
+    from http_message_signatures.algorithms import ED25519
+
+    kept = {name: value for name, value in d.headers.items() if name == "Content-Type"}
+    message = SimpleNamespace(method="POST", url=d.full_url, headers=kept)
+    HTTPMessageSigner(signature_algorithm=ED25519, key_resolver=_KnownKey(d.secret)).sign(
+        message,
+        key_id="k1",
+        created=datetime.fromtimestamp(at_s, UTC),
+        covered_component_ids=("content-type", "content-digest"),
+        body=d.envelope.body,
+    )
+    return {name: message.headers[name] for name in ("Content-Digest", "Signature-Input", "Signature")}
+
+
 SDKS = (
     Sdk("stripe", "stripe", _stripe, _stripe_signs),
     Sdk("standard-webhooks", "standardwebhooks", _standard_webhooks, _standard_webhooks_signs),
@@ -332,4 +374,5 @@ SDKS = (
     Sdk("adyen-platform", "Adyen", _adyen_platform, _adyen_platform_signs),
     Sdk("line", "line-bot-sdk", _line),
     Sdk("paypal", "paypalrestsdk", _paypal),
+    Sdk("http-message-signatures", "http-message-signatures", _http_signatures, _http_signatures_signs),
 )
