@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -35,9 +36,12 @@ NUMBERED = "-*"
 
 
 class Strict(BaseModel):
-    """What all models of the sources file share: unknown fields are errors, nothing changes after loading."""
+    """What all models of the sources file share: unknown fields are errors, nothing changes after loading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Validators are built when something is first validated: the function never does (see `sources.parse_compiled`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Key(Strict):
@@ -135,7 +139,7 @@ class ContentScheme(Scheme):
         description="sha256 and the like: the plain hash of secret and content, or of content alone where that holds "
         "{secret}; ecdsa-...-raw: 64 bytes, as JWS writes them, else DER; rsa: PKCS #1 v1.5",
     )
-    key: Key = Key()
+    key: Key = Key.model_construct()
     signature: SignatureAt
     timestamp: TimestampAt | None = None
     id: Location | None = Field(default=None, description="where {id} of the content is read")
@@ -392,7 +396,13 @@ AnyScheme = Annotated[
     Discriminator(_kind),
 ]
 
-AnyOf.model_rebuild()
+_BY_TAG = {tag.tag: scheme for scheme, tag in map(get_args, get_args(get_args(AnyScheme)[0]))}
+
+
+def scheme_class(document: Mapping[str, Any]) -> type[Scheme]:
+    """Return the model that describes a scheme's document."""
+    found: type[Scheme] = _BY_TAG[_kind(document)]
+    return found
 
 
 def parts(content: str) -> list[bytes | str]:

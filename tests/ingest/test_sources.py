@@ -179,7 +179,19 @@ def test_unreadable_file(tmp_path: Path, content: bytes | None) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": {}}', "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"a": {}}',
+        "\x00",
+        '{"a": {"name": "a", "scheme": {"alg": "basic"}, "nonsense": 1}}',
+        '{"a": {"name": "a", "scheme": {"alg": "nonsense"}}}',
+        '{"a": {"name": "a", "scheme": 7}}',
+        '{"a": {"name": "a", "scheme": {"any_of": [{"alg": "basic"}, 7]}}}',
+    ],
+)
 def test_damaged_compilation(text: str) -> None:
     """A compiled catalogue that is damaged is told with the remedy."""
     with pytest.raises(CatalogueInvalid, match="Deploy again"):
