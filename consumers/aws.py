@@ -167,6 +167,8 @@ def _get_parameters(client: Any, names: list[str]) -> dict[str, Reading]:
             half = len(names) // 2
             return _get_parameters(client, names[:half]) | _get_parameters(client, names[half:])
         return dict.fromkeys(names, SecretUnavailable("", cause=_code(error)))
+    if "Parameters" not in answer:  # botocore takes any body under a 200 for an answer
+        return dict.fromkeys(names, SecretUnavailable("", cause="what answered was not SSM"))
     found = {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
     return {name: found.get(name) for name in names}
 
@@ -183,7 +185,7 @@ def _get_secrets(client: Any, names: list[str]) -> dict[str, Reading]:
         name, code = by_id.get(refused["SecretId"]), refused.get("ErrorCode", "")
         if name is not None:
             readings[name] = None if code in _ABSENT else SecretUnavailable("", cause=code)
-    for secret in answer["SecretValues"]:
+    for secret in answer.get("SecretValues", ()):
         # A partial ARN, as one without the six characters at its end, is a way to name a secret too.
         for identity, name in by_id.items():
             if identity == secret["Name"] or secret["ARN"].startswith(identity):

@@ -86,7 +86,7 @@ class DynamoStore:
             "ExpressionAttributeNames": {"#outcome": "outcome"},
         }
         body = to_json({"RequestItems": {table: wanted}})
-        answer = self._call(self._dynamodb.batch_get_item, body, RequestItems={})
+        answer = self._call(self._dynamodb.batch_get_item, body, "Responses", RequestItems={})
         if answer.get("UnprocessedKeys"):
             raise StoreThrottled("Marks were left unread.", count=len(keys))
         return {item["pk"]["S"]: read_mark(item) for item in answer["Responses"].get(table, ())}
@@ -95,14 +95,14 @@ class DynamoStore:
         """Do all of the actions or none."""
         actions = ",".join(requests)
         body = f'{{"ClientRequestToken":"{token}","ReturnConsumedCapacity":"TOTAL","TransactItems":[{actions}]}}'
-        return _consumed(self._call(self._dynamodb.transact_write_items, body, TransactItems=[]))
+        return _consumed(self._call(self._dynamodb.transact_write_items, body, "ConsumedCapacity", TransactItems=[]))
 
     def insert(self, items: Sequence[Sequence[Field]]) -> Inserted:
         """Write each item whose key is free: a PartiQL INSERT, which is a conditional Put that can be batched."""
         table = self._place.events_table
         statements = ",".join([_insert_statement(table, item) for item in items])
         body = f'{{"ReturnConsumedCapacity":"TOTAL","Statements":[{statements}]}}'
-        answer = self._call(self._dynamodb.batch_execute_statement, body, Statements=[])
+        answer = self._call(self._dynamodb.batch_execute_statement, body, "Responses", Statements=[])
         reasons = [_statement_reason(one.get("Error")) for one in answer["Responses"]]
         if len(reasons) != len(items):
             raise StoreUnavailable("An insert was answered in part.", asked=len(items), answered=len(reasons))
@@ -113,17 +113,25 @@ class DynamoStore:
         if self._s3 is None:
             raise ConfigError("There is a payload bucket but no client for it.")
         try:
-            self._s3().put_object(Bucket=self._bucket, Key=key, Body=blob)
+            answer = self._s3().put_object(Bucket=self._bucket, Key=key, Body=blob)
         except (ClientError, BotoCoreError) as error:
             # Only large deliveries wait for the bucket, so nothing that it says may stop the others.
             raise StoreUnavailable("The payload bucket did not take a blob.", cause=_code(error)) from error
+        if not answer.get("ETag"):
+            raise StoreUnavailable("What answered was not S3.", lacks="ETag")
 
-    def _call(self, operation: Callable[..., Any], body: str, **required: object) -> Any:
-        """Make a call with a JSON body; ``required`` is an empty form of what botocore's endpoint rules look into."""
+    def _call(self, operation: Callable[..., Any], body: str, member: str, **required: object) -> Any:
+        """Make a call with a JSON body; ``required`` is an empty form of what botocore's endpoint rules look into.
+
+        Every true answer has the ``member``; botocore takes any body under a 200 for one, a proxy's page included.
+        """
         try:
-            return operation(**{_BODY: body.encode("ascii")}, **required)
+            answer = operation(**{_BODY: body.encode("ascii")}, **required)
         except (ClientError, BotoCoreError) as error:
             raise translated(error) from error
+        if member not in answer:
+            raise StoreUnavailable("What answered was not DynamoDB.", lacks=member)
+        return answer
 
 
 def send_as_written(dynamodb: Any) -> None:

@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
-from loadtest.proxy import Rule, bad_gateway, conflict_over, cut_short, garble, refuse
+from loadtest.proxy import Rule, bad_gateway, conflict_over, cut_short, garble, pose, refuse
 from loadtest.scenario import DATABASE, OUTAGE, broken, scenario
 from loadtest.stage import MIX, Bounds, Stage
 from loadtest.stores import Stores
@@ -26,12 +26,13 @@ _WAIT_S = 20.0
 
 @scenario(
     "dynamodb-garbage",
-    "answers cut short, in HTML, or of a bad gateway: what was written counts once",
+    "answers cut short, in HTML, of a bad gateway, of an impostor: what was written counts once, the rest is not lost",
 )
 def dynamodb_garbage(stage: Stage) -> None:
     broken(
         stage,
         3,
+        Rule("dynamodb", pose, frozenset({"TransactWriteItems"}), share=0.3, what="successes that were none"),
         Rule("dynamodb", cut_short, DATABASE, share=0.2, what="answers cut in their middle"),
         Rule("dynamodb", garble, DATABASE, share=0.3, what="answers in HTML"),
         Rule("dynamodb", bad_gateway, DATABASE, share=0.4, what="bad gateways"),

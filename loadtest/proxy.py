@@ -281,6 +281,11 @@ async def garble(call: Call, forward: Forward) -> Reply:
     return Reply(200, b"<html><body>It works!</body></html>", (("Content-Type", "text/html"),))
 
 
+async def pose(_call: Call, _forward: Forward) -> Reply:
+    """Answer with success in the service's place, as a captive portal does; it never hears of the call."""
+    return Reply(200, b"<html><body>Please log in.</body></html>", (("Content-Type", "text/html"),))
+
+
 async def bad_gateway(_call: Call, _forward: Forward) -> Reply:
     """Answer as a middleman does that cannot reach the service."""
     return Reply(502, b"<html><h1>502 Bad Gateway</h1></html>", (("Content-Type", "text/html"),))

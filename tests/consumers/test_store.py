@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 
-from consumers.aws import session
+from consumers.aws import parameter_reader, session
 from consumers.calls import Cancelled, Place, Refused
 from consumers.items import Mark
 from consumers.memory import Memory
 from consumers.store import DynamoStore, client_config, translated
 from infra.local.engine.engine import Engine
-from ingest.errors import CommitConflict, ConfigError, StoreThrottled, StoreUnavailable
+from ingest.errors import CommitConflict, ConfigError, SecretUnavailable, StoreThrottled, StoreUnavailable
 
 
 def client_error(code: str, **facts: Any) -> ClientError:
@@ -127,3 +130,50 @@ def test_reading_ahead_begins_and_ends_with_the_duplicates() -> None:
         memory.observe(0, 500)
     assert not memory.reads_ahead
     memory.observe(0, 0)
+
+
+class Impostor(BaseHTTPRequestHandler):
+    """Answers everything with success and a page."""
+
+    def do_POST(self) -> None:
+        page = b"<html><body>Please log in.</body></html>"
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    do_PUT = do_POST
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def impostor() -> Iterator[str]:
+    """Run a server that is none of the services."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Impostor) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_success_of_somebody_else_is_none(impostor: str) -> None:
+    """A page under a 200, as a proxy may answer, is no write and no reading: botocore would take it for both."""
+    client = session().create_client(
+        "dynamodb", endpoint_url=impostor, region_name="us-east-1", config=client_config(1)
+    )
+    s3 = boto3.client("s3", endpoint_url=impostor, region_name="us-east-1")
+    store = DynamoStore(client, Place("t", {}, has_bucket=True), bucket="b", s3=lambda: s3)
+    for call in (
+        lambda: store.transact(["{}"], "token"),
+        lambda: store.insert([[("pk", '{"S":"x"}')]]),
+        lambda: store.read_marks(["x"], consistent=True),
+        lambda: store.put_payload("k", b"blob"),
+    ):
+        with pytest.raises(StoreUnavailable, match="What answered was not"):
+            call()
+    ssm = session().create_client("ssm", endpoint_url=impostor, region_name="us-east-1")
+    (reading,) = parameter_reader(lambda: ssm)(["/weir/secrets/a"]).values()
+    assert isinstance(reading, SecretUnavailable)
