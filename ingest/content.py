@@ -28,7 +28,7 @@ from ingest.prover import (
     encode,
     public_urls,
 )
-from ingest.schemes import ContentScheme, Key, parts
+from ingest.schemes import AnyOf, ContentScheme, Key, Scheme, parts
 from ingest.times import parse_ms
 
 _TEXT_FORMS = frozenset({"hex", "base64", "base64url"})
@@ -87,7 +87,7 @@ class ContentProver:
         key = self._scheme.key
         if not self._is_asymmetric:
             encoding = key.decode if key.decode in _TEXT_FORMS else "hex"
-            secret = key.prefix + (encode(entropy[:32], encoding))
+            secret = key.prefix + (f"weir{key.after}" if key.after else "") + encode(entropy[:32], encoding)
             return SecretPair(secret, secret)
         private, public = public_keys.generate(self._scheme.alg, entropy, is_der=key.decode == "pem")
         if key.decode == "pem":
@@ -151,6 +151,7 @@ def decode_key(key: Key, secret: str) -> bytes:
     """Make the key from the secret's text. Raises: ValueError that never quotes it."""
     text = secret.removeprefix(key.prefix)
     is_prefixed = text != secret or not key.prefix
+    text = text.rpartition(key.after)[2] if key.after else text
     if key.unprefixed == "refuse" and not is_prefixed:
         raise ValueError(f"the secret does not begin with {key.prefix}")
     if key.decode == "pem":
@@ -165,6 +166,25 @@ def decode_key(key: Key, secret: str) -> bytes:
     if key.decode in {"sha1", "sha256"}:
         return hashlib.new(key.decode, text.encode("utf-8"), usedforsecurity=False).digest()
     return text.encode("utf-8")
+
+
+def answering_digest(scheme: Scheme, secret: str, value: bytes) -> bytes:
+    """Return the HMAC of what a provider asked, by the algorithm and with the key of the source's own scheme.
+
+    Where that makes no HMAC it is HMAC-SHA256 under the secret's text. Raises: ValueError that never quotes the secret.
+    """
+    for option in scheme.any_of if isinstance(scheme, AnyOf) else (scheme,):
+        if isinstance(option, ContentScheme) and option.alg.startswith("hmac-"):
+            return hmac.digest(decode_key(option.key, secret), value, option.alg.removeprefix("hmac-"))
+    return hmac.digest(secret.encode("utf-8"), value, "sha256")
+
+
+def key_name(scheme: Scheme, secret: str) -> str:
+    """Return the name that the secret gives its key. Raises: ValueError when it gives none."""
+    for option in scheme.any_of if isinstance(scheme, AnyOf) else (scheme,):
+        if isinstance(option, ContentScheme) and option.key.after and option.key.after in secret:
+            return secret.removeprefix(option.key.prefix).rpartition(option.key.after)[0].strip()
+    raise ValueError("the secret does not name its key, which the answer holds: see `weir sources presets`")
 
 
 def usable_key(scheme: ContentScheme, secret: str) -> bytes:

@@ -5,21 +5,23 @@ What a template answers alone is in `ingest.handshake_templates`; both read the 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import re
-from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
+from ingest.content import answering_digest, key_name
 from ingest.envelope import Envelope
-from ingest.errors import EventMalformed
+from ingest.errors import EventMalformed, SecretAbsent
 from ingest.locations import Unreadable, View, one_header, reader, text_of
-from ingest.sources import PLACEHOLDER, Handshake, Match, Source
+from ingest.prover import encode
+from ingest.sources import KEY_NAME, PLACEHOLDER, Handshake, Match, Scheme, Source, pattern_of
 
 # What an echoed header may hold: no line end, nothing that a proxy could read as the end of the value.
 _HEADER_SAFE = re.compile(r"[\x20-\x7e]{0,4096}")
+
+# What is signed on request. Anybody may ask: whoever had a JSON body or a `v0:time:body` signed could forge a delivery.
+_TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
 
 
 def asked(source: Source, method: str, envelope: Envelope) -> Handshake | None:
@@ -34,7 +36,7 @@ def asked(source: Source, method: str, envelope: Envelope) -> Handshake | None:
 def answer(handshake: Handshake, source: Source, envelope: Envelope, secret: str) -> tuple[dict[str, str], str]:
     """Return headers and body of the reply. ``secret`` keys what the reply signs, `""` if it signs nothing.
 
-    Raises: EventMalformed when the question lacks what the answer takes from it.
+    Raises: EventMalformed when the question lacks what the answer takes from it; SecretAbsent when the secret does.
     """
     view = View(envelope, source.event.payload_field)
     reply = handshake.reply
@@ -43,17 +45,18 @@ def answer(handshake: Handshake, source: Source, envelope: Envelope, secret: str
     if not is_json:
         headers["X-Content-Type-Options"] = "nosniff"  # what is echoed is never a page
     for name, text in reply.headers.items():
-        value = _fill(text, view, secret, str)
+        value = _fill(text, view, source.scheme, secret, str)
         if not _HEADER_SAFE.fullmatch(value):
             raise EventMalformed("What is to be echoed cannot stand in a header.", header=name)
         headers[name] = value
-    return headers, _fill(reply.body, view, secret, _inside_json if is_json else str)
+    return headers, _fill(reply.body, view, source.scheme, secret, _inside_json if is_json else str)
 
 
 def needs_secret(handshake: Handshake) -> bool:
     """Tell whether the answer takes the source's secret."""
     texts = (handshake.reply.body, *handshake.reply.headers.values())
-    return handshake.verified or any(blank["hmac"] for text in texts for blank in PLACEHOLDER.finditer(text))
+    blanks = [blank for text in texts for blank in PLACEHOLDER.finditer(text)]
+    return handshake.verified or any(blank["hmac"] or blank["at"] == KEY_NAME for blank in blanks)
 
 
 def _matches(match: Match, view: View) -> bool:
@@ -71,18 +74,26 @@ def _fits(value: Any, wanted: str) -> bool:
     if wanted == "[]" and isinstance(value, list):
         return not value
     text = text_of(value)
+    if pattern := pattern_of(wanted):
+        return text is not None and bool(pattern.fullmatch(text))
     return bool(text) if wanted == "*" else text == wanted
 
 
-def _fill(text: str, view: View, secret: str, escape: Callable[[str], str]) -> str:
+def _fill(text: str, view: View, scheme: Scheme, secret: str, escape: Callable[[str], str]) -> str:
     def filled(blank: re.Match[str]) -> str:
+        if blank["at"] == KEY_NAME:
+            return escape(key_name(scheme, secret))
         value = _value(blank["at"], view)
         if not blank["hmac"]:
             return escape(value)
-        digest = hmac.new(secret.encode("utf-8"), value.encode("utf-8"), hashlib.sha256).digest()
-        return digest.hex() if blank["hmac"] == "hex" else b64encode(digest).decode("ascii")
+        if not _TOKEN.fullmatch(value):
+            raise EventMalformed(f"What is to be signed at {blank['at']} is no plain token.")
+        return encode(answering_digest(scheme, secret, value.encode("utf-8")), blank["hmac"])
 
-    return PLACEHOLDER.sub(filled, text)
+    try:
+        return PLACEHOLDER.sub(filled, text)
+    except ValueError as error:
+        raise SecretAbsent(f"The question cannot be answered: {error}.") from error
 
 
 def _value(at: str, view: View) -> str:

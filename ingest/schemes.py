@@ -53,6 +53,9 @@ class Key(Strict):
         "normalisation; sha1, sha256: the digest of the text is the key",
     )
     prefix: str = Field(default="", description="taken off the secret before decoding, if it is there")
+    after: str = Field(
+        default="", description="the key is what follows this text, if it is there; what stands before is its name"
+    )
     unprefixed: Literal["decode", "utf8", "refuse"] = Field(
         default="decode", description="what to do with a secret that has no prefix; utf8: take it as text"
     )

@@ -37,8 +37,11 @@ __all__ = [
     "parse_compiled",
 ]
 
-# What a reply inserts: the value at a location, or its HMAC-SHA256 under the source's secret.
-PLACEHOLDER = re.compile(r"\{(?:hmac-(?P<hmac>hex|base64):)?(?P<at>(?:query|header|field):[\w.-]+|\$[\w.$\[\]-]*)\}")
+# What a reply inserts: the value at a location, its HMAC as the source's scheme makes it, or the name of the key.
+KEY_NAME = "key-name"
+PLACEHOLDER = re.compile(
+    r"\{(?:hmac-(?P<hmac>hex|base64):)?(?P<at>(?:query|header|field):[\w.-]+|\$[\w.$\[\]-]*|key-name)\}"
+)
 
 DAY_S = 86_400
 DEFAULT_DEDUPE_DAYS = 30
@@ -78,17 +81,39 @@ class EventSpec(Strict):
         return path
 
 
+def pattern_of(wanted: str) -> re.Pattern[str] | None:
+    """Return the regular expression that a wanted value is, None if it is a plain one. Raises: ValueError."""
+    try:
+        return re.compile(wanted[1:-1]) if len(wanted) > len("//") and wanted[0] == wanted[-1] == "/" else None
+    except re.error as error:
+        raise ValueError(f"{wanted} is no regular expression: {error}") from error
+
+
 class Match(Strict):
-    """What a provider's question looks like; all that is given must fit. ``*``: is there; ``[]``: an empty array."""
+    """What a provider's question looks like; all that is given must fit.
+
+    ``*``: is there; ``[]``: an empty array; ``/.../``: all of it fits the regular expression, which takes code to tell.
+    """
 
     method: Literal["GET", "HEAD", "POST"]
     query: dict[str, str] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)
     body: dict[Location, str] = Field(default_factory=dict)
 
+    @field_validator("query", "headers", "body")
+    @classmethod
+    def _compiles(cls, wanted: dict[str, str]) -> dict[str, str]:
+        for text in wanted.values():
+            pattern_of(text)
+        return wanted
+
 
 class Reply(Strict):
-    """The answer. ``{location}`` inserts what was sent; ``{hmac-hex:location}`` its HMAC-SHA256 under the secret."""
+    """The answer. ``{location}`` inserts what was sent; ``{key-name}`` what the secret names its key.
+
+    ``{hmac-hex:location}`` and ``{hmac-base64:location}`` insert its HMAC by algorithm and key of the source's scheme,
+    HMAC-SHA256 where that makes none. Only a plain token is signed: never what could be the text of a forged delivery.
+    """
 
     status: int = Field(200, ge=200, le=299)
     content_type: str = "application/json"
@@ -111,7 +136,8 @@ class Handshake(Strict):
         blanks = [blank for text in texts for blank in PLACEHOLDER.finditer(text)]
         if any(blank["hmac"] or not blank["at"].startswith(("query:", "header:")) for blank in blanks):
             return True
-        return self.verified or bool(self.match.body)
+        wanted = (*self.match.query.values(), *self.match.headers.values())
+        return self.verified or bool(self.match.body) or any(map(pattern_of, wanted))
 
 
 class Ack(Strict):

@@ -107,7 +107,7 @@ QUESTIONS: dict[str, Any] = {
 
 def test_every_question_that_needs_code_is_asked_here() -> None:
     """The presets below are all those whose questions no template can answer."""
-    assert {*QUESTIONS, "x"} == set(ASKING)
+    assert {*QUESTIONS, "x", "braintree"} == set(ASKING)
 
 
 @pytest.mark.parametrize("preset", sorted(QUESTIONS))
@@ -151,6 +151,47 @@ def test_x_is_answered_under_get_alone() -> None:
     assert (refused["statusCode"], refused["headers"]["Allow"]) == (405, "POST")
     assert fixture.ask(draft_of(fixture.source, fixture.pair))["statusCode"] == 200
     assert len(fixture.stored) == 1
+
+
+ANSWERS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent.parent / "vectors" / "answers.json").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("vector", ANSWERS, ids=lambda vector: vector["preset"])
+def test_the_answer_is_that_of_the_providers_own_code(vector: dict[str, Any]) -> None:
+    """A challenge under GET is answered as the provider's package answers it, by the scheme's own algorithm and key."""
+    fixture = Fixture(vector["preset"], readings={f"/s/{vector['preset']}": kept(vector["secret"])})
+    answer = fixture.ask(Draft(b"", AT_MS, "m", {}, query=vector["query"]), "GET")
+    assert (answer["statusCode"], answer["body"]) == (200, vector["answer"])
+    assert fixture.stored == []
+
+
+def test_braintree_without_a_public_key() -> None:
+    """A private key alone verifies deliveries; the challenge, whose answer names the public key, has to wait for it."""
+    plain = pair_of(source_of("braintree")).sign_with.partition("|")[2]
+    fixture = Fixture("braintree", readings={"/s/braintree": kept(plain)})
+    assert fixture.ask(Draft(b"", AT_MS, "m", {}, query=ANSWERS[0]["query"]), "GET")["statusCode"] == 503
+    signatures.verify(fixture.source.scheme, [plain], draft_of(fixture.source, fixture.pair).envelope())
+    signatures.verify(fixture.source.scheme, [f"p|{plain}"], draft_of(fixture.source, fixture.pair).envelope())
+
+
+def test_no_question_signs_a_forged_delivery() -> None:
+    """Whoever asks gets no signature of a text that could be a delivery's: of a body, or of a time and a body."""
+    forged = '{"event":"meeting.deleted"}'
+    payload = b64encode(b"<notification><kind>check</kind></notification>").decode()
+    get = [
+        ("x", {"crc_token": forged}),
+        ("braintree", {"bt_challenge": payload}),
+        ("braintree", {"bt_challenge": f"{payload}\n"}),
+    ]
+    for preset, query in get:
+        assert Fixture(preset).ask(Draft(b"", AT_MS, "m", {}, query=query), "GET")["statusCode"] in {400, 405}
+    for token in (forged, f"v0:{AT_MS // 1000}:{forged}", f"v0:{AT_MS // 1000}:"):
+        fixture = Fixture("zoom")
+        asked = {"event": "endpoint.url_validation", "payload": {"plainToken": token}}
+        answer = fixture.ask(Draft(json.dumps(asked).encode(), AT_MS, "m", {"Content-Type": "application/json"}))
+        assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (400, "question_malformed")
 
 
 @pytest.mark.parametrize("preset", ["discord", "xero", "twitch"])

@@ -41,7 +41,7 @@ const accepts = {
   braintree: async (d) => {
     const braintree = require("braintree");
     const gateway = new braintree.BraintreeGateway({
-      environment: braintree.Environment.Sandbox, merchantId: "m", publicKey: "key", privateKey: d.secret });
+      environment: braintree.Environment.Sandbox, merchantId: "m", publicKey: "key", privateKey: d.secret.split("|").at(-1) });
     const form = new URLSearchParams(d.text);
     return Boolean(await gateway.webhookNotification.parse(form.get("bt_signature"), form.get("bt_payload")));
   },
@@ -139,13 +139,25 @@ const signs = {
   },
 };
 
+// What a package answers to a question of the provider's.
+const answers = {
+  braintree: (d) => {
+    const braintree = require("braintree");
+    const [publicKey, privateKey] = d.secret.split("|");
+    const gateway = new braintree.BraintreeGateway({
+      environment: braintree.Environment.Sandbox, merchantId: "m", publicKey, privateKey });
+    return gateway.webhookNotification.verify(d.query.bt_challenge);
+  },
+};
+
 for await (const line of createInterface({ input: process.stdin })) {
   const d = JSON.parse(line);
   d.body = Buffer.from(d.body, "base64");
   d.text = d.body.toString("utf8");
   const answer = { version: version(d.package) };
   try {
-    if (d.sign) answer.headers = await signs[d.preset](d);
+    if (d.query) answer.answer = await answers[d.preset](d);
+    else if (d.sign) answer.headers = await signs[d.preset](d);
     else answer.accepted = (await accepts[d.preset](d)) === true;
   } catch (error) {
     answer.accepted = false;
