@@ -94,7 +94,8 @@ def constant(text: str) -> str:
     if not {"$", "#"} & set(text):
         return text
     spelled = re.sub(r"[$#]", lambda sign: "${dollar}" if sign[0] == "$" else "${hash}", text)
-    return f"#set($dollar = '$')#set($hash = '#'){spelled}"
+    # A line end right after a directive would be a part of it.
+    return f"#set($dollar = '$')#set($hash = '#')#set($none = ''){'${none}'}{spelled}"
 
 
 def _reading(kind: str, name: str, variable: str) -> str:

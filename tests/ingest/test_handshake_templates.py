@@ -155,6 +155,7 @@ def test_free_text_is_echoed_as_it_came(value: str) -> None:
 @settings(max_examples=150, deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\\")))
 @example("[accepted]")
+@example("\n$")
 @example("costs $5 #now ${x} #end")
 def test_an_acknowledgement_is_printed_as_written(text: str) -> None:
     """The answer that a provider demands is given letter by letter, whatever signs it holds."""
