@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +187,23 @@ def events_table(place: Place) -> Table:
 
     outputs = place.outputs()
     return Table(place.client("dynamodb"), outputs["EventsTable"], place.client("s3"), outputs["Bucket"])
+
+
+def confirmations(place: Place, source: str, topics: Sequence[str], is_to_open: bool) -> Iterator[tuple[str, bool]]:
+    """Yield what is to be said of each subscription that waits, and whether it went well."""
+    from consumers import subscriptions
+    from ingest.errors import StackFailed
+
+    table = events_table(place)
+    for one in list(subscriptions.waiting(table, source, topics)):
+        if not is_to_open:
+            yield f"{one.topic} waits{f', but {one.problem}' if one.problem else f': {one.url}'}", True
+            continue
+        try:
+            arn = subscriptions.confirm(table, one, ask=subscriptions.ask, now_ms=int(time.time() * 1000))
+            yield f"{one.topic} confirmed: {arn}", True
+        except StackFailed as error:
+            yield f"{one.topic} waits: {error.detail}", False
 
 
 @main.command()
@@ -499,6 +516,7 @@ sources_cli.add_commands(
         catalogue=catalogue,
         sources_file=sources_file,
         say=emit,
+        confirm=confirmations,
     ),
 )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,6 +31,8 @@ class Tools:
     catalogue: Callable[[], Catalogue]
     sources_file: Callable[[], Path]
     say: Callable[[str], None]
+    # Confirms a source's subscriptions, or with False only lists them; yields what to say and whether it went well.
+    confirm: Callable[[Any, str, Sequence[str], bool], Iterable[tuple[str, bool]]]
 
     def known(self, name: str) -> Source:
         """Return a source by name, or say which there are."""
@@ -56,7 +58,7 @@ def add_commands(main: click.Group, tools: Tools) -> None:
 
     for add_secrets in (_set, _generate, _rotate, _remove, _list):
         add_secrets(secrets, tools)
-    for add_sources in (_check, _presets, _add, _schema):
+    for add_sources in (_check, _presets, _add, _confirm, _schema):
         add_sources(sources, tools)
 
 
@@ -213,6 +215,26 @@ def _add(sources: click.Group, tools: Tools) -> None:
         for line in editor.add(path, name, preset=preset or name, url=url):
             tools.say(line)
         tools.say(f"added to {path}; now `make run` or `weir deploy`, and `weir secrets set {name}`")
+
+
+def _confirm(sources: click.Group, tools: Tools) -> None:
+    @sources.command("confirm", cls=tools.command)
+    @click.argument("source")
+    @click.option("--dry-run", is_flag=True, help="Only list what waits.")
+    @tools.at_place
+    def confirm(place: Place, source: str, dry_run: bool) -> None:
+        """Confirm the subscriptions of AWS SNS that wait: open the SubscribeURL of each verified request for it."""
+        from infra import secrets as store
+
+        known = tools.known(source)
+        if not known.scheme.confirms_subscriptions:
+            raise click.ClickException(f"{source} is no source of AWS SNS: there is nothing to confirm.")
+        topics = [secret.value.strip().partition("\n")[0].strip() for secret in store.live(place, known)]
+        results = list(tools.confirm(place, source, topics, not dry_run))
+        for line, _ in results or [(f"{source}: no subscription waits", True)]:
+            tools.say(line)
+        if not all(went_well for _, went_well in results):
+            raise SystemExit(1)
 
 
 def _schema(sources: click.Group, tools: Tools) -> None:

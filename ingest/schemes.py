@@ -114,6 +114,11 @@ class Scheme(Strict):
         return isinstance(self, (SnsScheme, PaypalScheme))
 
     @cached_property
+    def confirms_subscriptions(self) -> bool:
+        """Tell whether the sender wants a URL opened before it sends."""
+        return isinstance(self, SnsScheme)
+
+    @cached_property
     def needs_cryptography(self) -> bool:
         """Tell whether the function needs the package `cryptography` for this scheme."""
         return self.is_asymmetric
