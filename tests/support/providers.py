@@ -59,6 +59,12 @@ def ask(name: str, key: str, post: Post) -> None:
         _, _, body = post(f"/v1/{name}", json.dumps(asked).encode(), {"Content-Type": "application/json"})
         digest = hmac.new(key.encode(), b"plain", hashlib.sha256).hexdigest()
         assert json.loads(body) == {"plainToken": "plain", "encryptedToken": digest}
+    elif name == "braintree":
+        public, _, private = key.partition("|")
+        challenge = "20f9f8ed05f77439fe955c977e4c8a53"
+        _, headers, body = post(f"/v1/{name}?bt_challenge={challenge}", b"", method="GET")
+        digest = hmac.new(hashlib.sha1(private.encode()).digest(), challenge.encode(), hashlib.sha1).hexdigest()
+        assert (headers["content-type"], body.decode()) == ("text/plain", f"{public}|{digest}")
     elif name in {"slack", "monday"}:
         asked = {"type": "url_verification", "challenge": "3eZ"}
         _, _, body = post(f"/v1/{name}", json.dumps(asked).encode(), {"Content-Type": "application/json"})
