@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote, unquote_plus, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 from ingest import public_keys
 from ingest.content import decode_key
@@ -292,7 +292,7 @@ def _path(url: str) -> str:
 
 
 _OF_URL: dict[str, Callable[[str], str]] = {
-    "@target-uri": lambda url: url,
+    "@target-uri": lambda url: urlunsplit(urlsplit(url)._replace(path=_path(url))),
     "@authority": _authority,
     "@scheme": lambda url: urlsplit(url).scheme,
     "@path": _path,

@@ -8,14 +8,15 @@ import time
 from base64 import b64decode
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from ingest import presets, signatures
 from ingest.envelope import Envelope
 from ingest.errors import RecordError
-from ingest.schemes import Scheme
+from ingest.prover import Draft, public_urls
+from ingest.schemes import HttpAlgorithm, HttpSignatureScheme, Scheme
 from ingest.sources_file import SourceEntry, resolve
 from tests.support.deliveries import (
     URL,
@@ -26,7 +27,7 @@ from tests.support.deliveries import (
     source_of,
     with_headers,
 )
-from tests.support.sdks import SDKS, Delivery, Sdk
+from tests.support.sdks import SDKS, Delivery, Sdk, http_signature_is_valid, http_signature_of
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 RECORDED = sorted((VECTORS / "sdk").glob("*.json"))
@@ -157,3 +158,27 @@ def test_signature_of_installed_sdk_verifies(sdk: Sdk) -> None:
     headers = sdk.signs(Delivery(envelope, URL + sdk.preset, pair.sign_with), at_ms // 1000, "msg_1")
     verdict = signatures.verify(source.scheme, [pair.verify_with], with_headers(envelope, headers))
     assert verdict.secret_index == 0
+
+
+@pytest.mark.parametrize("algorithm", get_args(HttpAlgorithm))
+@pytest.mark.parametrize("url", ["https://Hooks.example.com:443/v1/acme", "http://hooks.example.com:8080"])
+def test_http_message_signatures_both_ways(algorithm: str, url: str) -> None:
+    """Over every component, by every algorithm, the package takes what Weir signs, and Weir what the package signs."""
+    _needs(next(sdk for sdk in SDKS if sdk.preset == "http-message-signatures"))
+    covered = (
+        *("@method", "@target-uri", "@authority", "@scheme", "@path", "@query", "@request-target"),
+        *('@query-param;name="a%20b"', "content-type", "content-digest"),
+    )
+    scheme = HttpSignatureScheme.model_validate(
+        {"alg": "http-message-signatures", "algorithm": algorithm, "cover": covered, "url": url}
+    )
+    pair, at_s = signatures.generate_secret(scheme, bytes(range(32))), int(time.time())
+    query = {"a b": "ü ~*-._!'()", "c": "1+2&3="}
+    draft = Draft(b'{"id":"evt_1"}', at_s * 1000, "msg_1", {"Content-Type": "application/json"}, query=query)
+    signatures.sign_draft(scheme, pair.sign_with, draft)
+    full = public_urls(f"{url}/" if url.endswith("8080") else url, draft.envelope())[0]
+    assert http_signature_is_valid(Delivery(draft.envelope(), full, pair.verify_with), algorithm)
+    ids = tuple(name.replace("@query-param", '"@query-param"') for name in covered)
+    headers = http_signature_of(Delivery(draft.envelope(), full, pair.sign_with), algorithm, at_s, ids)
+    envelope = with_headers(draft.envelope(), headers)
+    assert signatures.verify(scheme, [pair.verify_with], envelope).secret_index == 0

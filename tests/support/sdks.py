@@ -309,43 +309,60 @@ def _paypal(d: Delivery) -> bool:
 class _KnownKey:
     """What http-message-signatures asks for the key: the one of the delivery, whatever keyid is sent."""
 
-    def __init__(self, pem: str) -> None:
-        self._pem = pem.encode()
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+        self._is_pem = secret.startswith("-----BEGIN")
 
     def resolve_public_key(self, key_id: str) -> Any:
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-        return load_pem_public_key(self._pem)
+        return load_pem_public_key(self._secret) if self._is_pem else self._secret
 
     def resolve_private_key(self, key_id: str) -> Any:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-        return load_pem_private_key(self._pem, None)
+        return load_pem_private_key(self._secret, None) if self._is_pem else self._secret
 
 
 def _http_signatures(d: Delivery) -> bool:
-    from http_message_signatures import HTTPMessageVerifier
-    from http_message_signatures.algorithms import ED25519
+    return http_signature_is_valid(d, "ed25519")
 
-    message = SimpleNamespace(method="POST", url=d.full_url, headers=d.headers)
-    verifier = HTTPMessageVerifier(signature_algorithm=ED25519, key_resolver=_KnownKey(d.secret))
+
+def http_signature_is_valid(d: Delivery, algorithm: str) -> bool:
+    """Ask http-message-signatures about a delivery; an algorithm by its name in RFC 9421. Raises: its exceptions."""
+    from http_message_signatures import HTTPMessageVerifier
+
+    message = SimpleNamespace(method="POST", url=d.url, headers=d.headers)
+    verifier = HTTPMessageVerifier(signature_algorithm=_http_algorithm(algorithm), key_resolver=_KnownKey(d.secret))
     return bool(verifier.verify(message, body=d.envelope.body))
 
 
-def _http_signatures_signs(d: Delivery, at_s: int, _message_id: str) -> dict[str, str]:
+def http_signature_of(d: Delivery, algorithm: str, at_s: int, covered: tuple[str, ...]) -> dict[str, str]:
+    """Return the headers of a delivery that http-message-signatures signed, with every parameter there is."""
     from http_message_signatures import HTTPMessageSigner
-    from http_message_signatures.algorithms import ED25519
 
-    kept = {name: value for name, value in d.headers.items() if name == "Content-Type"}
-    message = SimpleNamespace(method="POST", url=d.full_url, headers=kept)
-    HTTPMessageSigner(signature_algorithm=ED25519, key_resolver=_KnownKey(d.secret)).sign(
+    message = SimpleNamespace(method="POST", url=d.url, headers={"Content-Type": d.header("Content-Type")})
+    HTTPMessageSigner(signature_algorithm=_http_algorithm(algorithm), key_resolver=_KnownKey(d.secret)).sign(
         message,
-        key_id="k1",
+        key_id='k"1',
         created=datetime.fromtimestamp(at_s, UTC),
-        covered_component_ids=("content-type", "content-digest"),
+        expires=datetime.fromtimestamp(at_s + 60, UTC),
+        nonce="a\\b",
+        tag="t",
+        covered_component_ids=covered,
         body=d.envelope.body,
     )
     return {name: message.headers[name] for name in ("Content-Digest", "Signature-Input", "Signature")}
+
+
+def _http_algorithm(name: str) -> Any:
+    from http_message_signatures import algorithms
+
+    return getattr(algorithms, name.upper().replace("-", "_"))
+
+
+def _http_signatures_signs(d: Delivery, at_s: int, _message_id: str) -> dict[str, str]:
+    return http_signature_of(d, "ed25519", at_s, ("content-type", "content-digest"))
 
 
 SDKS = (
