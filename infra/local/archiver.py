@@ -25,9 +25,9 @@ from infra.local.aws_json import AwsClient, AwsError
 from infra.local.kinesis import Page, Shard, Stream
 from infra.local.poller.checkpoints import SHARD_END, Checkpoints, Position
 from infra.local.poller.lanes import Timing
+from infra.local.poller.shards import PAGE_RECORDS
 from ingest.errors import ServiceError, TemplateUnsupported
 
-_PAGE_RECORDS = 1000
 _GZIP = 31  # zlib's word for deflate with gzip's frame
 _LEVEL = 1  # a little over half the time of the usual 6, and the poller waits in the same event loop
 _COMPRESSIONS = {"GZIP": ".gz", "UNCOMPRESSED": ""}
@@ -176,7 +176,7 @@ class Archiver:
         while not (ended or self._stopping.is_set()):
             try:
                 iterator = iterator or await self._stream.iterator(shard.id, position)
-                page = await self._stream.page(iterator, _PAGE_RECORDS)
+                page = await self._stream.page(iterator, PAGE_RECORDS)
             except AwsError as error:
                 if iterator is None and error.type == "InvalidArgumentException" and position.by_sequence:
                     position = Position("TRIM_HORIZON")
@@ -189,7 +189,7 @@ class Archiver:
             position, ended = self._take(page, buffer, position), page.end
             if self._is_due(buffer):
                 buffer = await self._write(shard, buffer, checkpoints)
-            if not (page.records or ended):
+            if not (page.behind_ms or ended):
                 await self._pause(self._timing.poll_s)
         if buffer.size_bytes or ended:
             await self._write(shard, buffer, checkpoints)

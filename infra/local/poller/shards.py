@@ -20,7 +20,8 @@ from infra.local.poller.reports import ShardLag
 # Read and not done, per shard. Beyond it a lane that is stuck holds up its neighbours: memory is bounded, order kept.
 _IN_FLIGHT_BYTES = 64 * 1024 * 1024
 _PAGE_BYTES = 8 * 1024 * 1024
-_PAGE_RECORDS = 500  # of whatever size: an engine may not bound its answers
+# Of whatever size: an engine may not bound its answers, and senders wait while it writes one.
+PAGE_RECORDS = 250
 
 
 class ShardReader:
@@ -40,7 +41,7 @@ class ShardReader:
         self._gone = False
         self._over = asyncio.Event()  # nothing more is to be fetched
         self._behind_ms = 0
-        self._record_bytes = _PAGE_BYTES // _PAGE_RECORDS
+        self._record_bytes = _PAGE_BYTES // PAGE_RECORDS
         lanes = range(service.mapping.parallelization_factor)
         self._lanes = [Lane(service, shard.id, number, self._progress) for number in lanes]
 
@@ -118,7 +119,7 @@ class ShardReader:
         # expire at the list's head.
         if self._iterator is None:
             self._iterator = await self._stream.iterator(self.shard.id, self._read)
-        limit = max(1, min(_PAGE_RECORDS, _PAGE_BYTES // self._record_bytes))
+        limit = max(1, min(PAGE_RECORDS, _PAGE_BYTES // self._record_bytes))
         return await self._stream.page(self._iterator, limit)
 
     def _deal(self, page: Page) -> None:
