@@ -277,11 +277,11 @@ def test_second_session_has_the_data_of_the_first(tmp_path: Path) -> None:
 def test_port_in_use_is_one_sentence(stack: Running, tmp_path: Path) -> None:
     """A second stack on the same port says so, without a traceback, and so does one in the same folder."""
     other = Running(tmp_path, port=stack.port)
-    assert other.wait(30) == 1
+    assert other.wait(30) == 2
     assert f"Port {stack.port} is in use" in other.output
     assert "Traceback" not in other.output
     same = Running(stack.home)
-    assert same.wait(30) == 1
+    assert same.wait(30) == 2
     assert "already runs" in same.output
 
 

@@ -92,5 +92,5 @@ def test_the_command_adds_up_and_refuses_what_makes_no_sense() -> None:
     assert refused.exit_code == 2
     assert "below the average of 5" in refused.output
     unknown = run("--set", "Shards=1")
-    assert unknown.exit_code == 1
+    assert unknown.exit_code == 2
     assert "no parameter Shards" in unknown.output

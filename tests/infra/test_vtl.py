@@ -160,6 +160,7 @@ ARGUMENTS = ["$u", "'b'", "''", "'Host'", "0", "1", "-1", "$t.length()", '"$t$u"
 
 @pytest.mark.velocity
 @settings(max_examples=1200, deadline=None)
+@example(receiver="$map", calls=[("replace", ["'Host'", "$u"])], text="", other="b")
 @given(
     receiver=st.sampled_from(RECEIVERS),
     calls=st.lists(

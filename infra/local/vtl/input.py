@@ -57,10 +57,11 @@ class Input:
         # API Gateway renders an empty body as an empty object.
         # Source: LocalStack's test_input_body_formatting, recorded against AWS on 2025-03-19.
         self.body = body or "{}"
+        # Maps of its own: a template may change them.
         self.params: dict[str, Mapping[str, str]] = {
-            "path": path or {},
-            "querystring": querystring or {},
-            "header": header or {},
+            "path": dict(path or {}),
+            "querystring": dict(querystring or {}),
+            "header": dict(header or {}),
         }
         self._parsed: Any = self
 

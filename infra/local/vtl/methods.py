@@ -113,6 +113,14 @@ def _contains_key(receiver: dict[str, Any], key: Any) -> bool:
     return type(key) is str and key in receiver
 
 
+def _replace_entry(receiver: dict[str, Any], key: Any, value: Any) -> Any:
+    """Exchange a value that is there and return the old one, as Java's Map does."""
+    if not _contains_key(receiver, key):
+        return None
+    replaced, receiver[key] = receiver[key], value
+    return replaced
+
+
 _ANY: dict[tuple[str, int], Method] = {("toString", 0): text, ("equals", 1): _equals}
 _SIZED: dict[tuple[str, int], Method] = {("size", 0): len, ("isEmpty", 0): _is_empty}
 _SEQUENCE: dict[tuple[str, int], Method] = {
@@ -150,6 +158,7 @@ _METHODS: dict[type, dict[tuple[str, int], Method]] = {
         ("containsKey", 1): _contains_key,
         ("get", 1): get_member,
         ("keySet", 0): dict.keys,
+        ("replace", 2): _replace_entry,
     },
     list: _SEQUENCE,
     tuple: {**_SEQUENCE, ("equals", 1): operator.is_},
