@@ -1,6 +1,7 @@
 """What a load takes and costs on AWS, by the template's parameters: a calculation before the bill, part by part.
 
-The load is steady but for its peak. What is left out: free tiers, KMS, data transfer, reads by people and replays.
+The load is steady but for its peak. What is left out: free and volume tiers, KMS, data transfer, reads by people and
+replays.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ _SHARD_BYTES_PER_S, _SHARD_RECORDS_PER_S = 1 << 20, 1000
 # Source: https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html
 _ON_DEMAND_SHARDS = 4
 _WEEK_HOURS, _DAY_HOURS = 168, 24
-# Seen in `weir bench consumer`: a batch's own time, and each of its events'.
+# Seen in `weir bench consumer`: a batch's own time, which is waiting, and each of its events', which is a processor's.
 _BATCH_MS, _EVENT_MS = 15.0, 0.2
+# So much memory brings a function a whole processor.
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+_PROCESSOR_MB = 1769
 # Lines of the access log and of the consumer's log, one each an event; one with the metrics for each batch.
 _ACCESS_LINE_BYTES, _EVENT_LINE_BYTES, _BATCH_LINES_BYTES = 460, 360, 1900
 # Samples of all providers go down to 0.23 under gzip; real bodies are less alike.
@@ -114,13 +118,18 @@ class Estimate:
     def keeps_up(self) -> float:
         """Return how many times the peak the consumer can take."""
         full = float(self._given["BatchSize"])
-        per_s = self.batches_at_once * full / ((_BATCH_MS + _EVENT_MS * full) / 1000)
+        per_s = self.batches_at_once * full / ((_BATCH_MS + self._event_ms * full) / 1000)
         return per_s / self.load.peak_per_s
 
     @property
     def write_units_per_s(self) -> float:
         """Return the tables' write units a second at the peak."""
         return self.load.peak_per_s * self.load.write_units
+
+    @property
+    def _event_ms(self) -> float:
+        """Return an event's time with the share of a processor that the function's memory brings; never several."""
+        return _EVENT_MS * max(1.0, _PROCESSOR_MB / int(self._given["FunctionMemoryMB"]))
 
     @property
     def _provisioned(self) -> bool:
@@ -174,7 +183,7 @@ class Estimate:
 
     def _function(self) -> Iterator[Item]:
         invocations = self.load.month / self.batch_records
-        busy_s = (invocations * _BATCH_MS + self.load.month * _EVENT_MS) / 1000
+        busy_s = (invocations * _BATCH_MS + self.load.month * self._event_ms) / 1000
         memory_gb = int(self._given["FunctionMemoryMB"]) / 1024
         cost = self._cost("invocations", invocations)
         cost += self._cost(f"gb_seconds_{self._given['Architecture']}", busy_s * memory_gb)

@@ -24,7 +24,6 @@ from ingest.sources import Source
 
 # What `--outcome` may ask for beside the table's own outcomes.
 MISSING = "missing"
-OUTCOMES = ("applied", "ignored", "quarantined", MISSING)
 
 _COMPARISON = re.compile(r"\s*(?P<place>.+?)\s*(?:(?P<sign>[!<>=~]+)\s*(?P<operand>.*?))?\s*")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {

@@ -55,7 +55,7 @@ class ToStream:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.label = f"stream {stream}{'' if aggregated else ', an entry each'}"
-        self.calls = self.entries = self.put_bytes = 0
+        self.calls = self.entries = 0
         self._kinesis, self._stream, self._looker = kinesis, stream, looker
         self._aggregated = aggregated
         self._bytes_per_s = bytes_per_s
@@ -93,7 +93,6 @@ class ToStream:
             self.calls += 1
             entries, reason = self._try(entries)
             if not entries:
-                self.put_bytes += size_bytes
                 self._rest(size_bytes / self._bytes_per_s if self._bytes_per_s else 0)
                 return
             if time.monotonic() - began_s > self._patience_s:

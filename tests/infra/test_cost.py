@@ -67,6 +67,15 @@ def test_longer_windows_make_fuller_and_cheaper_batches() -> None:
     assert estimated(1e6, 1e6, BatchWindowSeconds="300").batch_records == 500
 
 
+def test_less_memory_is_less_of_a_processor() -> None:
+    """Half a processor takes twice as long for an event; more than one takes no less time, and costs more."""
+    half, whole, double = (estimated(100, FunctionMemoryMB=mb) for mb in ("884", "1769", "3538"))
+    assert half.keeps_up == pytest.approx(whole.keeps_up / 2, rel=0.1)
+    assert double.keeps_up == whole.keeps_up
+    paid = [next(item.month for item in one.items() if item.part == "Lambda") for one in (whole, double)]
+    assert paid[0] < paid[1]
+
+
 def test_every_price_says_where_it_is_from() -> None:
     """A price without unit, page and date is a rumour."""
     for price, count, unit, source, noted in yaml.safe_load(cost.PRICES.read_text()).values():

@@ -46,7 +46,7 @@ _FOR_LAMBDA = {"kinesis:ListStreams", "logs:CreateLogStream", "logs:PutLogEvents
 
 
 class Noted:
-    """The rights that the calls made so far take, each with the tables that it is for."""
+    """The rights that the calls made so far take."""
 
     def __init__(self) -> None:
         self.rights: set[str] = set()
