@@ -87,6 +87,13 @@ class Rig:
                 raise StackFailed("The stack to break did not start.", said=said.splitlines()[-5:])
             time.sleep(0.1)
 
+    def last_words(self) -> str:
+        """Return what the stack said when it ended by itself; empty while it runs, or after it was asked to end."""
+        if self._process is None or not self._process.poll():
+            return ""
+        said = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return next((line for line in reversed(said) if line.strip()), "nothing")
+
     def stop(self) -> None:
         """Stop it in good order."""
         if self._process is None or self._process.poll() is not None:

@@ -50,17 +50,26 @@ class Narrator:
             yield f"and {sum(counts.values()) - sum(count for _, count in counts.most_common(4))} more"
 
     def _new_lines(self) -> Iterator[dict[str, Any]]:
-        if not self._log.exists():
+        try:
+            with self._log.open("rb") as log:
+                log.seek(self._read_bytes)
+                lines = log.readlines()
+        except OSError:
             return
-        with self._log.open("rb") as log:
-            log.seek(self._read_bytes)
-            lines = log.readlines()
         if lines and not lines[-1].endswith(b"\n"):  # still being written
             lines.pop()
         self._read_bytes += sum(map(len, lines))
         for line in lines:
-            if line.startswith(b"{") and b'"outcome"' in line:
-                yield json.loads(line)
+            if line.startswith(b"{") and b'"outcome"' in line and isinstance(told := _parsed(line), dict):
+                yield told
+
+
+def _parsed(line: bytes) -> Any:
+    """Return what a line holds; None for one that business code wrote in its own way, or that a kill tore."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _trouble(report: BatchReport) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import weir
 from loadtest.matrix import play
 from loadtest.rig import Rig
-from loadtest.scenario import SCENARIOS
+from loadtest.scenario import SCENARIOS, Scenario
 from loadtest.session import Target
 from loadtest.stage import Bounds, Stage
 from tests.support.load_stack import target
@@ -49,6 +50,25 @@ def test_a_fault_that_met_nothing_fails_its_scenario(
     """A scenario passes only if it shows that what it breaks was really broken."""
     nowhere = Target(Nowhere(), {}, {}, b"", tmp_path, print)
     assert Stage(nowhere, None, bites=bites).judge("any", Bounds(), print).faults == faults
+
+
+def test_a_stack_that_ended_by_itself_has_the_last_word(tmp_path: Path) -> None:
+    """Whoever reads that nothing answered any more also reads why."""
+    words = "stopped because the gateway ended (exit code 1); see gateway.log"
+    script = f"echo starting; echo ready; sleep 0.5; echo '{words}'; exit 1"
+
+    def run_stack(home: Path, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(["sh", "-c", script], stdout=output)
+
+    def breaks_down(stage: Stage) -> None:
+        stage.broken.await_end()
+        raise ConnectionRefusedError("nobody listens")
+
+    with Rig(run_stack, target, keep=tmp_path) as rig:
+        nowhere = Target(Nowhere(), {}, {}, b"", tmp_path, print)
+        ending = play(Scenario("any", "a claim", breaks_down, Bounds(), anywhere=False), Stage(nowhere, rig), print)
+    assert ending.faults == ("ConnectionRefusedError: nobody listens", f"the stack had ended by itself: {words}")
 
 
 @pytest.mark.engine

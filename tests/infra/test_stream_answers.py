@@ -1,0 +1,40 @@
+"""What a reader of the stream takes for an answer, from a server that says anything."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+
+from infra.local.aws_json import AwsClient, AwsError
+from infra.local.kinesis import Stream
+from infra.local.poller.checkpoints import Position
+
+ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/one"
+
+
+@pytest.mark.parametrize(
+    "body", ["", "{}", "null", "[1]", "<html>", '{"Shards": 1, "Records": 1}', '{"StreamDescriptionSummary": {}}']
+)
+async def test_a_success_without_the_members_of_a_true_answer_is_none(body: str) -> None:
+    """A middleman's page under a 200 is waited out like a server that is away; it never ends a reader."""
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response(text=body)
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    async with AwsClient(f"http://127.0.0.1:{port}") as client:
+        stream = Stream(client, ARN)
+        for call in (
+            stream.describe,
+            stream.shards,
+            lambda: stream.iterator("s", Position("TRIM_HORIZON")),
+            lambda: stream.page("i", 1),
+        ):
+            with pytest.raises(AwsError) as caught:
+                await call()
+            assert caught.value.transient
+    await runner.cleanup()
