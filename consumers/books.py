@@ -24,6 +24,7 @@ from consumers.replay.from_stream import FromStream, Service, Span
 from consumers.replay.looks import Looker
 from consumers.replay.marks import Marks
 from consumers.settled import Settled
+from ingest.lines import whole
 from ingest.sources import Catalogue
 
 # A log line is written after the answer, and CloudWatch takes its time.
@@ -159,7 +160,7 @@ def acknowledged(stack: Stack, since_ms: int, until_ms: int) -> Iterable[Acknowl
 
 def _of_file(path: Path) -> Iterator[Acknowledged]:
     with path.open(encoding="utf-8", errors="replace") as lines:
-        yield from filter(None, map(read_line, lines))
+        yield from filter(None, map(read_line, whole(lines)))
 
 
 def _of_group(logs: Any, group: str, since_ms: int, until_ms: int) -> Iterator[Acknowledged]:
@@ -179,7 +180,7 @@ def read_line(line: str) -> Acknowledged | None:
         facts = json.loads(line)
         stored = facts["method"] == "POST" and facts["status"].startswith("2") and facts["integration_status"] == "200"
         return Acknowledged(str(facts["id"]), int(facts["at"])) if stored else None
-    except (ValueError, KeyError, TypeError, AttributeError):  # a line that is still being written
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

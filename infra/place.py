@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra import LOCALSTACK
 from ingest.errors import OptionInvalid, StackAbsent, StackFailed
+from ingest.lines import whole
 
 REGION = "us-east-1"  # of the embedded stack and of LocalStack, unless the environment names another
 EMBEDDED_ACCOUNT = "000000000000"
@@ -144,7 +145,7 @@ class Place:
 def _matching_lines(log: Path, identifiers: Sequence[str]) -> Iterator[str]:
     if log.exists():
         with log.open(encoding="utf-8", errors="replace") as lines:
-            yield from (line for line in lines if any(identifier in line for identifier in identifiers))
+            yield from (line for line in whole(lines) if any(identifier in line for identifier in identifiers))
 
 
 def _log_line(text: str, identifiers: Sequence[str]) -> dict[str, Any] | None:

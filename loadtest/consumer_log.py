@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ingest.lines import whole
 from loadtest.stores import Place
 
 
@@ -50,7 +51,7 @@ def batches(place: Place, since_ms: int) -> list[Batch]:
 def _file_lines(log: Path) -> Iterator[str]:
     if log.exists():
         with log.open(encoding="utf-8", errors="replace") as lines:
-            yield from lines
+            yield from whole(lines)
 
 
 def _group_lines(logs: Any, group: str, since_ms: int) -> Iterator[str]:

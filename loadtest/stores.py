@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from ingest.lines import whole
 from loadtest.found import Commit, StoredItem, StoredRecord
 
 _KEYS_IN_A_CALL = 100
@@ -241,8 +242,8 @@ def _read(data: bytes, run: str) -> _Delivered | None:
 def _commits(journal: Path, events_table: str, balances_table: str) -> Iterator[Commit]:
     tokens: set[str] = set()
     with journal.open("rb") as lines:
-        for line in lines:
-            if b"TransactWriteItems" not in line[:2000] or not line.endswith(b"\n"):
+        for line in whole(lines):
+            if b"TransactWriteItems" not in line[:2000]:
                 continue
             call = json.loads(b64decode(json.loads(line)["body"]))
             token = call.get("ClientRequestToken", "")

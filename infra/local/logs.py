@@ -1,7 +1,8 @@
-"""Old lines go from a log file when a session starts, as they go from a log group on AWS."""
+"""What the start of a session does with the logs of earlier ones: old lines go, as on AWS; a torn one is ended."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -32,3 +33,13 @@ def expire(log: Path, oldest_ms: int) -> None:
             lines.seek(kept_from)
             shutil.copyfileobj(lines, rest)
     draft.replace(log)
+
+
+def end_last_line(log: Path) -> None:
+    """End a line that a kill tore, or the next session's first one would be a part of it."""
+    if not log.exists() or not log.stat().st_size:
+        return
+    with log.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.poller.reports import BatchReport
+from ingest.lines import whole
 
 Say = Callable[[str], None]
 
@@ -53,11 +54,9 @@ class Narrator:
         try:
             with self._log.open("rb") as log:
                 log.seek(self._read_bytes)
-                lines = log.readlines()
+                lines = list(whole(log))
         except OSError:
             return
-        if lines and not lines[-1].endswith(b"\n"):  # still being written
-            lines.pop()
         self._read_bytes += sum(map(len, lines))
         for line in lines:
             if line.startswith(b"{") and b'"outcome"' in line and isinstance(told := _parsed(line), dict):

@@ -198,6 +198,7 @@ class _Stack:
         for logical_id, name in _LOGS.items():
             if logical_id in self._resources:
                 kept_s = int(self._resources[logical_id].properties["RetentionInDays"]) * _DAY_S
+                logs.end_last_line(self._home / name)
                 logs.expire(self._home / name, round((time.time() - kept_s) * 1000))
 
     # ------------------------------------------------------------------------------------------ parts

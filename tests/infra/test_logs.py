@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.local.logs import expire
+from infra.local.logs import end_last_line, expire
 
 OLD, YOUNG = 1_700_000_000_000, 1_800_000_000_000
 LINES = [
@@ -37,3 +37,15 @@ def test_a_log_without_dates_and_an_absent_one_are_left_alone(tmp_path: Path) ->
     assert left(tmp_path, [*LINES[1:2], *LINES[3:]], YOUNG) == LINES[1] + b"".join(LINES[3:])
     expire(tmp_path / "absent.log", YOUNG)
     assert not (tmp_path / "absent.log").exists()
+
+
+def test_a_torn_last_line_is_ended_once(tmp_path: Path) -> None:
+    """What the next session appends begins a line of its own; a log that is whole or absent stays as it is."""
+    log = tmp_path / "x.log"
+    end_last_line(log)
+    assert not log.exists()
+    for content, wanted in [(b"", b""), (b"a\n", b"a\n"), (b'a\n{"id', b'a\n{"id\n')]:
+        log.write_bytes(content)
+        end_last_line(log)
+        end_last_line(log)
+        assert log.read_bytes() == wanted
