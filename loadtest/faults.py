@@ -17,7 +17,7 @@ from typing import Any
 
 from ingest import signatures
 from loadtest import poison
-from loadtest.proxy import Rule, conflict, cut, flood, late, lose_answer, once, refuse, refuse_xml, rewrite, slow
+from loadtest.proxy import Rule, conflict, cut, flood, late, lose_answer, once, pose, refuse, refuse_xml, rewrite, slow
 from loadtest.scenario import DATABASE, HELD_UP, LOOSE, OUTAGE, WRITES, broken, scenario
 from loadtest.stage import MIX, Bounds, Stage
 
@@ -292,14 +292,19 @@ def _moved_in_time(moved_ms: int, body: bytes) -> bytes:
 )
 def bucket_refuses(stage: Stage) -> None:
     rig, stage.is_archived = stage.broken, True
-    before = rig.proxy.hits["s3"]
+    writes = frozenset({"PUT"})
+    rules = (
+        Rule("s3", pose, writes, share=0.3, what="objects that a stranger took"),
+        Rule("s3", refuse_xml("SlowDown", status=503), writes, what="refused objects"),
+    )
+    before = rig.proxy.met.copy()
     large = replace(MIX, sizes={1024: 9.0, 540 * 1024: 1.0}, incompressible=True)
     with stage.traffic(mix=large):
-        with rig.proxy.rules(Rule("s3", refuse_xml("SlowDown", status=503), frozenset({"PUT"}))):
+        with rig.proxy.rules(*rules):
             stage.pass_time(3)
-            stage.await_bite(lambda: rig.proxy.hits["s3"] > before)
+            stage.await_bite(lambda: all(rig.proxy.met[rule] > before[rule] for rule in rules))
         stage.fault_ends()
-    stage.bites["refused objects"] = rig.proxy.hits["s3"] - before
+    stage.bites |= {rule.what: rig.proxy.met[rule] - before[rule] for rule in rules}
 
 
 @scenario(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
+
+Read = TypeVar("Read")
 
 # Target prefix -> (service in the credential scope, version of the JSON protocol).
 _SERVICES = {
@@ -88,10 +90,21 @@ class AwsClient:
         service, version = _SERVICES[target.partition(".")[0]]
         headers = {"X-Amz-Target": target, "Content-Type": f"application/x-amz-json-{version}"}
         request = json.dumps(parameters).encode()
-        status, body = await self._send(service, "POST", "/", headers=headers, body=request, operation=target)
+        status, body, _ = await self._send(service, "POST", "/", headers=headers, body=request, operation=target)
         if status != 200:
             raise _json_error(body, status, target)
         return _answer(body, target)
+
+    async def ask(self, target: str, parameters: Mapping[str, Any], read: Callable[[dict[str, Any]], Read]) -> Read:
+        """Call one action and return what ``read`` makes of its answer; one that lacks what it reads is none.
+
+        Raises: AwsError.
+        """
+        answer = await self.call(target, parameters)
+        try:
+            return read(answer)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _stranger(str(answer), target) from error
 
     async def put_object(self, bucket: str, key: str, body: bytes, *, content_type: str = "application/json") -> None:
         """Write one S3 object, addressed by path.
@@ -100,7 +113,9 @@ class AwsClient:
         """
         path = f"/{quote(bucket)}/{quote(key)}"
         headers = {"Content-Type": content_type}
-        status, answer = await self._send("s3", "PUT", path, headers=headers, body=body, operation="s3.PutObject")
+        status, answer, etag = await self._send("s3", "PUT", path, headers=headers, body=body, operation="s3.PutObject")
+        if status == 200 and not etag:
+            raise _stranger(answer.decode("utf-8", "replace"), "s3.PutObject")
         if status != 200:
             found = _S3_CODE.search(answer.decode("utf-8", "replace"))
             code, message = found.groups() if found else (f"Http{status}", "")
@@ -108,14 +123,15 @@ class AwsClient:
 
     async def _send(
         self, service: str, method: str, path: str, *, headers: dict[str, str], body: bytes, operation: str
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes, str]:
+        """Return status, body and ETag, which every object has."""
         headers["Authorization"] = self._authorization(service)
         endpoint = self._kinesis if service == "kinesis" else self.endpoint
         try:
             url = f"{endpoint}{path}"
             # As a file: aiohttp warns of large bytes, and sends a file in pieces between which the loop can turn.
             async with self._connected().request(method, url, data=io.BytesIO(body), headers=headers) as response:
-                return response.status, await response.read()
+                return response.status, await response.read(), response.headers.get("ETag", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise AwsError(UNREACHABLE, f"{endpoint}: {reason}", status=0, operation=operation) from error
@@ -138,8 +154,12 @@ def _answer(body: bytes, operation: str) -> dict[str, Any]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise AwsError(UNREACHABLE, f"no answer of the service: {body[:80]!r}", status=0, operation=operation)
+        raise _stranger(body.decode("utf-8", "replace"), operation)
     return answer
+
+
+def _stranger(said: str, operation: str) -> AwsError:
+    return AwsError(UNREACHABLE, f"no answer of the service: {said[:80]!r}", status=0, operation=operation)
 
 
 def _json_error(body: bytes, status: int, operation: str) -> AwsError:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from infra.local.aws_json import UNREACHABLE, AwsClient, AwsError
+from infra.local.aws_json import AwsClient
 from infra.local.poller.checkpoints import Position, StreamIdentity
 
 _TARGET = "Kinesis_20131202"
-_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class Stream:
 
     async def describe(self) -> tuple[StreamIdentity, int]:
         """Return which stream this is and how many hours it keeps records."""
-        return await self._call("DescribeStreamSummary", {"StreamName": self._name}, self._identity)
+        return await self._client.ask(f"{_TARGET}.DescribeStreamSummary", {"StreamName": self._name}, self._identity)
 
     async def shards(self, *, page_shards: int = 1000) -> list[Shard]:
         """Return every shard, closed ones too."""
@@ -54,7 +52,7 @@ class Stream:
         while True:
             # By the last id instead of NextToken, which engines want with the stream's name and AWS without it.
             parameters = {"StreamName": self._name, "MaxResults": page_shards, **after}
-            shards, more = await self._call("ListShards", parameters, _shards)
+            shards, more = await self._client.ask(f"{_TARGET}.ListShards", parameters, _shards)
             found.extend(shards)
             if not (more and shards):
                 return found
@@ -63,20 +61,13 @@ class Stream:
     async def iterator(self, shard_id: str, position: Position) -> str:
         """Return a shard iterator for a position."""
         parameters = {"StreamName": self._name, "ShardId": shard_id, **position.iterator_parameters()}
-        return await self._call("GetShardIterator", parameters, lambda answer: str(answer["ShardIterator"]))
+        return await self._client.ask(
+            f"{_TARGET}.GetShardIterator", parameters, lambda answer: str(answer["ShardIterator"])
+        )
 
     async def page(self, iterator: str, limit: int) -> Page:
         """Return the next records of an iterator."""
-        return await self._call("GetRecords", {"ShardIterator": iterator, "Limit": limit}, _page)
-
-    async def _call(self, action: str, parameters: Mapping[str, Any], read: Callable[[dict[str, Any]], _Read]) -> _Read:
-        """Return what ``read`` makes of an answer; one without the members of a true answer is no answer at all."""
-        answer = await self._client.call(f"{_TARGET}.{action}", parameters)
-        try:
-            return read(answer)
-        except (KeyError, TypeError, ValueError) as error:
-            said = f"no answer of the service: {str(answer)[:80]}"
-            raise AwsError(UNREACHABLE, said, status=0, operation=f"{_TARGET}.{action}") from error
+        return await self._client.ask(f"{_TARGET}.GetRecords", {"ShardIterator": iterator, "Limit": limit}, _page)
 
     def _identity(self, answer: dict[str, Any]) -> tuple[StreamIdentity, int]:
         summary = answer["StreamDescriptionSummary"]

@@ -47,10 +47,10 @@ class QueueDestination:
 
     async def write(self, given_up: GivenUp, event: dict[str, Any], at_s: float) -> None:  # noqa: ARG002 - the port
         """Send one message."""
-        queue = await self._client.call("AmazonSQS.GetQueueUrl", {"QueueName": self._name})
+        url = await self._client.ask("AmazonSQS.GetQueueUrl", {"QueueName": self._name}, lambda told: told["QueueUrl"])
         document = self._described.document(given_up, at_s)
-        message = {"QueueUrl": queue["QueueUrl"], "MessageBody": json.dumps(document)}
-        await self._client.call("AmazonSQS.SendMessage", message)
+        message = {"QueueUrl": url, "MessageBody": json.dumps(document)}
+        await self._client.ask("AmazonSQS.SendMessage", message, lambda told: told["MessageId"])
 
 
 class BucketDestination:

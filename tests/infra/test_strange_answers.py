@@ -1,4 +1,4 @@
-"""What a reader of the stream takes for an answer, from a server that says anything."""
+"""What the stack's own client takes for an answer, from a server that says anything."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from aiohttp import web
 
 from infra.local.aws_json import AwsClient, AwsError
 from infra.local.kinesis import Stream
+from infra.local.poller.batches import Record
 from infra.local.poller.checkpoints import Position
+from infra.local.poller.destinations import Described, GivenUp, QueueDestination
 
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/one"
+BATCH = GivenUp("s", (Record("1", "key", "", 0.0, 1, 0.0),), "RetryAttemptsExhausted", 1, None)
 
 
 @pytest.mark.parametrize(
     "body", ["", "{}", "null", "[1]", "<html>", '{"Shards": 1, "Records": 1}', '{"StreamDescriptionSummary": {}}']
 )
 async def test_a_success_without_the_members_of_a_true_answer_is_none(body: str) -> None:
-    """A middleman's page under a 200 is waited out like a server that is away; it never ends a reader."""
+    """A middleman's page under a 200 is waited out like a server that is away: nothing passes for stored."""
 
     async def answer(_: web.BaseRequest) -> web.Response:
         return web.Response(text=body)
@@ -25,14 +28,15 @@ async def test_a_success_without_the_members_of_a_true_answer_is_none(body: str)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    port = runner.addresses[0][1]
-    async with AwsClient(f"http://127.0.0.1:{port}") as client:
-        stream = Stream(client, ARN)
+    async with AwsClient(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+        stream, described = Stream(client, ARN), Described("m", "f", ARN)
         for call in (
             stream.describe,
             stream.shards,
             lambda: stream.iterator("s", Position("TRIM_HORIZON")),
             lambda: stream.page("i", 1),
+            lambda: client.put_object("bucket", "key", b"content"),
+            lambda: QueueDestination(client, "arn:aws:sqs:us-east-1:000000000000:q", described).write(BATCH, {}, 0.0),
         ):
             with pytest.raises(AwsError) as caught:
                 await call()
