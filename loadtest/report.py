@@ -88,9 +88,10 @@ def summary(figures: Mapping[str, Any]) -> list[str]:
     if not figures["rates"]:
         return ["nothing was sent"]
     rates, latency, driver = figures["rates"], figures["latency_ms"], figures["driver"] or {}
+    offered, accepted = (f"{rates[name]:,.0f}/s" for name in ("offered_per_s", "accepted_per_s"))
     statuses = ", ".join(f"{status}: {count:,}" for status, count in figures["statuses"].items())
     found = [
-        f"offered {rates['offered_per_s']:,.0f}/s, accepted {rates['accepted_per_s']:,.0f}/s, {rates['duration_s']} s",
+        f"offered {offered} over {rates['duration_s']} s; accepted {accepted}, first and last tenth left out",
         f"answers: {statuses}",
         f"latency from the intended time: {_shown(latency)}",
         f"send lag: {_shown(figures['send_lag_ms'])}",
