@@ -11,13 +11,30 @@ import secrets
 import signal
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from ingest import signatures
 from loadtest import poison
-from loadtest.proxy import Rule, conflict, cut, flood, late, lose_answer, once, pose, refuse, refuse_xml, rewrite, slow
+from loadtest.proxy import (
+    Call,
+    Forward,
+    Reply,
+    Rule,
+    conflict,
+    cut,
+    flood,
+    late,
+    lose_answer,
+    once,
+    pose,
+    refuse,
+    refuse_xml,
+    rewrite,
+    slow,
+)
+from loadtest.rig import Rig
 from loadtest.scenario import DATABASE, HELD_UP, LOOSE, OUTAGE, WRITES, broken, scenario
 from loadtest.stage import MIX, Bounds, Stage
 
@@ -90,25 +107,48 @@ def dynamodb_fails(stage: Stage) -> None:
 # ---------------------------------------------------------------------------------------------- the consumer
 
 
+@dataclass(slots=True, eq=False)  # a rule is a key, and so its behaviour is
+class _Strike:
+    """Sends a signal to processes of the function when their write has happened, before they hear of it.
+
+    So an invocation is met, not an idle process. ``left`` is how many to meet yet, ``met`` how many were.
+    """
+
+    rig: Rig
+    number: int
+    left: int = 0
+    met: int = 0
+
+    async def __call__(self, call: Call, forward: Forward) -> Reply:
+        """Make the call and strike its caller."""
+        reply = await forward(call)
+        if self.left and self.rig.signal_caller("function", call.from_port, self.number):
+            self.left, self.met = self.left - 1, self.met + 1
+        return reply
+
+
 @scenario("consumer-killed", "the consumer killed in the middle of batches leaves nothing half done")
 def consumer_killed(stage: Stage) -> None:
-    rig, killed = stage.broken, 0
-    with stage.traffic(), rig.proxy.rules(Rule("dynamodb", late(0.3), WRITES)):
+    strike = _Strike(stage.broken, signal.SIGKILL)
+    with stage.traffic(), stage.broken.proxy.rules(Rule("dynamodb", strike, WRITES)):
         for _ in range(8):
             stage.pass_time(0.45)
-            killed += rig.signal("function", signal.SIGKILL, only_first=True)
+            strike.left += 1
+        stage.await_bite(lambda: not strike.left)
         stage.fault_ends()
-    stage.bites["killed processes"] = killed
+    stage.bites["killed processes"] = strike.met
 
 
 @scenario("consumer-hung", "a consumer that hangs is ended by the function's timeout; the others go on")
 def consumer_hung(stage: Stage) -> None:
-    rig = stage.broken
-    with stage.traffic(), rig.proxy.rules(Rule("dynamodb", late(0.3), WRITES)):
-        stage.pass_time(1.5)
-        stage.bites["stopped processes"] = rig.signal("function", signal.SIGSTOP, only_first=True)
-        stage.shows_in_log("functions timed out", "Task timed out")
+    stage.shows_in_log("functions timed out", "Task timed out")
+    strike = _Strike(stage.broken, signal.SIGSTOP, left=1)
+    with stage.traffic():
+        stage.pass_time(1)
+        with stage.broken.proxy.rules(Rule("dynamodb", strike, WRITES)):
+            stage.await_bite(lambda: bool(strike.met))
     stage.fault_ends()
+    stage.bites["stopped processes"] = strike.met
 
 
 @scenario("consumer-out-of-memory", "a consumer that takes more memory than it has is ended and replaced")

@@ -37,11 +37,15 @@ _START_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to the engine: ``service`` in lower case, ``action`` such as PutRecord or, for S3, its method."""
+    """One call to the engine: ``service`` in lower case, ``action`` such as PutRecord or, for S3, its method.
+
+    ``from_port`` is the caller's end of the connection.
+    """
 
     service: str
     action: str
     body: bytes
+    from_port: int = 0
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of a JSON call."""
@@ -150,7 +154,8 @@ class Proxy:
             return web.Response(status=500)  # whoever called has gone
         target = request.headers.get("X-Amz-Target", "")
         service = _service(request.headers.get("Authorization", ""))
-        call = Call(service, target.rpartition(".")[2] or request.method, body)
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        call = Call(service, target.rpartition(".")[2] or request.method, body, peer[1] if peer else 0)
 
         async def forward(changed: Call) -> Reply:
             return await self._forward(request, changed)

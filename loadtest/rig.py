@@ -28,6 +28,9 @@ _PARTS = {
 }
 
 
+_CONNECTIONS = Path("/proc/net/tcp")  # proc(5), Linux
+
+
 # Starts `weir run` with a home, arguments and a file for what it says.
 RunStack = Callable[[Path, Sequence[str], Path], "subprocess.Popen[bytes]"]
 
@@ -138,9 +141,9 @@ class Rig:
         parent, mark = str(self._process.pid), _PARTS[part]
         return [int(row[0]) for row in rows if len(row) == 3 and row[1] == parent and mark in row[2]]
 
-    def signal(self, part: str, number: int, *, only_first: bool = False) -> int:
+    def signal(self, part: str, number: int) -> int:
         """Send a signal to the processes of a part; return how many there were."""
-        pids = self.pids(part)[: 1 if only_first else None]
+        pids = self.pids(part)
         for pid in pids:
             try:
                 os.kill(pid, number)
@@ -148,10 +151,33 @@ class Rig:
                 continue
         return len(pids)
 
+    def signal_caller(self, part: str, port: int, number: int) -> int:
+        """Send a signal to the process of a part whose connection begins at a port; return how many there were.
+
+        Where the system does not tell whose a connection is, it is the part's first process.
+        """
+        pids = self.pids(part)
+        found = [pid for pid in pids if port in _local_ports(pid)] if _CONNECTIONS.exists() else pids
+        for pid in found[:1]:
+            os.kill(pid, number)
+        return len(found[:1])
+
     def _await_gone(self, pids: Sequence[int]) -> None:
         deadline_s = time.monotonic() + _STOP_S
         while time.monotonic() < deadline_s and any(_lives(pid) for pid in pids):
             time.sleep(0.05)
+
+
+def _local_ports(pid: int) -> set[int]:
+    """Return the ports at which a process's TCP connections begin."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
+        except OSError:  # closed meanwhile
+            continue
+    rows = [line.split() for line in _CONNECTIONS.read_text(encoding="ascii").splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[9] in inodes}
 
 
 def _lives(pid: int) -> bool:
