@@ -327,7 +327,7 @@ def _moved_in_time(moved_ms: int, body: bytes) -> bytes:
 
 @scenario(
     "bucket-refuses",
-    "the bucket takes nothing: large bodies, what stands behind them and the archive wait for it",
+    "the bucket takes nothing, or a stranger answers for it: large bodies, what is behind them and the archive wait",
     HELD_UP,
 )
 def bucket_refuses(stage: Stage) -> None:

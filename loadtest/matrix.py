@@ -76,7 +76,7 @@ def play(scenario: Scenario, stage: Stage, say: Say) -> Ending:
     except Exception as error:  # noqa: BLE001 - whatever broke down, the other scenarios are played
         said = [str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"]
         if stage.rig is not None and (words := stage.rig.last_words()):
-            said.append(f"the stack had ended by itself: {words}")
+            said.append(f"the stack had ended; it last said: {words}")
         ending = Ending(scenario.name, tuple(said), {"runs": []})
         if stage.rig is not None:  # what is left of the stack must not spoil the next scenario
             stage.rig.kill()

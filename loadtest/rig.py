@@ -21,15 +21,12 @@ _STOP_S = 40.0
 # Short enough that a hung function is found out within a scenario, small enough that memory can run out;
 # and an archive that need not be waited for.
 SETTINGS = ("FunctionTimeoutSeconds=6", "FunctionMemoryMB=256", "ArchiveBufferSeconds=2")
+_CONNECTIONS = Path("/proc/net/tcp")  # proc(5), Linux
 _PARTS = {
     "engine": "infra.local.engine.process",
     "gateway": "infra.local.gateway.process",
     "function": "local.function.runtime",
 }
-
-
-_CONNECTIONS = Path("/proc/net/tcp")  # proc(5), Linux
-
 
 # Starts `weir run` with a home, arguments and a file for what it says.
 RunStack = Callable[[Path, Sequence[str], Path], "subprocess.Popen[bytes]"]
@@ -91,7 +88,7 @@ class Rig:
             time.sleep(0.1)
 
     def last_words(self) -> str:
-        """Return what the stack said when it ended by itself; empty while it runs, or after it was asked to end."""
+        """Return what a stack last said that ended without being asked to; empty for any other."""
         if self._process is None or not self._process.poll():
             return ""
         said = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -158,9 +155,13 @@ class Rig:
         """
         pids = self.pids(part)
         found = [pid for pid in pids if port in _local_ports(pid)] if _CONNECTIONS.exists() else pids
-        for pid in found[:1]:
-            os.kill(pid, number)
-        return len(found[:1])
+        for pid in found:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+            return 1
+        return 0
 
     def _await_gone(self, pids: Sequence[int]) -> None:
         deadline_s = time.monotonic() + _STOP_S

@@ -103,7 +103,7 @@ class AwsClient:
         answer = await self.call(target, parameters)
         try:
             return read(answer)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _stranger(str(answer), target) from error
 
     async def put_object(self, bucket: str, key: str, body: bytes, *, content_type: str = "application/json") -> None:

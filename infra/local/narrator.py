@@ -67,7 +67,7 @@ def _parsed(line: bytes) -> Any:
     """Return what a line holds; None for one that business code wrote in its own way, or that a kill tore."""
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -27,8 +27,9 @@ LINES = b"""{"outcome":"applied","source":"github","type":"push"}
 {"outcome":"app{"outcome":"applied","source":"stripe"}
 {'outcome': 'of business code, "outcome" quoted'}
 ["outcome"]
+%s
 {"outcome":"ignored","source":"github","type":"ping"}
-{"outcome":"appl"""
+{"outcome":"appl""" % (b'{"outcome":' + b"[" * 100_000)
 
 
 def test_lines_that_are_no_documents_are_passed_over(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ BATCH = GivenUp("s", (Record("1", "key", "", 0.0, 1, 0.0),), "RetryAttemptsExhau
 
 
 @pytest.mark.parametrize(
-    "body", ["", "{}", "null", "[1]", "<html>", '{"Shards": 1, "Records": 1}', '{"StreamDescriptionSummary": {}}']
+    "body", ["", "{}", "null", "[1]", "<html>", '{"Shards": ["x"], "Records": 1}', '{"StreamDescriptionSummary": {}}']
 )
 async def test_a_success_without_the_members_of_a_true_answer_is_none(body: str) -> None:
     """A middleman's page under a 200 is waited out like a server that is away: nothing passes for stored."""

@@ -68,7 +68,7 @@ def test_a_stack_that_ended_by_itself_has_the_last_word(tmp_path: Path) -> None:
     with Rig(run_stack, target, keep=tmp_path) as rig:
         nowhere = Target(Nowhere(), {}, {}, b"", tmp_path, print)
         ending = play(Scenario("any", "a claim", breaks_down, Bounds(), anywhere=False), Stage(nowhere, rig), print)
-    assert ending.faults == ("ConnectionRefusedError: nobody listens", f"the stack had ended by itself: {words}")
+    assert ending.faults == ("ConnectionRefusedError: nobody listens", f"the stack had ended; it last said: {words}")
 
 
 @pytest.mark.engine
