@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from consumers.consumer import Consumer
+    from weir.consumers.batch.batch import Consumer
 
 
 class Context(Protocol):
@@ -43,10 +43,10 @@ def _consumer() -> Consumer:
     gc.disable()
     try:
         # A cold start imports what its first batch needs, and nothing else.
-        from consumers import settings  # noqa: PLC0415
+        from weir.consumers import settings  # noqa: PLC0415
 
         settings.forgo_plugins()
-        from consumers import wiring  # noqa: PLC0415
+        from weir.consumers import wiring  # noqa: PLC0415
 
         return wiring.consumer(sys.stdout)
     finally:

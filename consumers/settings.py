@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingest.errors import SettingInvalid
+from weir.ingest.errors import SettingInvalid
 
 LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
@@ -135,8 +135,8 @@ def _log_level(text: str) -> int:
     return LOG_LEVELS[text.upper()]
 
 
-# `sources.json` beside the package's rooms: where the deployment puts the compiled sources.
-_SOURCES_FILE = str(Path(__file__).parent.parent / "sources.json")
+# `sources.json` beside the package: where the deployment puts the compiled sources.
+_SOURCES_FILE = str(Path(__file__).parents[2] / "sources.json")
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("EVENTS_TABLE", "events_table", str, None, "the table of events and their dedupe marks"),

@@ -7,19 +7,21 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
-from consumers import aws, effects, settings
-from consumers.calls import Place
-from consumers.consumer import Consumer, now_ms
-from consumers.judge import Judge
-from consumers.secrets import Secrets, elsewhere
-from consumers.settings import Settings
-from consumers.store import DynamoStore, client_config
-from ingest.errors import CatalogueInvalid
-from ingest.signatures import Fetch
-from ingest.sources import Catalogue, parse_compiled
+from weir.consumers import settings
+from weir.consumers.batch.batch import Consumer, now_ms
+from weir.consumers.business import effects
+from weir.consumers.events_table import lean_botocore
+from weir.consumers.events_table.port import Place
+from weir.consumers.events_table.store import DynamoStore, client_config
+from weir.consumers.judging.judge import Judge
+from weir.consumers.judging.secrets import Secrets, elsewhere
+from weir.consumers.settings import Settings
+from weir.ingest.errors import CatalogueInvalid
+from weir.ingest.schemes.signatures import Fetch
+from weir.ingest.sources.catalogue import Catalogue, parse_compiled
 
 if TYPE_CHECKING:
-    from consumers.answering import Answering
+    from weir.consumers.handshake.responder import Answering
 
 
 def consumer(stream: TextIO) -> Consumer:
@@ -41,7 +43,7 @@ def judge(configured: Settings) -> Judge:
 def secrets(sources: Catalogue, prefix: str, *, ttl_s: float, patience_s: float) -> Secrets:
     """Return the secrets of all sources; nothing is read yet."""
     return Secrets(
-        aws.secret_reader(_ssm, _secrets_manager),
+        lean_botocore.secret_reader(_ssm, _secrets_manager),
         prefix,
         ttl_s=ttl_s,
         patience_s=patience_s,
@@ -52,12 +54,12 @@ def secrets(sources: Catalogue, prefix: str, *, ttl_s: float, patience_s: float)
 
 def answering(stream: TextIO) -> Answering:
     """Return what answers the handshake function's requests, and logs to ``stream``. Raises: ConfigError."""
-    from consumers.answering import Answering  # noqa: PLC0415 - the consumer has no need of it
+    from weir.consumers.handshake.responder import Answering  # noqa: PLC0415 - the consumer has no need of it
 
     configured = settings.handshake_from_process()
     sources = catalogue(configured.sources_file)
     kept = secrets(sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=0)
-    put = aws.record_putter(aws.kinesis_client(), configured.stream)
+    put = lean_botocore.record_putter(lean_botocore.kinesis_client(), configured.stream)
     return Answering(configured, sources, kept, put, stream=stream, fetch=certificates(sources))
 
 
@@ -65,7 +67,7 @@ def certificates(sources: Catalogue) -> Fetch | None:
     """Return what fetches certificates by URL; None if no source is proven by such."""
     if not any(source.scheme.fetches_certificates for source in sources.values()):
         return None
-    from ingest.certificate_cache import CertificateCache  # noqa: PLC0415 - urllib is 20 ms that few need
+    from weir.ingest.schemes.certificate_cache import CertificateCache  # noqa: PLC0415 - urllib is 20 ms that few need
 
     return CertificateCache(monotonic).fetch
 
@@ -74,7 +76,7 @@ def store(configured: Settings) -> DynamoStore:
     """Return the store that the settings name, with a client of its own."""
     bucket = configured.payload_bucket
     return DynamoStore(
-        aws.session().create_client("dynamodb", config=client_config(configured.commit_concurrency)),
+        lean_botocore.session().create_client("dynamodb", config=client_config(configured.commit_concurrency)),
         Place(configured.events_table, configured.tables, has_bucket=bool(bucket)),
         bucket=bucket,
         s3=_s3,
@@ -83,17 +85,17 @@ def store(configured: Settings) -> DynamoStore:
 
 @cache
 def _ssm() -> Any:
-    return aws.ssm_client()
+    return lean_botocore.ssm_client()
 
 
 @cache
 def _secrets_manager() -> Any:
-    return aws.secrets_manager_client()
+    return lean_botocore.secrets_manager_client()
 
 
 @cache
 def _s3() -> Any:
-    return aws.s3_client()
+    return lean_botocore.s3_client()
 
 
 def catalogue(path: Path) -> Catalogue:

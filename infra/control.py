@@ -16,8 +16,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.place import Place
-from ingest.errors import StackAbsent, StackFailed
+from weir.infra.place import Place
+from weir.ingest.errors import StackAbsent, StackFailed
 
 PAUSE_FILE = "paused"  # somebody wants the consumer to rest
 RUNNING_FILE = "consuming"  # the supervisor's word that it does not

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ingest.envelope import Envelope, encode
+from weir.ingest.envelope import Envelope, encode
 
 PRICES = Path(__file__).parent / "prices.yaml"
 
@@ -85,7 +85,7 @@ class Item:
 
 
 class Estimate:
-    """What one load takes of a stack with these parameters (`infra.template.parameters`), and what it costs."""
+    """What one load takes of a stack with these parameters (`weir.infra.template.parameters`), and what it costs."""
 
     def __init__(self, load: Load, parameters: Mapping[str, str], alarms_count: int, metrics_count: int) -> None:
         self.load = load

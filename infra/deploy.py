@@ -17,11 +17,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra import package, template
-from infra.place import Place
-from ingest import routes
-from ingest.errors import StackFailed
-from ingest.sources import SECRETS_MANAGER, SSM, Catalogue
+from weir.infra import package, template
+from weir.infra.place import Place
+from weir.ingest.contract import routes
+from weir.ingest.errors import StackFailed
+from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Catalogue
 
 Say = Callable[[str], None]
 

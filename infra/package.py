@@ -14,13 +14,20 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ingest.errors import StackFailed
+from weir.infra import CODE
+from weir.ingest.errors import StackFailed
 
-ROOT = Path(__file__).parent.parent
+REQUIREMENTS = Path(__file__).parent / "requirements"
 PYTHON_VERSION = "3.13"  # the template's Runtime
-_ROOMS = ("ingest", "consumers")
+_ROOMS = ("ingest", "consumers", "operate")
 # What the consumer never opens: they belong to the gateway and to `weir send`.
-_LEFT_OUT = ("ingest/samples", "ingest/openapi.yaml", "ingest/presets", "ingest/put_record.vtl")
+_LEFT_OUT = (
+    "weir/ingest/sources/samples",
+    "weir/ingest/sources/presets",
+    "weir/ingest/sources/sources.schema",
+    "weir/ingest/contract/openapi.yaml",
+    "weir/ingest/contract/put_record.vtl",
+)
 _PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
 # Lambda's python3.13 runs on Amazon Linux 2023, whose glibc is 2.34.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
@@ -37,15 +44,16 @@ def build(sources_json: str, *, architecture: str, cache: Path, requirements: tu
     """
     entries = {"sources.json": sources_json.encode("utf-8"), **dict(_own_files())}
     for lock in ("function.txt", *requirements):
-        for wheel in sorted(_wheels(ROOT / "requirements" / lock, architecture, cache).glob("*.whl")):
+        for wheel in sorted(_wheels(REQUIREMENTS / lock, architecture, cache).glob("*.whl")):
             entries |= _wheel_files(wheel)
     return _zip(entries)
 
 
 def _own_files() -> Iterator[tuple[str, bytes]]:
+    yield "weir/__init__.py", (CODE / "weir" / "__init__.py").read_bytes()
     for room in _ROOMS:
-        for path in sorted((ROOT / room).rglob("*")):
-            name = path.relative_to(ROOT).as_posix()
+        for path in sorted((CODE / "weir" / room).rglob("*")):
+            name = path.relative_to(CODE).as_posix()
             if path.is_file() and "__pycache__" not in name and not name.startswith(_LEFT_OUT):
                 yield name, path.read_bytes()
 

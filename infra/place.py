@@ -16,9 +16,9 @@ import localstack_client.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra import LOCALSTACK
-from ingest.errors import OptionInvalid, StackAbsent, StackFailed
-from ingest.lines import whole
+from weir.infra import LOCALSTACK
+from weir.ingest.errors import OptionInvalid, StackAbsent, StackFailed
+from weir.ingest.lines import whole
 
 REGION = "us-east-1"  # of the embedded stack and of LocalStack, unless the environment names another
 EMBEDDED_ACCOUNT = "000000000000"

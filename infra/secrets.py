@@ -14,11 +14,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.place import Place
-from ingest import signatures
-from ingest.errors import SettingInvalid, StackFailed
-from ingest.prover import MAX_SECRETS
-from ingest.sources import SECRETS_MANAGER, SSM, Source
+from weir.infra.place import Place
+from weir.ingest.errors import SettingInvalid, StackFailed
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.prover import MAX_SECRETS
+from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Source
 
 # Source: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 _STANDARD_TIER_BYTES = 4096

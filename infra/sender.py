@@ -14,13 +14,14 @@ import uuid
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode, urlsplit
 
-from infra.place import Place
-from infra.signing_keys import signing_key
-from ingest import events, presets, samples, signatures
-from ingest.errors import RecordError, StackAbsent
-from ingest.prover import Draft
-from ingest.schemes import AnyOf, ContentScheme, Scheme
-from ingest.sources import Catalogue, Source
+from weir.infra.place import Place
+from weir.infra.signing_keys import signing_key
+from weir.ingest.errors import RecordError, StackAbsent
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.models import AnyOf, ContentScheme, Scheme
+from weir.ingest.schemes.prover import Draft
+from weir.ingest.sources import events, presets, samples
+from weir.ingest.sources.catalogue import Catalogue, Source
 
 _REQUEST_ID = "\0request"  # stands for an id that the gateway will choose
 _PATIENCE_S = 35.0  # API Gateway answers within 29 s

@@ -10,11 +10,11 @@ import json
 import secrets as entropy
 from pathlib import Path
 
-from infra import secrets
-from infra.place import Place
-from ingest import signatures
-from ingest.errors import SecretUnset, StackFailed
-from ingest.sources import Source
+from weir.infra import secrets
+from weir.infra.place import Place
+from weir.ingest.errors import SecretUnset, StackFailed
+from weir.ingest.schemes import signatures
+from weir.ingest.sources.catalogue import Source
 
 
 def provide(place: Place, source: Source) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ingest.errors import ParameterInvalid, TemplateUnsupported
+from weir.ingest.errors import ParameterInvalid, TemplateUnsupported
 
 PATH = Path(__file__).parent / "template.yaml"
 

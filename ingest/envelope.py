@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ingest.errors import EnvelopeMalformed
+from weir.ingest.errors import EnvelopeMalformed
 
 VERSION = 1
 

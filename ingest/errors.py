@@ -209,7 +209,7 @@ class EffectsInvalid(ConfigError):
     """The business code cannot be imported."""
 
     code = "effects_invalid"
-    hint = "Mend the file in consumers/effects, then deploy again: nothing was judged, and what waits is kept."
+    hint = "Mend the file in consumers/business/effects, then deploy again: nothing was judged, and what waits is kept."
 
 
 class CatalogueInvalid(ConfigError):

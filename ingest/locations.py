@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator
 
-from ingest.envelope import Envelope
+from weir.ingest.envelope import Envelope
 
 MAX_HEADER_CHARS = 8192
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]")

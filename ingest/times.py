@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from ingest.locations import Unreadable
+from weir.ingest.locations import Unreadable
 
 _MAX_DIGITS = 16
 

@@ -12,17 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import OptionInvalid, StackFailed
-from ingest.sources import Catalogue
-from loadtest import pacer, page, plots, profiles, report, results, settle
-from loadtest.attack import Limits
-from loadtest.mix import Mix
-from loadtest.pacer import Shape
-from loadtest.plan import Plan, Timing
-from loadtest.results import Run
-from loadtest.run import conduct
-from loadtest.stores import Place, Stores
-from loadtest.verdict import mark_keys
+from weir.ingest.errors import OptionInvalid, StackFailed
+from weir.ingest.sources.catalogue import Catalogue
+from weir.loadtest.judging import settle
+from weir.loadtest.judging.stores import Place, Stores
+from weir.loadtest.judging.verdict import mark_keys
+from weir.loadtest.report import html_report, plots, summary
+from weir.loadtest.sending import pacer, profiles, results
+from weir.loadtest.sending.attack import Limits
+from weir.loadtest.sending.mix import Mix
+from weir.loadtest.sending.pacer import Shape
+from weir.loadtest.sending.plan import Plan, Timing
+from weir.loadtest.sending.results import Run
+from weir.loadtest.sending.run import conduct
 
 Say = Callable[[str], None]
 
@@ -121,7 +123,7 @@ def measure_capacity(target: Target, mix: Mix, *, connections: int = 16, length_
         patience_s=60.0,
         ahead_count=int(length_s * 2000),
     )
-    run = conduct(planned, limits, target.folder / planned.run / report.RESULTS_FILE)
+    run = conduct(planned, limits, target.folder / planned.run / summary.RESULTS_FILE)
     if run.stopped:
         raise KeyboardInterrupt
     if not run.accepted:
@@ -149,7 +151,7 @@ def attack(target: Target, planned: Plan, limits: Limits, *, workers: int = 0) -
     """Run a plan and keep its results; return their file."""
     length_s = planned.timing.length_s
     target.say(f"run {planned.run}: {length_s:,.0f} s against {planned.endpoint}; making the requests ...")
-    path = target.folder / planned.run / report.RESULTS_FILE
+    path = target.folder / planned.run / summary.RESULTS_FILE
     run = conduct(planned, limits, path, workers=workers)
     if run.stopped:
         target.say(f"stopped: {len(run.results):,} were sent, and are judged; Ctrl-C once more ends that, too")
@@ -158,13 +160,13 @@ def attack(target: Target, planned: Plan, limits: Limits, *, workers: int = 0) -
 
 def reconcile(target: Target, path: Path, *, wait_s: float, expected_reasons: tuple[str, ...] = ()) -> bool:
     """Judge a run, keep the verdict beside its results and say it; return whether it passed."""
-    file, _ = report.load(path)
+    file, _ = summary.load(path)
     run = results.read(file)
     if not run.results:
         raise OptionInvalid(f"{file} holds no answer to any request, so that there is nothing to judge.")
     stores = Stores(target.place, target.dictionary)
     verdict, observed = settle.settle(run, stores, wait_s=wait_s, say=target.say, expected_reasons=expected_reasons)
-    settle.write(file.with_name(report.VERDICT_FILE), verdict, observed)
+    settle.write(file.with_name(summary.VERDICT_FILE), verdict, observed)
     for line in settle.lines(verdict):
         target.say(line)
     return verdict.passed
@@ -174,18 +176,18 @@ def write_report(paths: list[Path], folder: Path | None, say: Say) -> dict[str, 
     """Write JSON, page and plots of one run, or of two side by side; return the figures of the first."""
     figures = []
     for path in paths:
-        file, observed = report.load(path)
-        figures.append(report.compute(results.read(file), observed))
-    out = folder or (report.load(paths[-1])[0].parent)
+        file, observed = summary.load(path)
+        figures.append(summary.compute(results.read(file), observed))
+    out = folder or (summary.load(paths[-1])[0].parent)
     out.mkdir(parents=True, exist_ok=True)
     drawn = plots.draw(figures)
     name = "report" if len(paths) == 1 else "comparison"
     for plot, image in drawn.items():
         (out / f"{name}-{plot}.png").write_bytes(image)
-    (out / f"{name}.html").write_text(page.page(figures, drawn), encoding="utf-8")
+    (out / f"{name}.html").write_text(html_report.page(figures, drawn), encoding="utf-8")
     content = figures[0] if len(figures) == 1 else {"runs": figures}
     (out / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
-    lines = report.summary(figures[0]) if len(figures) == 1 else report.comparison_lines(figures[0], figures[1])
+    lines = summary.summary(figures[0]) if len(figures) == 1 else summary.comparison_lines(figures[0], figures[1])
     for line in lines:
         say(line)
     say(f"report: {out / f'{name}.html'}")
@@ -194,7 +196,7 @@ def write_report(paths: list[Path], folder: Path | None, say: Say) -> dict[str, 
 
 def latest(folder: Path) -> Path:
     """Return the newest run's folder. Raises: OptionInvalid when there is none."""
-    runs = sorted(folder.glob(f"*/{report.RESULTS_FILE}"), key=lambda path: path.stat().st_mtime)
+    runs = sorted(folder.glob(f"*/{summary.RESULTS_FILE}"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise OptionInvalid(f"There is no run in {folder} yet: `weir load attack`.")
     return runs[-1].parent

@@ -15,11 +15,15 @@ RUN = ("-c", "requirements/run.txt")
 LOCKS = {
     "run": ("--extra=build", "pyproject.toml"),
     "test": ("--extra=build", "--extra=test", *RUN, "pyproject.toml"),
-    "function": (*RUN, *(f"--unsafe-package={name}" for name in LEFT_OUT), "requirements/function.in"),
+    "function": (*RUN, *(f"--unsafe-package={name}" for name in LEFT_OUT), "infra/requirements/function.in"),
     "oracles": ("-c", "requirements/test.txt", "requirements/oracles.in"),
-    "function-crypto": (*RUN, "-c", "requirements/test.txt", "requirements/function-crypto.in"),
+    "function-crypto": (*RUN, "-c", "requirements/test.txt", "infra/requirements/function-crypto.in"),
 }
+
+# Beside the code that reads them, so that a wheel has them.
+FOLDERS = {"function": "infra/requirements", "function-crypto": "infra/requirements"}
 
 for name, arguments in LOCKS.items():
     allow = [flag for flag in COMPILE if not (name == "function" and flag == "--allow-unsafe")]
-    subprocess.run([*allow, f"--output-file=requirements/{name}.txt", *arguments], cwd=ROOT, check=True)  # noqa: S603
+    output = f"--output-file={FOLDERS.get(name, 'requirements')}/{name}.txt"
+    subprocess.run([*allow, output, *arguments], cwd=ROOT, check=True)  # noqa: S603 - our own arguments

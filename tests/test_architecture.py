@@ -7,21 +7,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("ingest", "consumers", "infra", "loadtest")
-MODULES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "weir.py"]
+ROOMS = ("ingest", "consumers", "operate", "infra", "loadtest", "cli")
+MODULES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
 
 # Whom a room may import, beside itself.
 MAY_IMPORT = {
     "ingest": set(),
     "consumers": {"ingest"},
+    "operate": {"ingest", "consumers"},
     "infra": {"ingest"},
     "loadtest": {"ingest"},
-    "weir.py": {"ingest", "consumers", "infra", "loadtest"},
+    "cli": {"ingest", "consumers", "operate", "infra", "loadtest"},
 }
 # infra/ runs the handler in a process of its own, found by the name that the template gives.
 AWS_LIBRARIES = {"boto3", "botocore", "s3transfer"}
-MAY_CALL_AWS = ("consumers/aws.py", "consumers/store.py", "infra/", "loadtest/", "weir.py")
-MAY_READ_ENVIRONMENT = ("consumers/settings.py", "infra/", "weir.py")
+MAY_CALL_AWS = (
+    "consumers/events_table/lean_botocore.py",
+    "consumers/events_table/store.py",
+    "infra/",
+    "loadtest/",
+    "cli/",
+)
+MAY_READ_ENVIRONMENT = ("consumers/settings.py", "infra/", "cli/")
 IDS = [path.relative_to(ROOT).as_posix() for path in MODULES]
 
 
@@ -42,6 +49,15 @@ def imported(path: Path) -> Iterator[str]:
             yield node.module or ""
 
 
+def top_levels(path: Path) -> set[str]:
+    return {module.partition(".")[0] for module in imported(path)}
+
+
+def rooms_of(path: Path) -> set[str]:
+    """Return the rooms that a module imports; `weir` alone stands for the links."""
+    return {module.split(".")[1] for module in imported(path) if module.startswith("weir.")}
+
+
 def test_the_walk_finds_the_rooms() -> None:
     """Every room has modules and every rule names files that are there, or the rules below would prove nothing."""
     assert len(MODULES) > 15
@@ -51,15 +67,18 @@ def test_the_walk_finds_the_rooms() -> None:
     assert any(library in AWS_LIBRARIES for path in MODULES for library in top_levels(path))
 
 
-def top_levels(path: Path) -> set[str]:
-    return {module.partition(".")[0] for module in imported(path)}
+def test_the_package_is_links_to_the_rooms() -> None:
+    """`weir/` holds one relative link a room, so the folders at the top are the package and nothing stands twice."""
+    links = {path.name: path.readlink().as_posix() for path in (ROOT / "weir").iterdir() if path.is_symlink()}
+    assert links == {room: f"../{room}" for room in ROOMS}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=IDS)
 def test_imports_run_one_way(path: Path) -> None:
-    """`ingest` imports no other room, `consumers`, `infra` and `loadtest` import `ingest` alone, and nobody `tests`."""
+    """`ingest` imports no other room, every other one those that it may, and nobody `tests` or a room's bare name."""
     room = name_of(path).partition("/")[0]
-    others = top_levels(path) & {*ROOMS, "tests", "weir"} - {room}
+    assert not top_levels(path) & {*ROOMS, "tests"}, f"{name_of(path)}: the rooms are in the package `weir`"
+    others = rooms_of(path) - {room}
     assert others <= MAY_IMPORT[room], f"{name_of(path)} must not import {sorted(others - MAY_IMPORT[room])}"
 
 

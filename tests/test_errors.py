@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest import errors
-from ingest.errors import ConfigError, RecordError, ServiceError, TransientError
+from weir.ingest import errors
+from weir.ingest.errors import ConfigError, RecordError, ServiceError, TransientError
 
 
 def leaves(branch: type[ServiceError]) -> list[type[ServiceError]]:

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra import place
-from ingest import routes
-from ingest.envelope import decode, encode
 from tests.support.running import github
+from weir.infra import place
+from weir.ingest.contract import routes
+from weir.ingest.envelope import decode, encode
 
 ENDPOINT = os.environ.get("LOCALSTACK_ENDPOINT")
 WEIR = Path(sys.executable).with_name("weir")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from infra import place
+from weir.infra import place
 
 ENDPOINT = os.environ.get("LOCALSTACK_ENDPOINT")
 WEIR = Path(sys.executable).with_name("weir")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ingest import errors
+from weir.ingest import errors
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -31,7 +31,7 @@ def test_reasons_stand_in_the_readme() -> None:
 
 def test_errors_of_the_api_stand_in_the_readme() -> None:
     """Each error code of the API contract stands in the README's table with its status."""
-    contract = (Path(errors.__file__).parent / "openapi.yaml").read_text(encoding="utf-8")
+    contract = (Path(errors.__file__).parent / "contract" / "openapi.yaml").read_text(encoding="utf-8")
     codes = set(re.findall(r'"error":"([a-z_]+)"', contract))
     assert len(codes) > 5
     assert codes <= set(re.findall(r"\| `([a-z_]+)` \|", README))

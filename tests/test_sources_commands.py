@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ingest import presets, sources
-from weir import main
+from weir.cli.main import main
+from weir.ingest.sources import catalogue, presets
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_adding_keeps_what_is_there(file: Path) -> None:
         "zoom:\n  preset: zoom\n  handshake_function: true\n\n"
         "sms:\n  preset: twilio\n  url: https://x.example/v1/sms\n"
     )
-    assert list(sources.load(file)) == ["github", "zoom", "sms"]
+    assert list(catalogue.load(file)) == ["github", "zoom", "sms"]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_checking_finds_what_the_gateway_could_not_serve(file: Path) -> None:
 
 def test_the_schema_is_printed() -> None:
     """What is printed is the schema that is published beside the sources file."""
-    published = (Path(__file__).parents[1] / "sources.schema.json").read_text()
+    published = (Path(__file__).parents[1] / "ingest/sources/sources.schema.json").read_text()
     assert weir("sources", "schema").output == published
 
 

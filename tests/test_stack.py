@@ -182,8 +182,8 @@ def test_odd_headers_come_through(stack: Running) -> None:
     assert status == 200, answer
     request_id = json.loads(answer)["id"]
     outcome_of(stack, request_id)
-    from consumers.history import Table
-    from infra import place
+    from weir.infra import place
+    from weir.operate.lookup.events import Table
 
     here = place.embedded(stack.home)
     table = Table(here.client("dynamodb"), here.outputs()["EventsTable"], here.client("s3"), here.outputs()["Bucket"])
@@ -249,7 +249,7 @@ def handler_pids(parent: int) -> list[int]:
             ppid = int((status.parent / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if ppid == parent and b"infra.local.function.runtime" in command:
+        if ppid == parent and b"weir.infra.local.function.runtime" in command:
             found.append(int(status.parent.name))
     return found
 

@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.aws_json import AwsClient, AwsError
-from infra.local.kinesis import Page, Shard, Stream
-from infra.local.poller.checkpoints import SHARD_END, Checkpoints, Position
-from infra.local.poller.lanes import Timing
-from infra.local.poller.shards import PAGE_RECORDS
-from ingest.errors import ServiceError, TemplateUnsupported
+from weir.infra.local.engine_client.aws_json import AwsClient, AwsError
+from weir.infra.local.engine_client.stream_calls import Page, Shard, Stream
+from weir.infra.local.poller.checkpoints import SHARD_END, Checkpoints, Position
+from weir.infra.local.poller.lanes import Timing
+from weir.infra.local.poller.shards import PAGE_RECORDS
+from weir.ingest.errors import ServiceError, TemplateUnsupported
 
 _GZIP = 31  # zlib's word for deflate with gzip's frame
 _LEVEL = 1  # a little over half the time of the usual 6, and the poller waits in the same event loop

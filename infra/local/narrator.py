@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.poller.reports import BatchReport
-from ingest.lines import whole
+from weir.infra.local.poller.reports import BatchReport
+from weir.ingest.lines import whole
 
 Say = Callable[[str], None]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infra.place import Place
-from infra.template import Resource
-from ingest.errors import StackFailed, TemplateUnsupported
+from weir.infra.place import Place
+from weir.infra.template import Resource
+from weir.ingest.errors import StackFailed, TemplateUnsupported
 
 # What the embedded stack serves by itself or has no need of on one machine.
 _ELSEWHERE = {

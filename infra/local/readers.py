@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.control import PAUSE_FILE, RUNNING_FILE
-from infra.local.archiver import Archiver
-from infra.local.poller.poller import Poller
+from weir.infra.control import PAUSE_FILE, RUNNING_FILE
+from weir.infra.local.archiver import Archiver
+from weir.infra.local.poller.poller import Poller
 
 Say = Callable[[str], None]
 

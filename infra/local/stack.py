@@ -1,11 +1,11 @@
 """The embedded stack: engines, gateway, function and poller on one machine, each as the template says.
 
-    stream    MiniStack's Kinesis, a child process                infra.local.engine
-    store     MiniStack's DynamoDB, S3, SQS, SSM, likewise        infra.local.engine
-    gateway   the API definition, a child process                 infra.local.gateway
-    function  the consumer, one process an environment            infra.local.function
-    poller    the event source mapping, in this process           infra.local.poller
-    archiver  the delivery stream to the archive, likewise        infra.local.archiver
+    stream    MiniStack's Kinesis, a child process                weir.infra.local.engine
+    store     MiniStack's DynamoDB, S3, SQS, SSM, likewise        weir.infra.local.engine
+    gateway   the API definition, a child process                 weir.infra.local.gateway
+    function  the consumer, one process an environment            weir.infra.local.function
+    poller    the event source mapping, in this process           weir.infra.local.poller
+    archiver  the delivery stream to the archive, likewise        weir.infra.local.archiver
 
 Started in this order and stopped in the reverse one, so that nothing is accepted that is not stored, and nothing is
 fetched that is not checkpointed. A part that ends by itself takes the rest down, cleanly. On AWS these are machines of
@@ -29,25 +29,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import sender, signing_keys, template
-from infra.deploy import sources_parameters, throttles
-from infra.local import logs, provision
-from infra.local.archiver import Archiver, Delivery, Disaggregate
-from infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
-from infra.local.function.function import Function
-from infra.local.narrator import Narrator
-from infra.local.poller.mapping import EventSourceMapping
-from infra.local.poller.poller import Poller
-from infra.local.readers import Readers
-from infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
-from ingest import routes, sources
-from ingest.errors import StackFailed
-from ingest.sources import Catalogue
+from weir.infra import CODE, sender, signing_keys, template
+from weir.infra.deploy import sources_parameters, throttles
+from weir.infra.local import logs, provision
+from weir.infra.local.archiver import Archiver, Delivery, Disaggregate
+from weir.infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
+from weir.infra.local.function.function import Function
+from weir.infra.local.narrator import Narrator
+from weir.infra.local.poller.event_source_mapping import EventSourceMapping
+from weir.infra.local.poller.poller import Poller
+from weir.infra.local.readers import Readers
+from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
+from weir.ingest.contract import routes
+from weir.ingest.errors import StackFailed
+from weir.ingest.sources import catalogue as sources
+from weir.ingest.sources.catalogue import Catalogue
 
 Say = Callable[[str], None]
 
 STACK = "weir"
-ROOT = Path(__file__).parents[2]
 SIGNING_FILE = "signing.json"
 # Log group -> file under the state folder.
 _LOGS = {"AccessLog": "access.log", "ConsumerLog": "consumer.log", "HandshakeLog": "handshake.log"}
@@ -228,11 +228,11 @@ class _Stack:
         log = self._home / "gateway.log"
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [sys.executable, "-m", "infra.local.gateway.process", str(path)],
+                [sys.executable, "-P", "-m", "weir.infra.local.gateway.gateway_process", str(path)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(CODE)},
             )
         _wait_for_port(process, self._port, log)
         return process
@@ -242,7 +242,7 @@ class _Stack:
         return Function(
             properties["Handler"],
             self._variables("Consumer"),
-            root=ROOT,
+            root=CODE,
             log_path=self._home / "consumer.log",
             name=properties["FunctionName"],
             timeout_s=float(properties["Timeout"]),

@@ -7,13 +7,13 @@ import urllib.request
 
 import pytest
 
-from infra.local.engine.engine import Engine
 from tests.conformance import table
 from tests.conformance.bench import World
 from tests.conformance.embedded import Embedded
 from tests.conformance.localstack import LocalStack
 from tests.conformance.run import Outcome, run_all
 from tests.conformance.scenarios import load
+from weir.infra.local.engine.engine import Engine
 
 ENDPOINT = os.environ.get("LOCALSTACK_ENDPOINT")
 

@@ -1,4 +1,4 @@
-"""The embedded stack as a world: gateway, poller and function of ``infra.local`` on the engine."""
+"""The embedded stack as a world: gateway, poller and function of ``weir.infra.local`` on the engine."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.function.function import Function as LocalFunction
-from infra.local.poller.mapping import EventSourceMapping
-from infra.local.poller.poller import Poller
-from ingest.errors import TemplateUnsupported
 from tests.conformance.apis import Api
 from tests.conformance.aws import Aws, Stream
 from tests.conformance.bench import Bench, Refused, RunningMapping, World
 from tests.conformance.probe import Function
 from tests.support.gateways import serving
+from weir.infra.local.function.function import Function as LocalFunction
+from weir.infra.local.poller.event_source_mapping import EventSourceMapping
+from weir.infra.local.poller.poller import Poller
+from weir.ingest.errors import TemplateUnsupported
 
 
 class EmbeddedApi(Api):

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.local.engine.engine import Engine
-from tests.support.world import World
+from tests.support.engine_env import World
+from weir.infra.local.engine.engine import Engine
 
 
 @pytest.fixture(scope="module")

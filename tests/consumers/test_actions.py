@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.actions import ADDS, Action, compile_changes, merged
-from consumers.attributes import item_bytes, number, to_wire
-from consumers.changes import (
+from weir.consumers.business.changes import (
     Change,
     Check,
     Delete,
@@ -25,7 +23,9 @@ from consumers.changes import (
     equals,
     exists,
 )
-from ingest.errors import ChangeInvalid, EventTooLarge
+from weir.consumers.events_table.actions import ADDS, Action, compile_changes, merged
+from weir.consumers.events_table.attributes import item_bytes, number, to_wire
+from weir.ingest.errors import ChangeInvalid, EventTooLarge
 
 TABLES = {"things": "real-things"}
 KEY = {"id": "x"}

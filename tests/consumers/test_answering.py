@@ -16,17 +16,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from consumers.answering import Answering, KeyTooLong, RecordTooLarge
-from consumers.secrets import Secrets, elsewhere
-from consumers.settings import HANDSHAKE_VARIABLES, HandshakeSettings
-from ingest import presets, signatures
-from ingest.envelope import decode
-from ingest.errors import ConfigError, SecretUnavailable, SettingInvalid
-from ingest.prover import Draft, SecretPair
-from ingest.routes import api_definition, mapping_template
-from ingest.sources import Catalogue, Source
 from tests.support.deliveries import AT_MS, draft_of, pair_of, source_of
 from tests.support.templates import CONTEXT, HEADER_NAMES, HEADER_VALUES, TEXTS, Given, render
+from weir.consumers.handshake.responder import Answering, KeyTooLong, RecordTooLarge
+from weir.consumers.judging.secrets import Secrets, elsewhere
+from weir.consumers.settings import HANDSHAKE_VARIABLES, HandshakeSettings
+from weir.ingest.contract.routes import api_definition, mapping_template
+from weir.ingest.envelope import decode
+from weir.ingest.errors import ConfigError, SecretUnavailable, SettingInvalid
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.prover import Draft, SecretPair
+from weir.ingest.sources import presets
+from weir.ingest.sources.catalogue import Catalogue, Source
 
 ASKING = [name for name, preset in presets.all_presets().items() if any(one.needs_code for one in preset.handshakes)]
 SETTINGS = HandshakeSettings.from_environment({"STREAM": "s", "SECRETS_PREFIX": "/s"})

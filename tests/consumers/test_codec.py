@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.codec import FormError, is_envelope, pack, pack_raw, unpack, unpack_raw
-from consumers.dictionary import WEBHOOKS_1
-from ingest.envelope import Envelope, decode, encode
 from tests.support.batches import envelope
+from weir.consumers.events_table.blob import FormError, is_envelope, pack, pack_raw, unpack, unpack_raw
+from weir.consumers.events_table.dictionary import WEBHOOKS_1
+from weir.ingest.envelope import Envelope, decode, encode
 
 # Latin-1 without what ends a header line, as the gateway hands headers over.
 _VALUES = st.text(st.characters(max_codepoint=255, exclude_characters="\n\r"), max_size=40)

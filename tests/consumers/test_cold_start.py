@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import World, kinesis_event
+from tests.support.engine_env import World, kinesis_event
 
 pytestmark = pytest.mark.engine
 
@@ -22,7 +22,7 @@ UNNEEDED = {
     "click": "the command line's",
     "cryptography": "only for schemes with public keys",
     "google.protobuf": "the gateway writes no aggregates",
-    "infra": "another room",
+    "weir.infra": "another room",
     "s3transfer": "boto3's",
     "uvicorn": "the embedded stack's",
     "yaml": "the sources are compiled to JSON",
@@ -37,11 +37,11 @@ class Context:
         return 60_000
 
 before = set(sys.modules)
-from consumers.handler import handler
+from weir.consumers.handler import handler
 imported = sorted(set(sys.modules) - before)
 responses = [handler(event, Context()) for event in json.load(sys.stdin)]
 invoked = sorted(set(sys.modules) - before)
-from consumers import wiring
+from weir.consumers import wiring
 print(json.dumps({"imported": imported, "invoked": invoked, "responses": responses,
                   "s3": wiring._s3.cache_info().currsize, "threads": __import__("threading").active_count()}))
 """
@@ -70,14 +70,18 @@ def first(world: World) -> dict[str, Any]:
 def test_importing_the_handler_imports_next_to_nothing(first: dict[str, Any]) -> None:
     """Lambda's import of the entry brings in no library and no room but its own."""
     foreign = {name.partition(".")[0] for name in first["imported"]} - set(sys.stdlib_module_names)
-    assert foreign == {"consumers"}
-    assert {name for name in first["imported"] if name.startswith("consumers")} == {"consumers", "consumers.handler"}
+    assert foreign == {"weir"}
+    assert {name for name in first["imported"] if name.startswith("weir")} == {
+        "weir",
+        "weir.consumers",
+        "weir.consumers.handler",
+    }
 
 
 def test_the_first_batch_is_done(first: dict[str, Any]) -> None:
     """The invocation that all these claims are about does its work."""
     assert first["responses"] == [{"batchItemFailures": []}]
-    assert {"consumers.commit", "pydantic", "botocore.client"} <= set(first["invoked"])
+    assert {"weir.consumers.commit.commit", "pydantic", "botocore.client"} <= set(first["invoked"])
 
 
 @pytest.mark.parametrize("module", UNNEEDED)
@@ -94,8 +98,8 @@ def test_the_first_batch_makes_no_client_and_no_thread_that_it_does_not_need(fir
 
 def test_modules_come_when_they_are_needed(world: World) -> None:
     """An aggregate brings its library, and nothing else changes."""
-    from consumers.aggregate import aggregate
-    from ingest.envelope import encode
+    from weir.consumers.judging.aggregate import aggregate
+    from weir.ingest.envelope import encode
 
     [entry] = aggregate([("k", encode(world.payment("cold-aggregate", 1)))])
     invoked = set(cold(world, [kinesis_event(entry.data)])["invoked"])

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from consumers import items
-from consumers.calls import Cancelled, Reason, Refused
-from consumers.changes import Change, Check, Newer, Put, Update, at_least, exists
-from consumers.codec import unpack
-from consumers.commit import commit
-from consumers.items import payload_key
-from consumers.memory import Memory
-from ingest.errors import CommitConflict, ConfigError, SecretUnavailable, StoreThrottled, StoreUnavailable
 from tests.support.batches import NOW_MS, Clock, envelope, forged, prepared, run, words
 from tests.support.faulty_store import FaultyStore
 from tests.support.memory_store import EVENTS, MemoryStore
+from weir.consumers.business.changes import Change, Check, Newer, Put, Update, at_least, exists
+from weir.consumers.commit.commit import commit
+from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.events_table import item as items
+from weir.consumers.events_table.blob import unpack
+from weir.consumers.events_table.item import payload_key
+from weir.consumers.events_table.port import Cancelled, Reason, Refused
+from weir.ingest.errors import CommitConflict, ConfigError, SecretUnavailable, StoreThrottled, StoreUnavailable
 
 
 def pay(account: str, amount: int) -> list[Change]:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.engine.engine import Engine
 from tests.support.batches import of_record, run
 from tests.support.crash_child import batch, earlier, records
 from tests.support.model import Model, plain
 from tests.support.stores import RealBench, real_bench
+from weir.infra.local.engine.engine import Engine
 
 pytestmark = pytest.mark.engine
 

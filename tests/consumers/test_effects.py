@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from consumers import effects
-from consumers.changes import Update
-from consumers.effects import effect, find, ledger
-from ingest.errors import EffectsInvalid, EventRejected
-from ingest.events import Event
 from tests.support.batches import envelope
+from weir.consumers.business import effects
+from weir.consumers.business.changes import Update
+from weir.consumers.business.effects import effect, find, ledger
+from weir.ingest.errors import EffectsInvalid, EventRejected
+from weir.ingest.sources.events import Event
 
 
 @pytest.fixture(autouse=True)

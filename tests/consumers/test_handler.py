@@ -11,18 +11,19 @@ from typing import Any
 
 import pytest
 
-from consumers import codec, wiring
-from consumers.aggregate import aggregate
-from consumers.changes import Change, Update
-from consumers.commit import Report
-from consumers.consumer import Consumer, isolate
-from consumers.effects import effect
-from consumers.items import Outcome, Prepared, wait
-from consumers.settings import VARIABLES, Settings
-from ingest.envelope import Envelope, encode
-from ingest.errors import CatalogueInvalid, ConfigError, EventRejected, SettingInvalid, StoreThrottled
-from ingest.events import Event
-from tests.support.world import AT_MS, SECRET, Context, World, kinesis_event
+from tests.support.engine_env import AT_MS, SECRET, Context, World, kinesis_event
+from weir.consumers import wiring
+from weir.consumers.batch.batch import Consumer, isolate
+from weir.consumers.business.changes import Change, Update
+from weir.consumers.business.effects import effect
+from weir.consumers.commit.commit import Report
+from weir.consumers.events_table import blob as codec
+from weir.consumers.events_table.item import Outcome, Prepared, wait
+from weir.consumers.judging.aggregate import aggregate
+from weir.consumers.settings import VARIABLES, Settings
+from weir.ingest.envelope import Envelope, encode
+from weir.ingest.errors import CatalogueInvalid, ConfigError, EventRejected, SettingInvalid, StoreThrottled
+from weir.ingest.sources.events import Event
 
 pytestmark = pytest.mark.engine
 
@@ -497,8 +498,8 @@ def test_missing_sources_are_a_set_up_error(consume: Consume) -> None:
 
 
 def test_the_entry_answers_as_lambda_wants(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`consumers.handler.handler` wires itself from the environment, once, and keeps what it made."""
-    from consumers import handler
+    """`weir.consumers.handler.handler` wires itself from the environment, once, and keeps what it made."""
+    from weir.consumers import handler
 
     for name, value in world.environment.items():
         monkeypatch.setenv(name, value)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from consumers import items
-from consumers.attributes import item_bytes, item_json
-from consumers.items import KEY_BYTES_MAX, Prepared, mark_key, payload_key, quarantine_key, read_mark
-from ingest.errors import EnvelopeMalformed, EventRejected, SecretUnavailable
-from ingest.prover import Verdict
 from tests.support.batches import NOW_MS, RETENTION_S, envelope, forged, prepared
+from weir.consumers.events_table import item as items
+from weir.consumers.events_table.attributes import item_bytes, item_json
+from weir.consumers.events_table.item import KEY_BYTES_MAX, Prepared, mark_key, payload_key, quarantine_key, read_mark
+from weir.ingest.errors import EnvelopeMalformed, EventRejected, SecretUnavailable
+from weir.ingest.schemes.prover import Verdict
 
 
 def item_of(one: Prepared, outcome: str = "applied") -> dict[str, Any]:
@@ -45,7 +45,7 @@ def test_an_applied_item_has_every_fact() -> None:
 
 
 def _event_of(one: Prepared) -> Any:
-    from ingest.events import Event
+    from weir.ingest.sources.events import Event
 
     assert one.envelope is not None
     return Event("shop", one.event_id, "order.paid", NOW_MS - 9, one.key, None, 0, one.envelope)

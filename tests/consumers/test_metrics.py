@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from consumers import metrics
-from consumers.logs import Log, place
-from consumers.settings import LOG_LEVELS
+from weir.consumers.batch import metrics
+from weir.consumers.batch.logs import Log, place
+from weir.consumers.settings import LOG_LEVELS
 
 ALL = {name: float(number) for number, name in enumerate(metrics.UNITS)}
 
@@ -45,7 +45,7 @@ def test_every_document_has_its_own_dimensions_and_time() -> None:
 def test_the_library_makes_the_document_without_its_front_door(environment: dict[str, str], expected: str) -> None:
     """aws-embedded-metrics makes the document; neither aiohttp nor asyncio is imported, and nothing is probed."""
     script = (
-        "import sys, json; from consumers.metrics import document\n"
+        "import sys, json; from weir.consumers.batch.metrics import document\n"
         "made = json.loads(document('s', {'Records': 1}, {}))\n"
         "print(made['_aws']['CloudWatchMetrics'][0]['Namespace'])\n"
         "assert 'aws_embedded_metrics.serializers.log_serializer' in sys.modules\n"

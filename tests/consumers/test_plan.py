@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.actions import ADDS
-from consumers.plan import ACTIONS_MAX, TRANSACTION_BYTES_MAX, Group, Unit, plan
+from weir.consumers.commit.plan import ACTIONS_MAX, TRANSACTION_BYTES_MAX, Group, Unit, plan
+from weir.consumers.events_table.actions import ADDS
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from consumers.calls import Call
-from consumers.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
-from consumers.memory import Memory
-from consumers.session import Session
-from consumers.steps import Step
-from ingest.errors import CommitConflict, DeadlineNear, StoreThrottled, StoreUnavailable
 from tests.support.batches import NOW_MS, of_record
 from tests.support.memory_store import EVENTS, MemoryStore
 from tests.support.model import Model, Record, plain
+from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
+from weir.consumers.commit.machine import Session
+from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.strands import Step
+from weir.consumers.events_table.port import Call
+from weir.ingest.errors import CommitConflict, DeadlineNear, StoreThrottled, StoreUnavailable
 
 _NUMBERS = st.integers(-50, 50)
 _THINGS = st.sampled_from(["t0", "t1", "t2"])

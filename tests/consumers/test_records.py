@@ -10,9 +10,9 @@ from aws_kinesis_agg.aggregator import AggRecord, messages_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumers import records
-from consumers.aggregate import MAX_RECORD_BYTES, aggregate, disaggregate
-from ingest.errors import AggregateDamaged, ConfigError, EnvelopeMalformed
+from weir.consumers.judging import records
+from weir.consumers.judging.aggregate import MAX_RECORD_BYTES, aggregate, disaggregate
+from weir.ingest.errors import AggregateDamaged, ConfigError, EnvelopeMalformed
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 
@@ -209,6 +209,6 @@ def test_the_library_leaves_the_search_path_alone() -> None:
     import subprocess
     import sys
 
-    script = "import sys; from consumers import aggregate; before = list(sys.path)\n"
+    script = "import sys; from weir.consumers.judging import aggregate; before = list(sys.path)\n"
     script += "aggregate.disaggregate(list(aggregate.aggregate([('k', b'x')]))[0].data); assert sys.path == before"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,11 +10,11 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.handlers import BUILTIN_HANDLERS
 
-from consumers import aws, models
-from consumers.secrets import Secrets
-from infra.local.engine.engine import Engine
-from ingest.envelope import Envelope
-from ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
+from weir.consumers.events_table import lean_botocore, service_models
+from weir.consumers.judging.secrets import Secrets
+from weir.infra.local.engine.engine import Engine
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
 
 pytestmark = pytest.mark.engine
 
@@ -85,14 +85,14 @@ def clock() -> Clock:
 @pytest.fixture
 def store(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Store:
     monkeypatch.setenv("AWS_ENDPOINT_URL", engine.endpoint)
-    client = aws.ssm_client()
+    client = lean_botocore.ssm_client()
     client.full = botocore.session.get_session().create_client("ssm")
     return Store(client, f"/{abs(hash(request.node.nodeid))}")
 
 
 @pytest.fixture
 def secrets(store: Store, clock: Clock) -> Secrets:
-    read = aws.parameter_reader(lambda: store.client)
+    read = lean_botocore.parameter_reader(lambda: store.client)
     return Secrets(read, store.prefix, ttl_s=TTL_S, patience_s=PATIENCE_S, clock_ms=clock)
 
 
@@ -315,7 +315,7 @@ def test_the_lean_session_reaches_what_boto3_would() -> None:
         for service in ("dynamodb", "ssm"):
             lean_client, client = (
                 session.create_client(service, region_name=region, config=Config(parameter_validation=False))
-                for session in (aws.session(), ordinary)
+                for session in (lean_botocore.session(), ordinary)
             )
             assert lean_client.meta.region_name == client.meta.region_name
             assert lean_client.meta.config.signature_version == client.meta.config.signature_version
@@ -339,7 +339,7 @@ def refuse() -> None:
 
 def test_the_lean_session_has_every_handler_that_concerns_it() -> None:
     """What is left out belongs to other services or to documentation; nothing that is kept needs a certain place."""
-    kept = aws.builtin_handlers()
+    kept = lean_botocore.builtin_handlers()
     assert kept
     assert all(len(spec) == 2 for spec in kept)
     for spec in BUILTIN_HANDLERS:
@@ -364,5 +364,5 @@ def test_the_cut_down_models_are_botocores_own(service: str) -> None:
         else:
             assert part == of, where
 
-    assert models.BY_SERVICE[service]["operations"]
-    holds(models.BY_SERVICE[service], whole, service)
+    assert service_models.BY_SERVICE[service]["operations"]
+    holds(service_models.BY_SERVICE[service], whole, service)

@@ -11,13 +11,13 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from consumers.aws import secret_reader
-from consumers.secrets import Secrets, elsewhere
-from infra.local.engine.engine import Engine
-from ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
-from ingest.signatures import verify
-from ingest.sources import Catalogue, Source
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of
+from weir.consumers.events_table.lean_botocore import secret_reader
+from weir.consumers.judging.secrets import Secrets, elsewhere
+from weir.infra.local.engine.engine import Engine
+from weir.ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
+from weir.ingest.schemes.signatures import verify
+from weir.ingest.sources.catalogue import Catalogue, Source
 
 Client = Callable[[], Any]
 

@@ -9,13 +9,13 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 
-from consumers.aws import parameter_reader, session
-from consumers.calls import Cancelled, Place, Refused
-from consumers.items import Mark
-from consumers.memory import Memory
-from consumers.store import DynamoStore, client_config, translated
-from infra.local.engine.engine import Engine
-from ingest.errors import CommitConflict, ConfigError, SecretUnavailable, StoreThrottled, StoreUnavailable
+from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.events_table.item import Mark
+from weir.consumers.events_table.lean_botocore import parameter_reader, session
+from weir.consumers.events_table.port import Cancelled, Place, Refused
+from weir.consumers.events_table.store import DynamoStore, client_config, translated
+from weir.infra.local.engine.engine import Engine
+from weir.ingest.errors import CommitConflict, ConfigError, SecretUnavailable, StoreThrottled, StoreUnavailable
 
 
 def client_error(code: str, **facts: Any) -> ClientError:

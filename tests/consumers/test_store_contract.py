@@ -10,15 +10,23 @@ from typing import Any
 
 import pytest
 
-from consumers.calls import CONDITION_FAILED, DUPLICATE_ITEM, NONE, VALIDATION_ERROR, Cancelled, Reason, Refused
-from consumers.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
-from consumers.items import Mark
-from consumers.memory import Memory
-from infra.local.engine.engine import Engine
-from ingest.errors import ConfigError
 from tests.support.batches import of_record, prepared, run, words
 from tests.support.model import Model, Record, plain
 from tests.support.stores import Bench, MemoryBench, fields, real_bench, request
+from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
+from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.events_table.item import Mark
+from weir.consumers.events_table.port import (
+    CONDITION_FAILED,
+    DUPLICATE_ITEM,
+    NONE,
+    VALIDATION_ERROR,
+    Cancelled,
+    Reason,
+    Refused,
+)
+from weir.infra.local.engine.engine import Engine
+from weir.ingest.errors import ConfigError
 
 LOCALSTACK = os.environ.get("LOCALSTACK_ENDPOINT")
 

@@ -12,17 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers import codec
-from consumers.judge import Judge
-from consumers.records import Record
-from consumers.replay.pipeline import TrustingSecrets
-from consumers.secrets import Secrets
-from ingest import presets, signatures
-from ingest.envelope import Envelope, decode, encode
-from ingest.errors import RecordError, SignatureMismatch
-from ingest.prover import SecretPair, Verdict
-from ingest.sources import Catalogue, Source
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, judged_cases, pair_of, source_of
+from weir.consumers.events_table import blob
+from weir.consumers.judging.judge import Judge
+from weir.consumers.judging.records import Record
+from weir.consumers.judging.secrets import Secrets
+from weir.ingest.envelope import Envelope, decode, encode
+from weir.ingest.errors import RecordError, SignatureMismatch
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.prover import SecretPair, Verdict
+from weir.ingest.sources import presets
+from weir.ingest.sources.catalogue import Catalogue, Source
+from weir.operate.replay.targets.in_process import TrustingSecrets
 
 YEAR_MS = 366 * 86_400_000
 SOURCES = {name: source_of(name) for name in presets.names()}
@@ -64,7 +65,7 @@ def as_stored(envelope: Envelope) -> Envelope:
         "source": envelope.source,
         "key": envelope.key,
     }
-    return codec.unpack(codec.pack(envelope), **facts)
+    return blob.unpack(blob.pack(envelope), **facts)
 
 
 def record(envelope: Envelope) -> Record:

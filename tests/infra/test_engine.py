@@ -14,8 +14,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
-from infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
-from ingest.errors import StackFailed
+from weir.infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
+from weir.ingest.errors import StackFailed
 
 
 def client(engine: Engine, service: str, *, attempts: int = 5) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine.dynamodb import install
+from weir.infra.local.engine.dynamodb_patches import install
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine.kinesis import GET_RECORDS_BYTES, install
+from weir.infra.local.engine.kinesis_patches import GET_RECORDS_BYTES, install
 
 DAY_S = 24 * 3600
 

@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from infra.local.function.function import Function
-from infra.local.poller.invocations import InvocationResult
+from weir.infra.local.function.function import Function
+from weir.infra.local.poller.invocations import InvocationResult
 
 CODE = """
 import logging, os, sys, time
@@ -276,7 +276,7 @@ async def test_the_processes_die_with_the_parent(tmp_path: Path) -> None:
     program = f"""
 import asyncio
 from pathlib import Path
-from infra.local.function.function import Function
+from weir.infra.local.function.function import Function
 async def main():
     code = Path({str(tmp_path)!r})
     made = Function("business.handler", {{}}, root=code, log_path=code / "log", timeout_s=60)

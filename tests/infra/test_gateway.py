@@ -16,9 +16,6 @@ from typing import Any
 
 import pytest
 
-from infra.local.aws_json import AwsClient
-from infra.local.engine.engine import Engine, free_port
-from ingest.envelope import Envelope, decode
 from tests.support.gateways import (
     STAGE_VARIABLES,
     Answer,
@@ -29,6 +26,9 @@ from tests.support.gateways import (
     read_answer,
     serving,
 )
+from weir.infra.local.engine.engine import Engine, free_port
+from weir.infra.local.engine_client.aws_json import AwsClient
+from weir.ingest.envelope import Envelope, decode
 
 EVERY_BYTE = bytes(range(256))
 

@@ -15,13 +15,6 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine.engine import free_port
-from infra.local.gateway.gateway import Gateway
-from infra.local.gateway.process import bind
-from infra.local.gateway.request import query
-from infra.local.gateway.routes import Routes
-from infra.local.gateway.throttle import Bucket
-from ingest.errors import StackFailed, TemplateUnsupported
 from tests.support.gateways import (
     STAGE_VARIABLES,
     Answer,
@@ -31,6 +24,13 @@ from tests.support.gateways import (
     mock_definition,
     serving,
 )
+from weir.infra.local.engine.engine import free_port
+from weir.infra.local.gateway.gateway import Gateway
+from weir.infra.local.gateway.gateway_process import bind
+from weir.infra.local.gateway.request import query
+from weir.infra.local.gateway.routes import Routes
+from weir.infra.local.gateway.throttle import Bucket
+from weir.ingest.errors import StackFailed, TemplateUnsupported
 
 ROOT = Path(__file__).parents[2]
 
@@ -388,7 +388,7 @@ def listens(port: int) -> bool:
 
 
 def start(path: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "infra.local.gateway.process", str(path)]
+    command = [sys.executable, "-m", "weir.infra.local.gateway.gateway_process", str(path)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

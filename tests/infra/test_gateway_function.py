@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from infra.local.function.function import Function
-from infra.local.gateway.definition import load
-from ingest.errors import TemplateUnsupported
-from ingest.routes import api_definition
 from tests.support.deliveries import source_of
 from tests.support.gateways import Served, definition, integration, serving
+from weir.infra.local.function.function import Function
+from weir.infra.local.gateway.definition import load
+from weir.ingest.contract.routes import api_definition
+from weir.ingest.errors import TemplateUnsupported
 
 NAME = "weir-handshake"
 SUBSTITUTIONS = {

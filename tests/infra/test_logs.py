@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.local.logs import end_last_line, expire
+from weir.infra.local.logs import end_last_line, expire
 
 OLD, YOUNG = 1_700_000_000_000, 1_800_000_000_000
 LINES = [

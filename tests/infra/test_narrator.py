@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.local.narrator import Narrator
-from infra.local.poller.reports import BatchReport
+from weir.infra.local.narrator import Narrator
+from weir.infra.local.poller.reports import BatchReport
 
 REPORT = BatchReport(
     shard_id="shardId-000000000000",

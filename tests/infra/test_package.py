@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from infra import package
-from ingest.errors import StackFailed
+from weir.infra import package
+from weir.ingest.errors import StackFailed
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +31,25 @@ def test_package_is_small_and_has_what_it_needs(built: tuple[bytes, bytes]) -> N
     assert len(built[0]) < 6_000_000
     assert {
         "sources.json",
-        "consumers",
-        "ingest",
+        "weir",
         "pydantic",
         "aws_kinesis_agg",
         "aws_embedded_metrics",
         "google",
     } <= tops
-    assert not {"boto3", "botocore", "aiohttp", "infra", "loadtest", "tests"} & tops
-    assert not [name for name in names if "__pycache__" in name or name.startswith("ingest/samples")]
+    assert not {"boto3", "botocore", "aiohttp", "tests"} & tops
+    assert not [
+        name
+        for name in names
+        if "__pycache__" in name
+        or name.startswith(("weir/infra", "weir/loadtest", "weir/cli", "weir/ingest/sources/samples"))
+    ]
     assert [name for name in names if name.endswith("aarch64-linux-gnu.so")]
 
 
 def test_wheel_that_cannot_be_had_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that cannot be downloaded gives pip's last sentence, not a traceback."""
-    (tmp_path / "requirements").mkdir()
-    (tmp_path / "requirements" / "function.txt").write_text("no-such-package==1.0 --hash=sha256:" + "0" * 64 + "\n")
-    monkeypatch.setattr(package, "ROOT", tmp_path)
+    (tmp_path / "function.txt").write_text("no-such-package==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    monkeypatch.setattr(package, "REQUIREMENTS", tmp_path)
     with pytest.raises(StackFailed, match="wheels could not be downloaded"):
         package.build("{}", architecture="arm64", cache=tmp_path)

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 
-from consumers import wiring
-from consumers.account import take
-from consumers.books import open_books
-from consumers.changes import Change, Check, Delete, Put, Update, exists
-from consumers.effects import effect
-from infra import template
-from ingest.events import Event
-from tests.support.stage import Stage
-from tests.support.world import World, kinesis_event
+from tests.support.engine_env import World, kinesis_event
+from tests.support.stack_env import Stage
+from weir.consumers import wiring
+from weir.consumers.business.changes import Change, Check, Delete, Put, Update, exists
+from weir.consumers.business.effects import effect
+from weir.infra import template
+from weir.ingest.sources.events import Event
+from weir.operate.audit.account import take
+from weir.operate.audit.sources import open_books
 
 pytestmark = pytest.mark.engine
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infra import LOCALSTACK, place
-from ingest.errors import OptionInvalid, StackAbsent
+from infra import LOCALSTACK
+from weir.infra import place
+from weir.ingest.errors import OptionInvalid, StackAbsent
 
 
 @pytest.fixture

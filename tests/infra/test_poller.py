@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine.engine import Engine
-from infra.local.kinesis import Stream
-from infra.local.poller.invocations import InvocationResult
 from tests.support.streams import FAST, Consumer, data_of, eventually, failing_from, stream
+from weir.infra.local.engine.engine import Engine
+from weir.infra.local.engine_client.stream_calls import Stream
+from weir.infra.local.poller.invocations import InvocationResult
 
 pytestmark = pytest.mark.engine
 

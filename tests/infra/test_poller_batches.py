@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.poller.batches import Batch, EventFormat, Failure, Record, form, judge, remaining
-from infra.local.poller.filters import compile_filters
-from infra.local.poller.invocations import InvocationResult
-from infra.local.poller.mapping import EventSourceMapping
-from ingest.errors import TemplateUnsupported
+from weir.infra.local.poller.batches import Batch, EventFormat, Failure, Record, form, judge, remaining
+from weir.infra.local.poller.event_source_mapping import EventSourceMapping
+from weir.infra.local.poller.filters import compile_filters
+from weir.infra.local.poller.invocations import InvocationResult
+from weir.ingest.errors import TemplateUnsupported
 
 PROPERTIES = {
     "EventSourceArn": "arn:aws:kinesis:us-east-1:000000000000:stream/s",

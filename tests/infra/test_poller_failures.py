@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine.engine import Engine
-from infra.local.poller.invocations import InvocationResult
 from tests.support.streams import Bucket, Consumer, aws, data_of, eventually, failing_from, sequence_of, stream
+from weir.infra.local.engine.engine import Engine
+from weir.infra.local.poller.invocations import InvocationResult
 
 pytestmark = pytest.mark.engine
 

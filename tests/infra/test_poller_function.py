@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from infra.local.engine.engine import Engine
-from infra.local.function.function import Function
 from tests.support.streams import Bucket, eventually, stream
+from weir.infra.local.engine.engine import Engine
+from weir.infra.local.function.function import Function
 
 pytestmark = pytest.mark.engine
 

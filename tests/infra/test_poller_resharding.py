@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from infra.local.aws_json import AwsError
-from infra.local.engine.engine import Engine
 from tests.support.streams import Consumer, StreamUnderTest, data_of, eventually, stream
+from weir.infra.local.engine.engine import Engine
+from weir.infra.local.engine_client.aws_json import AwsError
 
 LOCALSTACK = os.environ.get("LOCALSTACK_ENDPOINT", "")
 MIDDLE = 1 << 127
@@ -27,7 +27,9 @@ class MendedEngine(Engine):
     def _environment(self) -> dict[str, str]:
         hook = self.state / "hook"
         hook.mkdir(parents=True, exist_ok=True)
-        (hook / "sitecustomize.py").write_text("import infra.local.engine.kinesis as mends\nmends.install()\n")
+        (hook / "sitecustomize.py").write_text(
+            "import weir.infra.local.engine.kinesis_patches as mends\nmends.install()\n"
+        )
         environment = super()._environment()
         return environment | {"PYTHONPATH": f"{hook}{os.pathsep}{environment['PYTHONPATH']}"}
 

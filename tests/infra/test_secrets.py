@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from infra import secrets, signing_keys
-from infra.local.engine.engine import Engine
-from infra.place import Place
-from ingest import presets, signatures
-from ingest.errors import SecretUnset, SettingInvalid, StackFailed
-from ingest.prover import MAX_SECRETS
-from ingest.sources import Source
 from tests.support.deliveries import pair_of, source_of
+from weir.infra import secrets, signing_keys
+from weir.infra.local.engine.engine import Engine
+from weir.infra.place import Place
+from weir.ingest.errors import SecretUnset, SettingInvalid, StackFailed
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.prover import MAX_SECRETS
+from weir.ingest.sources import presets
+from weir.ingest.sources.catalogue import Source
 
 STORES = ["ssm", "secretsmanager"]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from infra import template
-from infra.deploy import sources_parameters
-from ingest.sources import Catalogue
 from tests.support.deliveries import source_of
+from weir.infra import template
+from weir.infra.deploy import sources_parameters
+from weir.ingest.sources.catalogue import Catalogue
 
 GIVEN = {"ArtifactBucket": "b", "ApiDefinitionKey": "a", "FunctionKey": "f"}
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:other-AbCdEf"

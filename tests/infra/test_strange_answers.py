@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from infra.local.aws_json import AwsClient, AwsError
-from infra.local.kinesis import Stream
-from infra.local.poller.batches import Record
-from infra.local.poller.checkpoints import Position
-from infra.local.poller.destinations import Described, GivenUp, QueueDestination
+from weir.infra.local.engine_client.aws_json import AwsClient, AwsError
+from weir.infra.local.engine_client.stream_calls import Stream
+from weir.infra.local.poller.batches import Record
+from weir.infra.local.poller.checkpoints import Position
+from weir.infra.local.poller.destinations import Described, GivenUp, QueueDestination
 
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/one"
 BATCH = GivenUp("s", (Record("1", "key", "", 0.0, 1, 0.0),), "RetryAttemptsExhausted", 1, None)

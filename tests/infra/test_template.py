@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from infra import template
-from ingest.errors import ParameterInvalid
+from weir.infra import template
+from weir.ingest.errors import ParameterInvalid
 
 GIVEN = {"ArtifactBucket": "artifacts", "ApiDefinitionKey": "api", "FunctionKey": "function"}
 

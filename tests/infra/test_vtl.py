@@ -7,10 +7,6 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from infra.local import vtl
-from infra.local.vtl.regex import RegexError, java_pattern
-from ingest.errors import TemplateUnsupported
-from ingest.routes import mapping_template
 from tests.support.templates import (
     CONTEXT,
     FAILED,
@@ -22,6 +18,10 @@ from tests.support.templates import (
     started_velocity,
 )
 from tests.support.velocity import Velocity
+from weir.infra.local import vtl
+from weir.infra.local.vtl.regex import RegexError, java_pattern
+from weir.ingest.contract.routes import mapping_template
+from weir.ingest.errors import TemplateUnsupported
 
 REQUEST = Given(
     body='{"amount": 10.00, "name": "it\'s"}',

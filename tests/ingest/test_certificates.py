@@ -9,10 +9,9 @@ from email.message import Message
 
 import pytest
 
-from ingest import signatures
-from ingest.certificate_cache import MAX_FETCHES_PER_MINUTE, MAX_KEPT, CertificateCache
-from ingest.envelope import Envelope
-from ingest.errors import (
+from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import (
     SecretAbsent,
     SecretUnavailable,
     SignatureExpired,
@@ -20,9 +19,10 @@ from ingest.errors import (
     SignatureMismatch,
     SignatureMissing,
 )
-from ingest.prover import Draft
-from ingest.schemes import SnsScheme
-from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.certificate_cache import MAX_FETCHES_PER_MINUTE, MAX_KEPT, CertificateCache
+from weir.ingest.schemes.models import SnsScheme
+from weir.ingest.schemes.prover import Draft
 
 SNS = source_of("aws-sns")
 PAYPAL = source_of("paypal")

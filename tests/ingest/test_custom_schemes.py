@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from ingest import signatures
-from ingest.envelope import Envelope
-from ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismatch
-from ingest.sources import Catalogue, Source, parse_compiled
-from ingest.sources_file import SourceEntry, resolve
 from tests.support.deliveries import AT_MS, envelope_of
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismatch
+from weir.ingest.schemes import signatures
+from weir.ingest.sources.catalogue import Catalogue, Source, parse_compiled
+from weir.ingest.sources.sources_file import SourceEntry, resolve
 
 BODY = b'{"token":"t-1","at":7,"id":"e1"}'
 AT = str(AT_MS // 1000)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import events, presets
-from ingest.envelope import Envelope
-from ingest.errors import EventMalformed
-from ingest.sources import EventSpec, Source
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import EventMalformed
+from weir.ingest.sources import events, presets
+from weir.ingest.sources.catalogue import EventSpec, Source
 
 PRESETS = presets.names()
 ID_IS_REQUEST = {"attio", "dropbox", "freshdesk", "plaid"}

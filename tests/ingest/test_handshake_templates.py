@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest import presets
-from ingest.errors import CatalogueInvalid
-from ingest.handshake_templates import Questions, constant
-from ingest.routes import api_definition
-from ingest.sources import Handshake
 from tests.support.deliveries import source_of
 from tests.support.templates import HEADER_VALUES, TEXTS, Given, Rendered, render, render_on_velocity, started_velocity
 from tests.support.velocity import Velocity
+from weir.ingest.contract.routes import api_definition
+from weir.ingest.errors import CatalogueInvalid
+from weir.ingest.handshakes.handshake_templates import Questions, constant
+from weir.ingest.sources import presets
+from weir.ingest.sources.catalogue import Handshake
 
 SUBSTITUTIONS = {
     "partition": "aws",

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest import signatures
-from ingest.envelope import Envelope
-from ingest.errors import (
+from tests.support.deliveries import AT_MS, with_header, with_headers
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import (
     RecordError,
     SecretAbsent,
     SignatureExpired,
@@ -25,13 +25,13 @@ from ingest.errors import (
     SignatureMismatch,
     SignatureMissing,
 )
-from ingest.http_signatures import MAX_COMPONENTS, MAX_LABELS
-from ingest.locations import Unreadable
-from ingest.prover import Draft, SecretPair
-from ingest.schemes import HttpSignatureScheme
-from ingest.sources_file import SourceEntry, resolve
-from ingest.structured_fields import parse_dictionary, serialize
-from tests.support.deliveries import AT_MS, with_header, with_headers
+from weir.ingest.locations import Unreadable
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.http_signatures import MAX_COMPONENTS, MAX_LABELS
+from weir.ingest.schemes.models import HttpSignatureScheme
+from weir.ingest.schemes.prover import Draft, SecretPair
+from weir.ingest.schemes.structured_fields import parse_dictionary, serialize
+from weir.ingest.sources.sources_file import SourceEntry, resolve
 
 RFC: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "vectors" / "rfc9421.json").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ingest.lines import whole
+from weir.ingest.lines import whole
 
 
 def test_halves_of_a_line_are_one_again() -> None:

@@ -8,8 +8,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.envelope import Envelope, decode, encode
-from ingest.routes import api_definition, mapping_template
 from tests.support.templates import (
     CONTEXT,
     HEADER_NAMES,
@@ -22,6 +20,8 @@ from tests.support.templates import (
     started_velocity,
 )
 from tests.support.velocity import Velocity
+from weir.ingest.contract.routes import api_definition, mapping_template
+from weir.ingest.envelope import Envelope, decode, encode
 
 TEMPLATE = mapping_template()
 

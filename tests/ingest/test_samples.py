@@ -7,9 +7,10 @@ import re
 
 import pytest
 
-from ingest import presets, samples, signatures
-from ingest.errors import ConfigError
 from tests.support.deliveries import AT_MS, envelope_of, pair_of, source_of
+from weir.ingest.errors import ConfigError
+from weir.ingest.schemes import signatures
+from weir.ingest.sources import presets, samples
 
 PRESETS = presets.names()
 

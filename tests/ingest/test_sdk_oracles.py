@@ -12,22 +12,15 @@ from typing import Any, get_args
 
 import pytest
 
-from ingest import presets, signatures
-from ingest.envelope import Envelope
-from ingest.errors import RecordError
-from ingest.prover import Draft, public_urls
-from ingest.schemes import HttpAlgorithm, HttpSignatureScheme, Scheme
-from ingest.sources_file import SourceEntry, resolve
-from tests.support.deliveries import (
-    URL,
-    draft_of,
-    envelope_of,
-    judged_cases,
-    pair_of,
-    source_of,
-    with_headers,
-)
+from tests.support.deliveries import URL, draft_of, envelope_of, judged_cases, pair_of, source_of, with_headers
 from tests.support.sdks import SDKS, Delivery, Sdk, http_signature_is_valid, http_signature_of
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import RecordError
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.models import HttpAlgorithm, HttpSignatureScheme, Scheme
+from weir.ingest.schemes.prover import Draft, public_urls
+from weir.ingest.sources import presets
+from weir.ingest.sources.sources_file import SourceEntry, resolve
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 RECORDED = sorted((VECTORS / "sdk").glob("*.json"))

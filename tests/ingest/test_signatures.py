@@ -7,20 +7,6 @@ from functools import lru_cache
 
 import pytest
 
-from ingest import presets, samples, signatures
-from ingest.envelope import Envelope
-from ingest.errors import (
-    ConfigError,
-    RecordError,
-    SecretAbsent,
-    SignatureExpired,
-    SignatureMalformed,
-    SignatureMismatch,
-    SignatureMissing,
-)
-from ingest.prover import MAX_SECRETS, MAX_SIGNATURES, Draft, SecretPair
-from ingest.schemes import AnyOf, ContentScheme
-from ingest.sources import Source
 from tests.support.deliveries import (
     AT_MS,
     LATE_MS,
@@ -40,6 +26,21 @@ from tests.support.deliveries import (
     with_header,
     with_headers,
 )
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import (
+    ConfigError,
+    RecordError,
+    SecretAbsent,
+    SignatureExpired,
+    SignatureMalformed,
+    SignatureMismatch,
+    SignatureMissing,
+)
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.models import AnyOf, ContentScheme
+from weir.ingest.schemes.prover import MAX_SECRETS, MAX_SIGNATURES, Draft, SecretPair
+from weir.ingest.sources import presets, samples
+from weir.ingest.sources.catalogue import Source
 
 PRESETS = presets.names()
 # What is sent as it is, or beside the body, says nothing about the body.

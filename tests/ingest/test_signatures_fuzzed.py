@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ingest import events, presets, signatures
-from ingest.envelope import Envelope
-from ingest.errors import EventMalformed, RecordError
 from tests.support.deliveries import draft_of, envelope_of, pair_of, source_of
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import EventMalformed, RecordError
+from weir.ingest.schemes import signatures
+from weir.ingest.sources import events, presets
 
 PRESETS = presets.names()
 SOURCES = {name: source_of(name) for name in PRESETS}

@@ -10,15 +10,15 @@ import jsonschema
 import pytest
 import yaml
 
-from ingest import presets, samples
-from ingest.errors import CatalogueInvalid
-from ingest.schemes import AnyOf, ContentScheme
-from ingest.sources import Catalogue, load, parse_compiled
-from ingest.sources_file import json_schema
 from tests.support.deliveries import source_of
+from weir.ingest.errors import CatalogueInvalid
+from weir.ingest.schemes.models import AnyOf, ContentScheme
+from weir.ingest.sources import presets, samples
+from weir.ingest.sources.catalogue import Catalogue, load, parse_compiled
+from weir.ingest.sources.sources_file import json_schema
 
 ROOT = Path(__file__).parent.parent.parent
-SCHEMA = ROOT / "sources.schema.json"
+SCHEMA = ROOT / "ingest/sources/sources.schema.json"
 
 
 def loaded(tmp_path: Path, text: str) -> Catalogue:
@@ -200,9 +200,8 @@ def test_damaged_compilation(text: str) -> None:
 
 def test_schema_is_current() -> None:
     """The published JSON Schema is the one of the models."""
-    command = (
-        "python -c 'from ingest.sources_file import json_schema; print(json_schema(), end=\"\")' > sources.schema.json"
-    )
+    program = "from weir.ingest.sources.sources_file import json_schema; print(json_schema(), end='')"
+    command = f'python -c "{program}" > ingest/sources/sources.schema.json'
     assert SCHEMA.read_text(encoding="utf-8") == json_schema(), f"run: {command}"
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from ingest import signatures
-from ingest.envelope import Envelope
-from ingest.errors import SecretAbsent, SignatureExpired, SignatureMalformed, SignatureMismatch
-from ingest.sources import Source, parse_compiled
-from ingest.sources_file import SourceEntry, resolve
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import SecretAbsent, SignatureExpired, SignatureMalformed, SignatureMismatch
+from weir.ingest.schemes import signatures
+from weir.ingest.sources.catalogue import Source, parse_compiled
+from weir.ingest.sources.sources_file import SourceEntry, resolve
 
 NETLIFY = source_of("netlify")
 PLAID = source_of("plaid")
@@ -195,15 +195,16 @@ def start(source: Source) -> set[str]:
     program = """
 import json, sys
 text, secret, delivery = json.load(sys.stdin)
-from ingest import events, signatures
-from ingest.envelope import decode
-from ingest.sources import parse_compiled
+from weir.ingest.schemes import signatures
+from weir.ingest.sources import events
+from weir.ingest.envelope import decode
+from weir.ingest.sources.catalogue import parse_compiled
 (source,) = parse_compiled(text).values()
 signatures.verify(source.scheme, [secret], decode(delivery.encode()))
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
-    from ingest.envelope import encode
-    from ingest.sources import Catalogue
+    from weir.ingest.envelope import encode
+    from weir.ingest.sources.catalogue import Catalogue
 
     pair = pair_of(source)
     text = Catalogue({source.name: source}).dump()

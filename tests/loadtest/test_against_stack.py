@@ -11,20 +11,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import weir
-from loadtest import report, results
-from loadtest.rig import Rig
-from loadtest.session import latest
-from loadtest.stores import Stores
-from loadtest.verdict import mark_keys
 from tests.support.load_stack import target
+from weir.cli import main as command_line
+from weir.loadtest.faults.fault_stack import Rig
+from weir.loadtest.judging.stores import Stores
+from weir.loadtest.judging.verdict import mark_keys
+from weir.loadtest.report import summary
+from weir.loadtest.sending import results
+from weir.loadtest.session import latest
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with Rig(weir.load_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
+    with Rig(command_line.load_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
         yield started
 
 
@@ -39,18 +40,18 @@ def attacked(rig: Rig) -> Path:
 
 def command(rig: Rig, *arguments: str) -> Result:
     return CliRunner().invoke(
-        weir.main, ["load", *arguments], env={"WEIR_HOME": str(rig.home), "AWS_ENDPOINT_URL": None}
+        command_line.main, ["load", *arguments], env={"WEIR_HOME": str(rig.home), "AWS_ENDPOINT_URL": None}
     )
 
 
 def verdict(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / report.VERDICT_FILE).read_text(encoding="utf-8"))["verdict"]
+    found: dict[str, Any] = json.loads((folder / summary.VERDICT_FILE).read_text(encoding="utf-8"))["verdict"]
     return found
 
 
 def test_an_attack_is_accounted_for(attacked: Path) -> None:
     """Every delivery of a mixed load is acknowledged or refused for cause, and each of them has its outcome."""
-    run, found = results.read(attacked / report.RESULTS_FILE), verdict(attacked)
+    run, found = results.read(attacked / summary.RESULTS_FILE), verdict(attacked)
     oversized = sum(result.kind == "oversized" for result in run.results)
     assert found["sent"] == len(run.results)
     assert oversized == found["refused"] > 0
@@ -63,7 +64,7 @@ def test_an_attack_is_accounted_for(attacked: Path) -> None:
 
 def test_the_table_s_bytes_are_read_a_second_time(rig: Rig, attacked: Path) -> None:
     """The oracle decodes what items keep to the bytes that were sent, in the item and in the bucket alike."""
-    run = results.read(attacked / report.RESULTS_FILE)
+    run = results.read(attacked / summary.RESULTS_FILE)
     stores = Stores(rig.target.place, rig.target.dictionary)
     sent = {f"{one.source}#{one.event_ids[0]}": one.body_sha256 for one in run.accepted if one.kind == "valid"}
     items = stores.items(sent)
@@ -72,7 +73,7 @@ def test_the_table_s_bytes_are_read_a_second_time(rig: Rig, attacked: Path) -> N
 
 def test_whatever_is_broken_by_hand_fails_the_run_by_name(rig: Rig, attacked: Path) -> None:
     """An item gone, bytes exchanged, a forgery applied, a transaction made twice, a cent too much: each is named."""
-    run = results.read(attacked / report.RESULTS_FILE)
+    run = results.read(attacked / summary.RESULTS_FILE)
     dynamodb, outputs = rig.target.place.client("dynamodb"), rig.target.place.outputs()
     table = outputs["EventsTable"]
     valid = [one for one in run.accepted if one.kind == "valid"]

@@ -5,11 +5,11 @@ import json
 import time
 from typing import Any
 
-from loadtest import pacer
-from loadtest.attack import Attack, Limits
-from loadtest.mix import Mix
-from loadtest.plan import Planner, Timing
 from tests.support.load import Reply, ToldServer, plan, stored
+from weir.loadtest.sending import pacer
+from weir.loadtest.sending.attack import Attack, Limits
+from weir.loadtest.sending.mix import Mix
+from weir.loadtest.sending.plan import Planner, Timing
 
 
 async def sent(server: ToldServer, timing: Timing, limits: Limits | None = None) -> tuple[list[dict[str, Any]], Attack]:

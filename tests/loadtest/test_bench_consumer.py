@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import weir
-from ingest.envelope import decode
-from ingest.signatures import verify
-from ingest.sources import Catalogue, load
-from loadtest import bench_consumer
-from loadtest.bench_endpoint import ACTION_S, CALL_S, TRANSACTION_S, Endpoint, item_bytes
-from loadtest.bench_workload import BATCH_RECORDS, SECRET, SOURCE, Workload
+from weir.cli import main as command_line
+from weir.ingest.envelope import decode
+from weir.ingest.schemes.signatures import verify
+from weir.ingest.sources.catalogue import Catalogue, load
+from weir.loadtest.bench import bench_consumer
+from weir.loadtest.bench.bench_endpoint import ACTION_S, CALL_S, TRANSACTION_S, Endpoint, item_bytes
+from weir.loadtest.bench.bench_workload import BATCH_RECORDS, SECRET, SOURCE, Workload
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, dict[str, An
     arguments = ["--rounds", "1", "--batches", "1", "--no-powertools", "--folder", str(folder), "--out"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench_consumer, "COLD_STARTS", 1)  # what they take is no claim of these tests
-        result = CliRunner().invoke(weir.main, ["bench", "consumer", *arguments, str(folder / "report.json")])
+        result = CliRunner().invoke(command_line.main, ["bench", "consumer", *arguments, str(folder / "report.json")])
     return result, json.loads((folder / "report.json").read_bytes())
 
 

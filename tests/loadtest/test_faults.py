@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-import weir
-from loadtest.matrix import play
-from loadtest.rig import Rig
-from loadtest.scenario import SCENARIOS, Scenario
-from loadtest.session import Target
-from loadtest.stage import Bounds, Stage
 from tests.support.load_stack import target
+from weir.cli import main as command_line
+from weir.loadtest.faults.fault_runner import play
+from weir.loadtest.faults.fault_stack import Rig
+from weir.loadtest.faults.scenario import SCENARIOS, Scenario
+from weir.loadtest.faults.scenario_run import Bounds, Stage
+from weir.loadtest.session import Target
 
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with Rig(weir.load_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
+    with Rig(command_line.load_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
         yield started
 
 

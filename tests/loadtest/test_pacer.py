@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import OptionInvalid
-from loadtest import pacer
-from loadtest.pacer import Shape
+from weir.ingest.errors import OptionInvalid
+from weir.loadtest.sending import pacer
+from weir.loadtest.sending.pacer import Shape
 
 rates = st.floats(0, 500).map(lambda rate: round(rate, 2))
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from ingest import events, signatures, sources
-from ingest.envelope import Envelope, decode
-from ingest.errors import OptionInvalid, RecordError, SignatureMismatch
-from loadtest import pacer
-from loadtest.mix import OVERSIZED_BYTES, USUAL, Mix, parse_sizes, parse_sources
-from loadtest.plan import Plan, Planned, Planner, Timing
 from tests.support.load import CATALOGUE, plan
+from weir.ingest.envelope import Envelope, decode
+from weir.ingest.errors import OptionInvalid, RecordError, SignatureMismatch
+from weir.ingest.schemes import signatures
+from weir.ingest.sources import catalogue, events
+from weir.loadtest.sending import pacer
+from weir.loadtest.sending.mix import OVERSIZED_BYTES, USUAL, Mix, parse_sizes, parse_sources
+from weir.loadtest.sending.plan import Plan, Planned, Planner, Timing
 
 NOW_MS = 1_780_000_000_000
 
@@ -154,4 +155,4 @@ def test_unknown_and_unsigned_sources_are_refused() -> None:
     bare = Plan("r", "http://x/v1", CATALOGUE.dump(), {}, Mix(sources={"github": 1}), Timing())
     with pytest.raises(OptionInvalid, match="weir secrets set github"):
         Planner(bare, NOW_MS)
-    assert isinstance(sources.parse_compiled(CATALOGUE.dump()), type(CATALOGUE))
+    assert isinstance(catalogue.parse_compiled(CATALOGUE.dump()), type(CATALOGUE))

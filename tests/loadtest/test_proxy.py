@@ -17,8 +17,8 @@ from botocore.exceptions import (
     HTTPClientError,
 )
 
-from infra.local.engine.engine import Engine, free_port
-from loadtest.proxy import (
+from weir.infra.local.engine.engine import Engine, free_port
+from weir.loadtest.faults.proxy import (
     Proxy,
     Rule,
     bad_gateway,

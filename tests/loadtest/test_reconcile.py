@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from loadtest.found import Found
-from loadtest.reconcile import judge
-from loadtest.results import Result
-from loadtest.verdict import Verdict
-from tests.support import load_world as world
+from tests.support import load_env as world
+from weir.loadtest.judging.found import Found
+from weir.loadtest.judging.reconcile import judge
+from weir.loadtest.judging.verdict import Verdict
+from weir.loadtest.sending.results import Result
 
 
 def verdict(

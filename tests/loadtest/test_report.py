@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import OptionInvalid
-from loadtest import page, plots, report, results, session
-from loadtest.settle import lines, write
 from tests.support import browser
-from tests.support import load_world as world
+from tests.support import load_env as world
+from weir.ingest.errors import OptionInvalid
+from weir.loadtest import session
+from weir.loadtest.judging.settle import lines, write
+from weir.loadtest.report import html_report, plots, summary
+from weir.loadtest.sending import results
 
 
 def results_file(folder: Path, name: str) -> Path:
     """Write a results file as a run does."""
-    path = folder / name / report.RESULTS_FILE
+    path = folder / name / summary.RESULTS_FILE
     path.parent.mkdir(parents=True)
     rows = "".join(json.dumps(asdict(one)) + "\n" for one in world.results())
     end = results.footer(sent=12, attempts=12, waited_for_connection=3, limited=["it was slow"])
@@ -33,13 +35,13 @@ def observe(path: Path, *, lose: bool) -> None:
     lag = {"lag_max_s": 1.0, "lag_under_2_s_after_s": 0.0, "all_applied_after_s": 1.5, "series_s": [0.0, 1.0]}
     batch = dict.fromkeys(("ignored", "retried"), 0) | dict.fromkeys(("duplicate", "quarantined"), 1)
     batch |= {"ended_at_ms": 1500, "duration_ms": 100.0, "records": 8, "applied": 8, "calls": 2, "write_units": 40.0}
-    write(path.with_name(report.VERDICT_FILE), verdict, {"lag": lag, "batches": [batch]})
+    write(path.with_name(summary.VERDICT_FILE), verdict, {"lag": lag, "batches": [batch]})
 
 
 def report_verdict(path: Path, kept: world.Found) -> world.Any:
     from dataclasses import replace
 
-    from loadtest.reconcile import judge
+    from weir.loadtest.judging.reconcile import judge
 
     facts = {"lag_max_s": 1.0, "lag_under_2_s_after_s": 0.0}
     return replace(judge(results.read(path), kept), facts=facts)
@@ -129,10 +131,10 @@ def test_the_verdict_in_words_names_ids(tmp_path: Path) -> None:
 
 def test_an_empty_run_is_reported(tmp_path: Path) -> None:
     """A run in which nothing was sent makes a page, not an error."""
-    path = tmp_path / report.RESULTS_FILE
+    path = tmp_path / summary.RESULTS_FILE
     path.write_text(results.header("none", 1, endpoint="http://x/v1", connections=1), encoding="utf-8")
-    figures = report.compute(results.read(path), None)
-    assert report.summary(figures) == ["nothing was sent"]
+    figures = summary.compute(results.read(path), None)
+    assert summary.summary(figures) == ["nothing was sent"]
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -144,4 +146,4 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path.write_text(results.header("r", 1) + '{"seq": 1}\n', encoding="utf-8")
     with pytest.raises(OptionInvalid, match="line 2"):
         results.read(path)
-    assert page.page
+    assert html_report.page

@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import OptionInvalid
-from loadtest import pacer, results
-from loadtest.attack import Limits
-from loadtest.mix import Mix
-from loadtest.plan import Timing
-from loadtest.run import conduct
-from tests.support import load_world
+from tests.support import load_env
 from tests.support.load import plan
+from weir.ingest.errors import OptionInvalid
+from weir.loadtest.sending import pacer, results
+from weir.loadtest.sending.attack import Limits
+from weir.loadtest.sending.mix import Mix
+from weir.loadtest.sending.plan import Timing
+from weir.loadtest.sending.run import conduct
 
 
 @pytest.fixture
 def null_server() -> Iterator[str]:
     with subprocess.Popen(
-        [sys.executable, "-m", "loadtest.null_server", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "weir.loadtest.bench.null_server", "0"], stdout=subprocess.PIPE, text=True
     ) as process:
         yield process.stdout.readline().split()[1]
         process.terminate()
@@ -54,7 +54,8 @@ def test_saturation_sends_as_fast_as_answers_come(null_server: str, tmp_path: Pa
     run = conduct(planned, Limits(connections=8, send_for_s=0.5, ahead_count=20_000), tmp_path / "results.jsonl")
     assert run.end is not None
     assert run.end["most_open"] <= 8
-    assert run.end["unsent"] > 0
+    sent_at_ms = [result.sent_at_ms for result in run.results]
+    assert 400 <= max(sent_at_ms) - min(sent_at_ms) < 2000
     # Far above what the embedded gateway takes; how far is printed by `weir load figures`.
     assert len(run.accepted) > 1500
 
@@ -75,12 +76,12 @@ def test_ctrl_c_ends_the_sending_and_keeps_the_results(null_server: str, tmp_pat
 def test_a_run_that_was_killed_can_be_read(tmp_path: Path) -> None:
     """What the workers of a killed run wrote counts once, in their files, gathered, or both; a torn line ends one."""
     path = tmp_path / "results.jsonl"
-    rows = [json.dumps(asdict(one)) + "\n" for one in load_world.results()]
+    rows = [json.dumps(asdict(one)) + "\n" for one in load_env.results()]
     path.write_text(results.header("r", 1) + "".join(rows[:3]), encoding="utf-8")
     path.with_name("results.jsonl.0").write_text("".join(rows[:6]), encoding="utf-8")
     path.with_name("results.jsonl.1").write_text("".join(rows[6:10]) + rows[10][:40], encoding="utf-8")
     run = results.read(path)
-    assert [one.seq for one in run.results] == [one.seq for one in load_world.results()[:10]]
+    assert [one.seq for one in run.results] == [one.seq for one in load_env.results()[:10]]
     assert run.end is None
     assert not run.stopped
 

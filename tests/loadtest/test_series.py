@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest import series
+from weir.loadtest.judging import series
 
 spans = st.lists(
     st.tuples(st.integers(0, 5000), st.integers(0, 3000)).map(lambda pair: (pair[0], sum(pair))), max_size=30

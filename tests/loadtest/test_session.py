@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import OptionInvalid
-from loadtest import profiles, session
-from loadtest.pacer import constant, ramp, soak, spike
-from loadtest.session import Asked, timing
+from weir.ingest.errors import OptionInvalid
+from weir.loadtest import session
+from weir.loadtest.sending import profiles
+from weir.loadtest.sending.pacer import constant, ramp, soak, spike
+from weir.loadtest.session import Asked, timing
 
 
 def capacity() -> float:

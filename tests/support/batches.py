@@ -6,15 +6,15 @@ import json
 from collections.abc import Sequence
 from random import Random
 
-from consumers import items
-from consumers.changes import Change
-from consumers.commit import Report, commit
-from consumers.items import Prepared
-from consumers.memory import Memory
-from ingest.envelope import Envelope
-from ingest.errors import SignatureMismatch
-from ingest.events import Event
 from tests.support.model import Record
+from weir.consumers.business.changes import Change
+from weir.consumers.commit.commit import Report, commit
+from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.events_table import item
+from weir.consumers.events_table.item import Prepared
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import SignatureMismatch
+from weir.ingest.sources.events import Event
 
 NOW_MS = 1_790_000_000_000
 RETENTION_S = 86_400
@@ -40,7 +40,7 @@ def prepared(
     """Prepare a verified event; its delivery has an id of its own unless one is given."""
     delivery = envelope(request_id or f"r-{event_id}", body or json.dumps({"id": event_id}).encode())
     event = Event(SOURCE, event_id, "order.paid", NOW_MS - 9, key, None, index, delivery)
-    return items.apply(
+    return item.apply(
         event,
         changes,
         position=position,
@@ -52,7 +52,7 @@ def prepared(
 
 def forged(request_id: str) -> Prepared:
     """Prepare a delivery whose signature is wrong."""
-    return items.quarantine(
+    return item.quarantine(
         SignatureMismatch(), envelope(request_id), position=0, partition_key=request_id, retention_s=RETENTION_S
     )
 

@@ -17,13 +17,13 @@ from random import Random
 from threading import Lock
 from typing import Any
 
-from consumers.attributes import Field
-from consumers.calls import Inserted, Place, Store
-from consumers.changes import Change, Put, Update, at_least
-from consumers.items import Mark, Prepared
 from tests.support.batches import of_record, prepared, run
 from tests.support.model import Record
 from tests.support.stores import bench_at
+from weir.consumers.business.changes import Change, Put, Update, at_least
+from weir.consumers.events_table.attributes import Field
+from weir.consumers.events_table.item import Mark, Prepared
+from weir.consumers.events_table.port import Inserted, Place, Store
 
 _LARGE = Random(5).randbytes(450_000)
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from ingest import presets, samples, signatures
-from ingest.envelope import Envelope
-from ingest.prover import Draft, SecretPair
-from ingest.schemes import AnyOf, ContentScheme, JwtScheme, Scheme, TokenScheme
-from ingest.sources import Source
-from ingest.sources_file import SourceEntry, resolve
+from weir.ingest.envelope import Envelope
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.models import AnyOf, ContentScheme, JwtScheme, Scheme, TokenScheme
+from weir.ingest.schemes.prover import Draft, SecretPair
+from weir.ingest.sources import presets, samples
+from weir.ingest.sources.catalogue import Source
+from weir.ingest.sources.sources_file import SourceEntry, resolve
 
 AT_MS = 1_767_225_600_000  # 2026-01-01
 LATE_MS = 40 * 86_400_000

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.local.engine.engine import Engine
+from weir.infra.local.engine.engine import Engine
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from consumers.attributes import Field
-from consumers.calls import Inserted, Place
-from consumers.items import Mark
 from tests.support.memory_store import MemoryStore
+from weir.consumers.events_table.attributes import Field
+from weir.consumers.events_table.item import Mark
+from weir.consumers.events_table.port import Inserted, Place
 
 Fault = BaseException | Callable[[], BaseException | None] | None
 

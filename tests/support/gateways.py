@@ -17,9 +17,9 @@ from typing import Any
 import uvicorn
 import uvicorn.server
 
-from infra.local.gateway.gateway import Gateway
-from infra.local.gateway.process import GatewayProtocol, bind
-from ingest import routes
+from weir.infra.local.gateway.gateway import Gateway
+from weir.infra.local.gateway.gateway_process import GatewayProtocol, bind
+from weir.ingest.contract import routes
 
 STAGE_VARIABLES = {"stream": "weir-stream", "maxRecordKiB": "1024", "maxBodyKiB": "560"}
 

@@ -9,10 +9,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ingest import signatures, sources
-from ingest.sources import Catalogue
-from loadtest.mix import Mix
-from loadtest.plan import Plan, Timing
+from weir.ingest.schemes import signatures
+from weir.ingest.sources import catalogue as sources
+from weir.ingest.sources.catalogue import Catalogue
+from weir.loadtest.sending.mix import Mix
+from weir.loadtest.sending.plan import Plan, Timing
 
 CATALOGUE = sources.load(Path(__file__).parents[2] / "sources.yaml")
 # A served request's number and body -> status, headers, body; None cuts the connection.

@@ -12,8 +12,11 @@ from copy import deepcopy
 from math import ceil
 from typing import Any
 
-from consumers.attributes import ITEM_BYTES_MAX, Field, item_bytes
-from consumers.calls import (
+from tests.support.expressions import ExpressionError, Item, holds, updated
+from weir.consumers.commit.plan import ACTIONS_MAX, TRANSACTION_BYTES_MAX
+from weir.consumers.events_table.attributes import ITEM_BYTES_MAX, Field, item_bytes
+from weir.consumers.events_table.item import Mark, read_mark
+from weir.consumers.events_table.port import (
     CONDITION_FAILED,
     DUPLICATE_ITEM,
     NONE,
@@ -24,10 +27,7 @@ from consumers.calls import (
     Reason,
     Refused,
 )
-from consumers.items import Mark, read_mark
-from consumers.plan import ACTIONS_MAX, TRANSACTION_BYTES_MAX
-from ingest.errors import ConfigError
-from tests.support.expressions import ExpressionError, Item, holds, updated
+from weir.ingest.errors import ConfigError
 
 EVENTS = "events"
 KEYS = {EVENTS: "pk", "balances": "account", "things": "id"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from consumers.changes import Change, Check, Condition, Delete, Put, Update
+from weir.consumers.business.changes import Change, Check, Condition, Delete, Put, Update
 
 KEYS = {"balances": "account", "things": "id"}
 

@@ -9,8 +9,8 @@ from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
-from ingest import presets
 from tests.support.deliveries import URL
+from weir.ingest.sources import presets
 
 # (path, body, headers, method) -> status, headers with names in lower case, body
 Post = Callable[..., tuple[int, dict[str, str], bytes]]

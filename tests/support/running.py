@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infra.local.engine.engine import free_port
+from weir.infra.local.engine.engine import free_port
 
 ROOT = Path(__file__).parents[2]
 WEIR = Path(sys.executable).with_name("weir")
@@ -30,7 +30,13 @@ class Running:
         self.home, self.port = home, port or free_port()
         home.mkdir(parents=True, exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEIR_"))}
-        self.environment = {**kept, "WEIR_HOME": str(home), "PORT": str(self.port), **variables}
+        self.environment = {
+            **kept,
+            "WEIR_HOME": str(home),
+            "WEIR_SOURCES": str(ROOT / "sources.yaml"),
+            "PORT": str(self.port),
+            **variables,
+        }
         self._output = (home / "output").open("wb")
         self.process = subprocess.Popen(
             [WEIR, "run", *arguments],

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ingest.envelope import Envelope
+from weir.ingest.envelope import Envelope
 
 
 @dataclass(frozen=True)

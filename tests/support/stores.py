@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import boto3
 
-from consumers.actions import to_json
-from consumers.aws import session
-from consumers.calls import Place, Store
-from consumers.store import DynamoStore, client_config
 from tests.support.memory_store import EVENTS, KEYS, MemoryStore
+from weir.consumers.events_table.actions import to_json
+from weir.consumers.events_table.lean_botocore import session
+from weir.consumers.events_table.port import Place, Store
+from weir.consumers.events_table.store import DynamoStore, client_config
 
 Item = Mapping[str, Mapping[str, Any]]
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import boto3
 
-from infra.local.aws_json import AwsClient
-from infra.local.poller.invocations import InvocationResult
-from infra.local.poller.lanes import Timing
-from infra.local.poller.mapping import EventSourceMapping
-from infra.local.poller.poller import Poller
-from infra.local.poller.reports import BatchReport
+from weir.infra.local.engine_client.aws_json import AwsClient
+from weir.infra.local.poller.event_source_mapping import EventSourceMapping
+from weir.infra.local.poller.invocations import InvocationResult
+from weir.infra.local.poller.lanes import Timing
+from weir.infra.local.poller.poller import Poller
+from weir.infra.local.poller.reports import BatchReport
 
 FAST = Timing(poll_s=0.02, discover_s=0.1, save_s=0.02, backoff_s=0.01, backoff_limit_s=0.1)
 KINESIS = "Kinesis_20131202"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from infra.local import vtl
 from tests.support.velocity import INSTALL, Velocity, VelocityError, missing
+from weir.infra.local import vtl
 
 CONTEXT: Mapping[str, Any] = {
     "accountId": "123456789012",

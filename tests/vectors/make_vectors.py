@@ -24,10 +24,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ingest.envelope import Envelope
-from ingest.sources import Source
 from tests.support.deliveries import URL, Case, draft_of, envelope_of, judged_cases, pair_of, source_of, with_headers
 from tests.support.sdks import SDKS, Delivery, Sdk
+from weir.ingest.envelope import Envelope
+from weir.ingest.sources.catalogue import Source
 
 HERE = Path(__file__).parent
 NPM = {

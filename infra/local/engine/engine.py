@@ -17,8 +17,9 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.local.engine.process import JOURNAL
-from ingest.errors import StackFailed
+from weir.infra import CODE
+from weir.infra.local.engine.engine_process import JOURNAL
+from weir.ingest.errors import StackFailed
 
 STREAM_SERVICES = ("kinesis",)
 STORE_SERVICES = ("dynamodb", "s3", "sqs", "ssm", "secretsmanager", "sts")
@@ -60,7 +61,14 @@ class Engine:
         """
         self.state.mkdir(parents=True, exist_ok=True)
         patience_s = _REPLAY_S if self.ended_uncleanly else _START_S
-        command = [sys.executable, "-m", "infra.local.engine.process", str(self.port), str(self.state)]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "weir.infra.local.engine.engine_process",
+            str(self.port),
+            str(self.state),
+        ]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self._environment()
@@ -100,9 +108,8 @@ class Engine:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
-        root = Path(__file__).parents[3]
         return kept | {
-            "PYTHONPATH": str(root),
+            "PYTHONPATH": str(CODE),
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
             "SERVICES": ",".join(self._services),

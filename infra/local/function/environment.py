@@ -1,6 +1,6 @@
 """One execution environment: a child process that runs one invocation at a time and is killed when it oversteps.
 
-The parent keeps the time and watches the memory; the child (``infra.local.function.runtime``) cannot outlive it.
+The parent keeps the time and watches the memory; the child (``weir.infra.local.function.runtime``) cannot outlive it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from infra.local.function.runtime import HEADER
+from weir.infra.local.function.runtime import HEADER
 
 # Lambda gives initialisation 10 s; a laptop that compiles every import for the first time needs more.
 INIT_LIMIT_S = 60.0
@@ -74,7 +74,7 @@ class Environment:
             # A group of its own: Ctrl-C in the terminal reaches the parent alone, which then stops in good order. No
             # session of its own: Linux would divide the machine by sessions, and every environment get a whole share.
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and the template's handler
-                [sys.executable, "-m", "infra.local.function.runtime", handler, str(theirs.fileno())],
+                [sys.executable, "-m", "weir.infra.local.function.runtime", handler, str(theirs.fileno())],
                 cwd=root,
                 env=dict(variables),
                 stdin=subprocess.DEVNULL,

@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.function.environment import Environment, EnvironmentLostError, HandlerImportError, Reply
-from infra.local.poller.invocations import PAYLOAD_LIMIT_BYTES, InvocationResult
+from weir.infra import CODE
+from weir.infra.local.function.environment import Environment, EnvironmentLostError, HandlerImportError, Reply
+from weir.infra.local.poller.invocations import PAYLOAD_LIMIT_BYTES, InvocationResult
 
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 ACCOUNT_CONCURRENCY = 1000
 ACCOUNT = "000000000000"
-_PROJECT = Path(__file__).parents[3]
 
 
 class Function:
@@ -173,7 +173,7 @@ class Function:
         return {
             "PATH": os.defpath,
             "HOME": tempfile.gettempdir(),
-            "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(self._root), str(_PROJECT)])),
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(self._root), str(CODE)])),
             "LANG": "en_US.UTF-8",
             "TZ": ":UTC",
             "_HANDLER": self.handler,

@@ -1,4 +1,4 @@
-"""The inside of an execution environment: ``python -m infra.local.function.runtime MODULE.ATTRIBUTE DESCRIPTOR``.
+"""The inside of an execution environment: ``python -m weir.infra.local.function.runtime MODULE.ATTRIBUTE DESCRIPTOR``.
 
 It does what Lambda's runtime interface client does: import the handler once, then take one invocation after the other
 from the socket ``DESCRIPTOR``. Standard output and error belong to the function's log. A message is two frames, each a

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local import vtl
-from infra.local.gateway.mapping import Answer, HeaderMapping, answers, header_mappings
-from ingest.errors import TemplateUnsupported
+from weir.infra.local import vtl
+from weir.infra.local.gateway.parameter_mapping import Answer, HeaderMapping, answers, header_mappings
+from weir.ingest.errors import TemplateUnsupported
 
 ANY_METHOD = "x-amazon-apigateway-any-method"
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from infra.local.gateway.request import Headers
-from infra.local.vtl.names import CONTEXT
+from weir.infra.local.gateway.request import Headers
+from weir.infra.local.vtl.names import CONTEXT
 
 # Twelve bytes less one: sixteen characters that end in "=", as AWS writes them.
 _EXTENDED_ID_BYTES = 11

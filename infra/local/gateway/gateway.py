@@ -18,20 +18,20 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local import vtl
-from infra.local.function.function import Function
-from infra.local.gateway import definition as gateway_definition
-from infra.local.gateway import mapping as gateway_mapping
-from infra.local.gateway import request as gateway_request
-from infra.local.gateway.definition import Method
-from infra.local.gateway.exchange import Exchange, Fault, new_extended_request_id
-from infra.local.gateway.function import LambdaIntegration
-from infra.local.gateway.kinesis import IntegrationAnswer, KinesisIntegration, UnreachableError
-from infra.local.gateway.request import DisconnectedError, EncodingError, Receive, Scope, Send, TooLargeError
-from infra.local.gateway.responses import JSON, GatewayResponses, Response, fixed
-from infra.local.gateway.routes import Routes
-from infra.local.gateway.text import AccessLog
-from infra.local.gateway.throttle import Bucket, Throttles
+from weir.infra.local import vtl
+from weir.infra.local.function.function import Function
+from weir.infra.local.gateway import definition as gateway_definition
+from weir.infra.local.gateway import parameter_mapping as gateway_mapping
+from weir.infra.local.gateway import request as gateway_request
+from weir.infra.local.gateway.definition import Method
+from weir.infra.local.gateway.exchange import Exchange, Fault, new_extended_request_id
+from weir.infra.local.gateway.kinesis_integration import IntegrationAnswer, KinesisIntegration, UnreachableError
+from weir.infra.local.gateway.proxy_integration import LambdaIntegration
+from weir.infra.local.gateway.request import DisconnectedError, EncodingError, Receive, Scope, Send, TooLargeError
+from weir.infra.local.gateway.responses import JSON, GatewayResponses, Response, fixed
+from weir.infra.local.gateway.routes import Routes
+from weir.infra.local.gateway.text import AccessLog
+from weir.infra.local.gateway.throttle import Bucket, Throttles
 
 _ONLY_JSON = [("Content-Type", JSON)]
 _CONFIGURATION = "API_CONFIGURATION_ERROR"

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.gateway.exchange import Exchange, Fault
-from infra.local.gateway.text import PlainText, response_text
-from ingest.errors import TemplateUnsupported
+from weir.infra.local.gateway.exchange import Exchange, Fault
+from weir.infra.local.gateway.text import PlainText, response_text
+from weir.ingest.errors import TemplateUnsupported
 
 # Type -> default status and the name in the x-amzn-ErrorType header.
 TYPES: dict[str, tuple[int, str]] = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
-from ingest.errors import TemplateUnsupported
+from weir.ingest.errors import TemplateUnsupported
 
 Entry = TypeVar("Entry")
 

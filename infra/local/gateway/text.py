@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.gateway.exchange import LOG_ONLY, VARIABLES, Exchange
-from ingest.errors import TemplateUnsupported
+from weir.infra.local.gateway.exchange import LOG_ONLY, VARIABLES, Exchange
+from weir.ingest.errors import TemplateUnsupported
 
 _VARIABLE = re.compile(r"\$(?:context|stageVariables)\.\w+(?:\.\w+)*", re.ASCII)
 _LANGUAGE = re.compile(r"\$\{|\$!|\$(?:input|util)\b|#(?:set|if|foreach)\s*\(")

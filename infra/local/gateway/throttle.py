@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ingest.errors import TemplateUnsupported
+from weir.ingest.errors import TemplateUnsupported
 
 # Logs and metrics of CloudWatch, which this machine does not have; they change no answer.
 _WITHOUT_EFFECT = {"MetricsEnabled", "LoggingLevel", "DataTraceEnabled"}

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from infra.local.aws_json import AwsClient
-from infra.local.poller.batches import Record
-from infra.local.poller.invocations import InvocationResult
+from weir.infra.local.engine_client.aws_json import AwsClient
+from weir.infra.local.poller.batches import Record
+from weir.infra.local.poller.invocations import InvocationResult
 
 Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
 

@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ingest.errors import TemplateUnsupported
+from weir.ingest.errors import TemplateUnsupported
 
 Filter = Callable[[bytes], bool]
 Rule = Callable[[Any], bool]

@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from infra.local.aws_json import AwsError
-from infra.local.poller.batches import Batch, EventFormat, Failure, Record, form, judge, remaining
-from infra.local.poller.destinations import Condition, Destination, GivenUp
-from infra.local.poller.invocations import InvocationResult, Invoke
-from infra.local.poller.mapping import EventSourceMapping
-from infra.local.poller.reports import BatchReport, OnBatch, OnNotice, Outcome
+from weir.infra.local.engine_client.aws_json import AwsError
+from weir.infra.local.poller.batches import Batch, EventFormat, Failure, Record, form, judge, remaining
+from weir.infra.local.poller.destinations import Condition, Destination, GivenUp
+from weir.infra.local.poller.event_source_mapping import EventSourceMapping
+from weir.infra.local.poller.invocations import InvocationResult, Invoke
+from weir.infra.local.poller.reports import BatchReport, OnBatch, OnNotice, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from infra.local.aws_json import AwsClient, AwsError
-from infra.local.kinesis import Shard, Stream
-from infra.local.poller.checkpoints import SHARD_END, Checkpoints, Position
-from infra.local.poller.destinations import Described, destination
-from infra.local.poller.invocations import PAYLOAD_LIMIT_BYTES, Invoke
-from infra.local.poller.lanes import Service, Timing
-from infra.local.poller.mapping import EventSourceMapping
-from infra.local.poller.reports import BatchReport, OnBatch, OnNotice, ShardLag
-from infra.local.poller.shards import ShardReader
+from weir.infra.local.engine_client.aws_json import AwsClient, AwsError
+from weir.infra.local.engine_client.stream_calls import Shard, Stream
+from weir.infra.local.poller.checkpoints import SHARD_END, Checkpoints, Position
+from weir.infra.local.poller.destinations import Described, destination
+from weir.infra.local.poller.event_source_mapping import EventSourceMapping
+from weir.infra.local.poller.invocations import PAYLOAD_LIMIT_BYTES, Invoke
+from weir.infra.local.poller.lanes import Service, Timing
+from weir.infra.local.poller.reports import BatchReport, OnBatch, OnNotice, ShardLag
+from weir.infra.local.poller.shards import ShardReader
 
 STOP_GRACE_S = 15.0
 

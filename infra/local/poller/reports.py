@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from infra.local.poller.destinations import Condition
+from weir.infra.local.poller.destinations import Condition
 
 Outcome = Literal["done", "partial", "failed", "not_reached", "given_up", "discarded"]
 

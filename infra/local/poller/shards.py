@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from infra.local.aws_json import AwsError
-from infra.local.kinesis import Page, Shard, Stream
-from infra.local.poller.checkpoints import Position
-from infra.local.poller.lanes import Lane, Service
-from infra.local.poller.reports import ShardLag
+from weir.infra.local.engine_client.aws_json import AwsError
+from weir.infra.local.engine_client.stream_calls import Page, Shard, Stream
+from weir.infra.local.poller.checkpoints import Position
+from weir.infra.local.poller.lanes import Lane, Service
+from weir.infra.local.poller.reports import ShardLag
 
 # Read and not done, per shard. Beyond it a lane that is stuck holds up its neighbours: memory is bounded, order kept.
 _IN_FLIGHT_BYTES = 64 * 1024 * 1024

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from infra.local.vtl.codegen import Compiled, compile_tree
-from infra.local.vtl.input import BodyNotJsonError, Input
-from infra.local.vtl.java import RenderError
-from infra.local.vtl.syntax import parse
-from ingest.errors import TemplateUnsupported
+from weir.infra.local.vtl.codegen import Compiled, compile_tree
+from weir.infra.local.vtl.input import BodyNotJsonError, Input
+from weir.infra.local.vtl.java import RenderError
+from weir.infra.local.vtl.syntax import parse
+from weir.ingest.errors import TemplateUnsupported
 
 __all__ = ["BodyNotJsonError", "Input", "Overrides", "RenderError", "Template", "load"]
 

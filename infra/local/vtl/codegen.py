@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.vtl import names
-from infra.local.vtl.code import Code, joined
-from infra.local.vtl.references import ReferenceCode
-from infra.local.vtl.tree import (
+from weir.infra.local.vtl import names
+from weir.infra.local.vtl.code import Code, joined
+from weir.infra.local.vtl.references import ReferenceCode
+from weir.infra.local.vtl.tree import (
     Call,
     Foreach,
     If,

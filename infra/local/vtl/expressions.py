@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from infra.local.vtl import lexer as lex
-from infra.local.vtl.tree import (
+from weir.infra.local.vtl import lexer as lex
+from weir.infra.local.vtl.tree import (
     Call,
     Expression,
     Index,

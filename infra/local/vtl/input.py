@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from infra.local.vtl.java import MISSING, RenderError
+from weir.infra.local.vtl.java import MISSING, RenderError
 
 _PATH_STEP = re.compile(
     r"\.(?P<name>[^.\[\]'\"*()?@\s]+)|\[(?P<quote>['\"])(?P<key>.*?)(?P=quote)\]|\[(?P<index>\d+)\]"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from infra.local.vtl.tree import Place
-from ingest.errors import TemplateUnsupported
+from weir.infra.local.vtl.tree import Place
+from weir.ingest.errors import TemplateUnsupported
 
 _GAP = r"[ \t\r\n]*"
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"

@@ -6,8 +6,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from infra.local.vtl.java import KEYS, RenderError, get_member, text
-from infra.local.vtl.regex import java_pattern, replace_all, split
+from weir.infra.local.vtl.java import KEYS, RenderError, get_member, text
+from weir.infra.local.vtl.regex import java_pattern, replace_all, split
 
 Method = Callable[..., Any]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from infra.local.vtl import java, names
-from infra.local.vtl.code import Code, Kind, constant, joined
-from infra.local.vtl.input import STRING_UTIL, UTIL, json_path
-from infra.local.vtl.methods import find_method
-from infra.local.vtl.regex import java_pattern, java_replacement
-from infra.local.vtl.tree import (
+from weir.infra.local.vtl import java, names
+from weir.infra.local.vtl.code import Code, Kind, constant, joined
+from weir.infra.local.vtl.input import STRING_UTIL, UTIL, json_path
+from weir.infra.local.vtl.methods import find_method
+from weir.infra.local.vtl.regex import java_pattern, java_replacement
+from weir.infra.local.vtl.tree import (
     Call,
     Expression,
     Index,
@@ -23,7 +23,7 @@ from infra.local.vtl.tree import (
     Reference,
     Text,
 )
-from ingest.errors import TemplateUnsupported
+from weir.ingest.errors import TemplateUnsupported
 
 _STRING_RESULTS: dict[str, Kind] = {
     **dict.fromkeys(("concat", "replace", "replaceAll", "toLowerCase", "toUpperCase", "trim", "substring"), "str"),

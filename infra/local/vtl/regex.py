@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from infra.local.vtl.java import RenderError
+from weir.infra.local.vtl.java import RenderError
 
 _LINE_END = r"\n\r\x85\u2028\u2029"
 _ANY = f"[^{_LINE_END}]"

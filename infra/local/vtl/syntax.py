@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 
-from infra.local.vtl import lexer as lex
-from infra.local.vtl.expressions import ExpressionParser
-from infra.local.vtl.tree import Foreach, If, Node, Place, Set, Text
+from weir.infra.local.vtl import lexer as lex
+from weir.infra.local.vtl.expressions import ExpressionParser
+from weir.infra.local.vtl.tree import Foreach, If, Node, Place, Set, Text
 
 _MANGLED = "Velocity mangles this text after a reference; write the reference as ${...}"
 

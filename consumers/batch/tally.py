@@ -1,0 +1,111 @@
+"""What a batch came to: the answer to Lambda, the log lines, the metrics. It decides nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from weir.consumers.batch import metrics
+from weir.consumers.batch.logs import Log, place
+from weir.consumers.events_table.item import Outcome, Prepared
+from weir.consumers.judging.records import Record, lowest
+from weir.consumers.settings import LOG_LEVELS
+from weir.ingest.errors import AggregateDamaged, EventFailed, TransientError
+
+Response = dict[str, list[dict[str, str]]]
+
+_DEBUG, _INFO, _WARNING, _ERROR = (LOG_LEVELS[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR"))
+_LEVELS = {"applied": _INFO, "duplicate": _INFO, "ignored": _INFO, "quarantined": _WARNING, "retry": _WARNING}
+
+# The reason of what failed in a way that nobody foresaw; its detail names a place in the code, never a value.
+BUG = EventFailed.code
+
+
+class Tally:
+    """Counts outcomes as they are added, a log line each."""
+
+    def __init__(self, log: Log, records: Sequence[Record]) -> None:
+        """Count for a batch whose events name their records by position."""
+        self._log = log
+        self._records = records
+        self._outcomes: Counter[str] = Counter()
+        self._by_source: dict[str, Counter[str]] = {}
+        self._retried: set[str] = set()
+        self._bug_count = 0
+        self._oldest_ms: int | None = None
+
+    def add(self, prepared: Prepared, outcome: Outcome) -> None:
+        """Take note of what became of one event."""
+        record = self._records[prepared.position]
+        self._outcomes[outcome.kind] += 1
+        known = prepared.source if prepared.scheme else "unverified"
+        self._by_source.setdefault(known, Counter())[outcome.kind] += 1
+        if outcome.kind == "retry":
+            self._retried.add(record.sequence_number)
+        if prepared.received_at_ms and (self._oldest_ms is None or prepared.received_at_ms < self._oldest_ms):
+            self._oldest_ms = prepared.received_at_ms
+        is_bug = outcome.reason == BUG
+        self._bug_count += is_bug
+        self._log.add(
+            _ERROR if is_bug else _LEVELS[outcome.kind],
+            "event",
+            outcome=outcome.kind,
+            reason=outcome.reason or (outcome.error.code if outcome.error else None),
+            # Only words of our own: a reason that business code or a database gives may quote the payload.
+            detail=outcome.detail if is_bug else _cause(outcome.error),
+            source=prepared.source,
+            event_id=prepared.event_id,
+            type=prepared.type,
+            request_id=prepared.request_id,
+            sequence_number=record.sequence_number,
+            sub_sequence=record.sub_sequence or None,
+        )
+
+    def add_bug(self, error: BaseException) -> None:
+        """Take note of an exception that nobody foresaw and that is no single event's."""
+        self._bug_count += 1
+        self._log.add(_ERROR, "bug", detail=place(error))
+
+    def close(self, stack: str, *, now_ms: int, duration_ms: float, calls: int, write_units: float) -> Response:
+        """Add the line and the metrics of the batch; return what Lambda wants to know.
+
+        The lowest sequence number not done and nothing else: Lambda goes on from the lowest that it is told of, and an
+        identifier too many, or one that is not in the batch, fails all of it.
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
+        """
+        failed = lowest(self._retried) if self._retried else None
+        values = self._values(now_ms, duration_ms) | {"CommitCalls": calls, "WriteUnits": write_units}
+        facts = {_snake(name): value for name, value in values.items()}
+        level = _ERROR if self._bug_count else (_WARNING if failed else _INFO)
+        self._log.add(level, "batch", first_not_done=failed, **facts)
+        properties = {"shard_id": self._records[0].shard_id, "sources": self._by_source}
+        self._log.add_document(metrics.document(stack, values, properties))
+        return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}
+
+    def _values(self, now_ms: int, duration_ms: float) -> dict[str, float]:
+        damaged = sum(isinstance(record.damage, AggregateDamaged) for record in self._records)
+        values: dict[str, float] = {
+            "Records": len({record.sequence_number for record in self._records}),
+            "Events": self._outcomes.total(),
+            "Applied": self._outcomes["applied"],
+            "Duplicate": self._outcomes["duplicate"],
+            "Ignored": self._outcomes["ignored"],
+            "Quarantined": self._outcomes["quarantined"],
+            "Retried": self._outcomes["retry"],
+            "AggregatesDamaged": damaged,
+            "BugCount": self._bug_count,
+            "BatchDuration": round(duration_ms, 1),
+        }
+        if self._oldest_ms is not None:
+            values["OldestArrivalAge"] = max(0, now_ms - self._oldest_ms)
+        return values
+
+
+def _cause(error: TransientError | None) -> str | None:
+    """Return the code that a service gave for its failure."""
+    cause = error.facts.get("cause") or error.facts.get("code") if error else None
+    return cause if isinstance(cause, str) and cause.isalnum() else None
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

@@ -1,0 +1,148 @@
+"""Several events in one TransactWriteItems: which of them fit, and what is written for each, position by position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from weir.consumers.commit.pending import Work
+from weir.consumers.commit.plan import ACTIONS_MAX
+from weir.consumers.events_table.actions import Action, ItemKey, Request, merged, to_json
+from weir.consumers.events_table.attributes import Field, item_json, string
+from weir.consumers.events_table.item import FENCED, event_fields, quarantined_fields, refusal_key
+from weir.ingest.errors import ServiceError
+
+
+class Role(NamedTuple):
+    """What one action of a transaction is there for, and for which events."""
+
+    kind: Literal["mark", "change", "quarantine", "fence"]
+    works: list[Work]
+    action: Action | None = None
+
+
+class Transaction(NamedTuple):
+    """Some events in one call: roles and requests, position by position."""
+
+    works: list[Work]
+    roles: list[Role]
+    requests: list[Request]
+
+
+def fill(works: Sequence[Work]) -> list[Work]:
+    """Return as many of the events, from the first on, as one transaction takes."""
+    taken: list[Work] = []
+    shares: dict[ItemKey, str] = {}
+    actions = 0
+    for work in works:
+        if not work.is_phantom:
+            fresh = [action for action in work.actions if action.item not in shares]
+            clash = any(
+                not action.shares or shares[action.item] != action.shares
+                for action in work.actions
+                if action.item in shares
+            )
+            behind_refused = work.head is not None and work.head.outcome is None
+            actions += 2 if work.refusal else 1 + len(fresh)
+            if taken and (clash or behind_refused or actions > ACTIONS_MAX):
+                break
+            shares.update((action.item, action.shares) for action in work.actions)
+        taken.append(work)
+    return taken
+
+
+def entangled(works: Sequence[Work], stuck: Iterable[Work]) -> set[Work]:
+    """Return those of the events, in their order, that must not overtake any that is stuck: with it or behind it."""
+    found = set(stuck)
+    held: dict[tuple[str, str], set[str]] = {}  # what the stuck ones touch, and with whom they would share it
+    for work in works:
+        ties = [(("", work.prepared.partition_key), ""), ((" ", work.key), "")]
+        ties += [(action.item, action.shares) for action in work.actions]
+        if any(held.get(item, set()) - {shares or None} for item, shares in ties):
+            found.add(work)
+        if work in found:
+            for item, shares in ties:
+                held.setdefault(item, set()).add(shares)
+    return found
+
+
+def build(works: list[Work], table: str, now_ms: int) -> Transaction:
+    """Write the requests of a transaction; events that wait for one in it take part without an action."""
+    transaction = Transaction(works, [], [])
+    shared: dict[ItemKey, Role] = {}
+    joined: dict[ItemKey, list[Action]] = {}
+    for work in works:
+        if work.is_phantom:
+            continue
+        if work.refusal is None:
+            transaction.roles.append(Role("mark", [work]))
+            transaction.requests.append(_mark(work, table, now_ms))
+        else:
+            transaction.roles.extend((Role("quarantine", [work]), Role("fence", [work])))
+            transaction.requests.append(_quarantine(work, work.refusal, table, now_ms))
+            transaction.requests.append(_fence(work, work.refusal, table, now_ms))
+        for action in work.actions:
+            if action.item in shared:
+                shared[action.item].works.append(work)
+                joined[action.item].append(action)
+            else:
+                shared[action.item] = Role("change", [work], action)
+                joined[action.item] = [action]
+    for item, role in shared.items():
+        transaction.roles.append(role)
+        transaction.requests.append(merged(joined[item]))
+    return transaction
+
+
+def insertable(work: Work, now_ms: int) -> list[Field]:
+    """Return the item of an event that is written by an insert alone."""
+    error = work.prepared.error
+    if work.prepared.fate == "quarantine" and error is not None:
+        return quarantined_fields(work.prepared, error, now_ms, work.pack())
+    outcome = "ignored" if work.prepared.fate == "ignore" else "applied"
+    return event_fields(work.prepared, outcome, now_ms, work.pack())
+
+
+def _mark(work: Work, table: str, now_ms: int) -> Request:
+    fields = insertable(work, now_ms)
+    if not work.fence:
+        return _put(table, fields, '"attribute_not_exists(pk)"')
+    # The applied item goes on to tell which deliveries were refused: each keeps its outcome when it is read again.
+    refused = to_json({"SS": sorted(work.fence)})
+    return _put(
+        table,
+        [*fields, ("refused", refused)],
+        '"attribute_not_exists(pk) OR (#outcome = :fenced AND refused = :refused)",'
+        '"ExpressionAttributeNames":{"#outcome":"outcome"},'
+        f'"ExpressionAttributeValues":{{":fenced":{string(FENCED)},":refused":{refused}}}',
+    )
+
+
+def _put(table: str, fields: list[Field], condition: str) -> Request:
+    return (
+        f'{{"Put":{{"TableName":"{table}","Item":{item_json(fields)},'
+        f'"ReturnValuesOnConditionCheckFailure":"ALL_OLD","ConditionExpression":{condition}}}}}'
+    )
+
+
+def _quarantine(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
+    return _put(table, quarantined_fields(work.prepared, error, now_ms, work.pack()), '"attribute_not_exists(pk)"')
+
+
+def _fence(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
+    expires_at = now_ms // 1000 + work.prepared.retention_s
+    update = {
+        "TableName": table,
+        "Key": {"pk": {"S": work.key}},
+        "UpdateExpression": "SET #outcome = :fenced, reason = :reason, expires_at = :expires ADD refused :delivery",
+        "ConditionExpression": "attribute_not_exists(pk) OR #outcome = :fenced",
+        "ExpressionAttributeNames": {"#outcome": "outcome"},
+        "ExpressionAttributeValues": {
+            ":fenced": {"S": FENCED},
+            ":reason": {"S": error.code},
+            ":expires": {"N": str(expires_at)},
+            ":delivery": {"SS": [refusal_key(work.prepared)]},
+        },
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    return to_json({"Update": update})

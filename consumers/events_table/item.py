@@ -1,0 +1,305 @@
+"""What the handler hands to the commit for each event, and the item of the events table that it becomes.
+
+The item is the dedupe mark, the record of the outcome and the stored envelope in one: `{source}#{event_id}` for what
+was verified, `{source}!{request_id}` for what is quarantined, so that a forgery can never look like the real event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from weir.consumers.business.changes import Change
+from weir.consumers.events_table import blob as codec
+from weir.consumers.events_table.attributes import Field, binary, string
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import RecordError, ServiceError, TransientError
+
+if TYPE_CHECKING:
+    from weir.ingest.schemes.prover import Verdict
+    from weir.ingest.sources.events import Event
+
+Fate = Literal["apply", "ignore", "quarantine", "wait"]
+Kind = Literal["applied", "duplicate", "ignored", "quarantined", "retry"]
+
+# A partition key may have 2,048 bytes; half of it keeps the index entries of a quarantine small.
+KEY_BYTES_MAX = 1024
+
+# An item has 400 KB. Beside the blob stand six texts, a key and a detail: under 32 KB even if the caller chose all of
+# them to be long; the blob has the whole of what is cut here.
+BLOB_BYTES_MAX = 365 * 1024
+TEXT_CHARS_MAX = 1024
+DETAIL_CHARS_MAX = 1000
+
+# Many events of one delivery would each store all of it. From this many bytes in sum, one object in S3 costs less than
+# the write units: a PUT is priced like 8 units, four transactional kilobytes.
+SHARED_BYTES_MAX = 8 * 1024
+
+# The hash key of the quarantine index for records whose source is unknown; no source can have this name.
+UNREADABLE = "!"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One event of one record, judged and ready to be committed; made by the functions below.
+
+    ``position`` is the place of its record in the batch, ``index`` its own place among the ``count`` events of the
+    delivery. Events of one ``partition_key`` are applied in the order in which they are given.
+    """
+
+    position: int
+    partition_key: str
+    fate: Fate
+    source: str = ""
+    event_id: str = ""
+    request_id: str = ""
+    type: str = ""
+    key: str = ""
+    received_at_ms: int = 0
+    event_at_ms: int | None = None
+    scheme: str = ""
+    secret_index: int | None = None
+    retention_s: int = 0
+    index: int = 0
+    count: int = 1
+    envelope: Envelope | None = None
+    record_data: bytes = b""
+    place: str = ""
+    changes: tuple[Change, ...] = ()
+    error: ServiceError | None = None
+
+
+class Outcome(NamedTuple):
+    """What became of one event; ``reason`` and ``detail`` of a quarantine, ``error`` of what is to be read again."""
+
+    kind: Kind
+    reason: str = ""
+    detail: str = ""
+    error: TransientError | None = None
+
+
+class Mark(NamedTuple):
+    """What the table says of an event id: who wrote it, and which deliveries of it were refused."""
+
+    request_id: str
+    outcome: str
+    reason: str = ""
+    refused: frozenset[str] = frozenset()
+
+
+# A mark's outcome when the event was verified but its changes were refused. It is no event: the quarantined item is.
+FENCED = "fenced"
+
+
+def apply(
+    event: Event,
+    changes: Iterable[Change] | None,
+    *,
+    position: int,
+    partition_key: str,
+    retention_s: int,
+    verdict: Verdict | None = None,
+    count: int = 1,
+) -> Prepared:
+    """Prepare a verified event; ``changes`` is None when no business code wants it."""
+    envelope = event.envelope
+    return Prepared(
+        position=position,
+        partition_key=partition_key,
+        fate="ignore" if changes is None else "apply",
+        source=event.source,
+        event_id=event.event_id,
+        request_id=envelope.request_id,
+        type=event.type,
+        key=event.key,
+        received_at_ms=envelope.arrived_at_ms,
+        event_at_ms=event.at_ms,
+        scheme=verdict.scheme if verdict else "",
+        secret_index=verdict.secret_index if verdict else None,
+        retention_s=retention_s,
+        index=event.index,
+        count=count,
+        envelope=envelope,
+        changes=tuple(changes or ()),
+    )
+
+
+def quarantine(
+    error: RecordError,
+    envelope: Envelope,
+    *,
+    position: int,
+    partition_key: str,
+    retention_s: int,
+    event: Event | None = None,
+    verdict: Verdict | None = None,
+    count: int = 1,
+) -> Prepared:
+    """Prepare a delivery, or one event of it, that can never succeed."""
+    return Prepared(
+        position=position,
+        partition_key=partition_key,
+        fate="quarantine",
+        source=envelope.source,
+        event_id=event.event_id if event else "",
+        request_id=envelope.request_id,
+        type=event.type if event else "",
+        key=event.key if event else envelope.key,
+        received_at_ms=envelope.arrived_at_ms,
+        event_at_ms=event.at_ms if event else None,
+        scheme=verdict.scheme if verdict else "",
+        secret_index=verdict.secret_index if verdict else None,
+        retention_s=retention_s,
+        index=event.index if event else 0,
+        count=count,
+        envelope=envelope,
+        error=error,
+    )
+
+
+def unreadable(
+    error: RecordError,
+    record_data: bytes,
+    *,
+    position: int,
+    partition_key: str,
+    place: str,
+    received_at_ms: int,
+    retention_s: int,
+) -> Prepared:
+    """Prepare a record that is no envelope; ``place`` is where it stands in the stream, `shard:sequence.sub`."""
+    return Prepared(
+        position=position,
+        partition_key=partition_key,
+        fate="quarantine",
+        received_at_ms=received_at_ms,
+        retention_s=retention_s,
+        record_data=record_data,
+        place=place,
+        error=error,
+    )
+
+
+def wait(error: TransientError, *, position: int, partition_key: str) -> Prepared:
+    """Prepare what could not be judged yet: it is read again, and no later event of its key overtakes it."""
+    return Prepared(position=position, partition_key=partition_key, fate="wait", error=error)
+
+
+def mark_key(source: str, event_id: str) -> str:
+    """Return the key under which an event id is marked."""
+    key = f"{source}#{event_id}"
+    encoded = key.encode("utf-8", "surrogatepass")
+    if len(encoded) <= KEY_BYTES_MAX and key.isascii():
+        return key
+    if len(encoded) <= KEY_BYTES_MAX and clean(key) == key:
+        return key
+    return f"{source}#sha256:{sha256(event_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def quarantine_key(prepared: Prepared) -> str:
+    """Return the key under which a delivery, or one event of several in it, is quarantined."""
+    if prepared.place:
+        return f"{UNREADABLE}{prepared.place}"
+    return f"{prepared.source}!{refusal_key(prepared)}"
+
+
+def refusal_key(prepared: Prepared) -> str:
+    """Return the name of the delivery, or of one event of several in it, that a fence remembers."""
+    return f"{prepared.request_id}.{prepared.index}" if prepared.count > 1 else prepared.request_id
+
+
+def payload_key(prepared: Prepared) -> str:
+    """Return where in the bucket the blob of a large delivery lies: the same for each try and each of its events."""
+    day = datetime.fromtimestamp(prepared.received_at_ms / 1000, UTC).strftime("%Y/%m/%d")
+    name = prepared.place or f"{prepared.source}!{prepared.request_id}"
+    return f"payloads/{day}/{sha256(name.encode()).hexdigest()[:32]}"
+
+
+def pack(prepared: Prepared) -> bytes:
+    """Return the blob that the item or the bucket keeps."""
+    return codec.pack(prepared.envelope) if prepared.envelope else codec.pack_raw(prepared.record_data)
+
+
+def is_large(prepared: Prepared, blob_bytes: int) -> bool:
+    """Return whether the blob belongs in the bucket."""
+    if blob_bytes > BLOB_BYTES_MAX:
+        return True
+    return prepared.count > 1 and prepared.count * blob_bytes > SHARED_BYTES_MAX
+
+
+def event_fields(prepared: Prepared, outcome: str, now_ms: int, content: Field) -> list[Field]:
+    """Return the item of an applied or ignored event; ``content`` is the blob or the pointer to it."""
+    key = mark_key(prepared.source, prepared.event_id)
+    return [("pk", string(key)), ("outcome", string(outcome)), *_facts(prepared, now_ms), content]
+
+
+def quarantined_fields(prepared: Prepared, error: ServiceError, now_ms: int, content: Field) -> list[Field]:
+    """Return the item of a quarantined delivery; its attribute `quarantine` puts it into the index."""
+    return [
+        ("pk", string(quarantine_key(prepared))),
+        ("outcome", string("quarantined")),
+        ("quarantine", string(prepared.source or UNREADABLE)),
+        ("reason", string(error.code)),
+        ("detail", string(detail(error))),
+        *_facts(prepared, now_ms),
+        content,
+    ]
+
+
+def inline(blob: bytes) -> Field:
+    """Return the attribute that holds a blob in the item itself."""
+    return "envelope", binary(blob)
+
+
+def pointer(key: str) -> Field:
+    """Return the attribute that says where in the bucket the blob is."""
+    return "payload_s3", string(key)
+
+
+def detail(error: ServiceError) -> str:
+    """Return what a person should read of an error, in bounds."""
+    return clean(str(error))[:DETAIL_CHARS_MAX] or error.code
+
+
+def clean(value: str) -> str:
+    """Return text that UTF-8 can hold: JSON can spell lone surrogates, and a store must not choke on them."""
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def read_mark(item: Mapping[str, Any]) -> Mark:
+    """Read the parts of a mark from an item, which may be a projection of it."""
+    return Mark(
+        request_id=item.get("request_id", {}).get("S", ""),
+        outcome=item.get("outcome", {}).get("S", ""),
+        reason=item.get("reason", {}).get("S", ""),
+        refused=frozenset(item.get("refused", {}).get("SS", ())),
+    )
+
+
+def _facts(prepared: Prepared, now_ms: int) -> list[Field]:
+    body = prepared.envelope.body if prepared.envelope else prepared.record_data
+    facts = [
+        ("received_at", f'{{"N":"{prepared.received_at_ms}"}}'),
+        ("applied_at", f'{{"N":"{now_ms}"}}'),
+        ("expires_at", f'{{"N":"{now_ms // 1000 + prepared.retention_s}"}}'),
+        ("body_sha256", binary(sha256(body).digest())),
+    ]
+    for name, value in (
+        ("source", prepared.source),
+        ("event_id", prepared.event_id),
+        ("request_id", prepared.request_id),
+        ("type", prepared.type),
+        ("key", prepared.key),
+        ("scheme", prepared.scheme),
+    ):
+        if value:
+            text = value if len(value) <= TEXT_CHARS_MAX else value[:TEXT_CHARS_MAX]
+            facts.append((name, string(text if text.isascii() else clean(text))))
+    if prepared.event_at_ms is not None:
+        facts.append(("event_at", f'{{"N":"{prepared.event_at_ms}"}}'))
+    if prepared.secret_index is not None:
+        facts.append(("secret", f'{{"N":"{prepared.secret_index}"}}'))
+    return facts

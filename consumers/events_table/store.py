@@ -1,0 +1,202 @@
+"""DynamoDB and S3 as the commit's store; every error of theirs is translated here, in one table.
+
+The requests are already in wire form, so they go out as they are: botocore signs, sends and reads the answer, but does
+not walk a hundred items shape by shape to write what is written already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from botocore import __version__ as botocore_version
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+from weir.consumers.events_table.actions import Request, to_json
+from weir.consumers.events_table.attributes import Field
+from weir.consumers.events_table.item import Mark, read_mark
+from weir.consumers.events_table.port import NONE, Cancelled, Inserted, Place, Reason, Refused
+from weir.ingest.errors import CommitConflict, ConfigError, StoreThrottled, StoreUnavailable, TransientError
+
+# A call that takes longer is made again: under its token, so that nothing happens twice.
+CONNECT_TIMEOUT_S = 1
+READ_TIMEOUT_S = 5
+
+_BODY = "WeirBody"
+
+# Every code that is not here is a failure of the store: the call is made again.
+# Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+_REFUSED = frozenset({"ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"})
+_THROTTLED = frozenset(
+    {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "Throttling", "SlowDown"}
+)
+_HOPELESS = frozenset(
+    {
+        "AccessDeniedException",
+        "ResourceNotFoundException",
+        "UnrecognizedClientException",
+        "MissingAuthenticationTokenException",
+        "InvalidSignatureException",
+    }
+)
+
+
+def client_config(concurrency: int) -> Config:
+    """Return what a DynamoDB client for `DynamoStore` is made with: no retries and no validation under ours."""
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        parameter_validation=False,
+        max_pool_connections=concurrency,
+        tcp_keepalive=True,
+        disable_request_compression=True,
+        # botocore would put its own together anew for every call, a tenth of what the call costs.
+        user_agent=f"Weir Botocore/{botocore_version}",
+    )
+
+
+class DynamoStore:
+    """The events table, the tables of business code and the payload bucket.
+
+    ``dynamodb`` is a client made with `client_config`; ``s3`` makes or returns a client when the first large payload
+    comes. An empty ``bucket`` means there is none.
+    """
+
+    def __init__(self, dynamodb: Any, place: Place, *, bucket: str = "", s3: Callable[[], Any] | None = None) -> None:
+        self._dynamodb = dynamodb
+        self._place = place
+        self._bucket = bucket
+        self._s3 = s3
+        send_as_written(dynamodb)
+
+    @property
+    def place(self) -> Place:
+        """Return where this store writes."""
+        return self._place
+
+    def read_marks(self, keys: Sequence[str], *, consistent: bool) -> Mapping[str, Mark]:
+        """Return the marks that exist among the keys."""
+        table = self._place.events_table
+        wanted = {
+            "Keys": [{"pk": {"S": key}} for key in keys],
+            "ConsistentRead": consistent,
+            "ProjectionExpression": "pk, request_id, #outcome, reason, refused",
+            "ExpressionAttributeNames": {"#outcome": "outcome"},
+        }
+        body = to_json({"RequestItems": {table: wanted}})
+        answer = self._call(self._dynamodb.batch_get_item, body, "Responses", RequestItems={})
+        if answer.get("UnprocessedKeys"):
+            raise StoreThrottled("Marks were left unread.", count=len(keys))
+        return {item["pk"]["S"]: read_mark(item) for item in answer["Responses"].get(table, ())}
+
+    def transact(self, requests: Sequence[Request], token: str) -> float:
+        """Do all of the actions or none."""
+        actions = ",".join(requests)
+        body = f'{{"ClientRequestToken":"{token}","ReturnConsumedCapacity":"TOTAL","TransactItems":[{actions}]}}'
+        return _consumed(self._call(self._dynamodb.transact_write_items, body, "ConsumedCapacity", TransactItems=[]))
+
+    def insert(self, items: Sequence[Sequence[Field]]) -> Inserted:
+        """Write each item whose key is free: a PartiQL INSERT, which is a conditional Put that can be batched."""
+        table = self._place.events_table
+        statements = ",".join([_insert_statement(table, item) for item in items])
+        body = f'{{"ReturnConsumedCapacity":"TOTAL","Statements":[{statements}]}}'
+        answer = self._call(self._dynamodb.batch_execute_statement, body, "Responses", Statements=[])
+        reasons = [_statement_reason(one.get("Error")) for one in answer["Responses"]]
+        if len(reasons) != len(items):
+            raise StoreUnavailable("An insert was answered in part.", asked=len(items), answered=len(reasons))
+        return Inserted(reasons, _consumed(answer))
+
+    def put_payload(self, key: str, blob: bytes) -> None:
+        """Keep a blob in the bucket."""
+        if self._s3 is None:
+            raise ConfigError("There is a payload bucket but no client for it.")
+        try:
+            answer = self._s3().put_object(Bucket=self._bucket, Key=key, Body=blob)
+        except (ClientError, BotoCoreError) as error:
+            # Only large deliveries wait for the bucket, so nothing that it says may stop the others.
+            raise StoreUnavailable("The payload bucket did not take a blob.", cause=_code(error)) from error
+        if not answer.get("ETag"):
+            raise StoreUnavailable("What answered was not S3.", lacks="ETag")
+
+    def _call(self, operation: Callable[..., Any], body: str, member: str, **required: object) -> Any:
+        """Make a call with a JSON body; ``required`` is an empty form of what botocore's endpoint rules look into.
+
+        Every true answer has the ``member``; botocore takes any body under a 200 for one, a proxy's page included.
+        """
+        try:
+            answer = operation(**{_BODY: body.encode("ascii")}, **required)
+        except (ClientError, BotoCoreError) as error:
+            raise translated(error) from error
+        if member not in answer:
+            raise StoreUnavailable("What answered was not DynamoDB.", lacks=member)
+        return answer
+
+
+def send_as_written(dynamodb: Any) -> None:
+    """Let a client take the parameter that is a request's whole body and send it as it is."""
+    events = dynamodb.meta.events
+    events.register("provide-client-params.dynamodb", _take_body, unique_id="weir-take-body")
+    events.register("before-call.dynamodb", _give_body, unique_id="weir-give-body")
+
+
+def _take_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any] | None:
+    if _BODY not in params:
+        return None
+    context[_BODY] = params[_BODY]
+    return {name: value for name, value in params.items() if name != _BODY}
+
+
+def _give_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    if _BODY in context:
+        params["body"] = context[_BODY]
+
+
+def translated(error: ClientError | BotoCoreError) -> Exception:
+    """Return what an error of DynamoDB means for the commit."""
+    if not isinstance(error, ClientError):
+        if isinstance(error, NoCredentialsError | PartialCredentialsError):
+            return ConfigError("There are no AWS credentials.", cause=type(error).__name__)
+        return StoreUnavailable("DynamoDB did not answer.", cause=type(error).__name__)
+    code, message = _code(error), str(error.response["Error"].get("Message", ""))
+    if code == "TransactionCanceledException":
+        return Cancelled([_reason(one) for one in error.response.get("CancellationReasons", ())])
+    if code == "IdempotentParameterMismatchException":
+        return Cancelled(())  # nothing happened under this token that is ours: go again under another
+    if code in _REFUSED:
+        return Refused(message)
+    return _transient(code, message)
+
+
+def _transient(code: str, message: str) -> TransientError | ConfigError:
+    if code in _THROTTLED:
+        return StoreThrottled(message, code=code)
+    if code == "TransactionConflictException":
+        return CommitConflict(message)
+    if code in _HOPELESS:
+        return ConfigError(message, code=code)
+    return StoreUnavailable(message, code=code)
+
+
+def _code(error: ClientError | BotoCoreError) -> str:
+    return str(error.response["Error"].get("Code", "")) if isinstance(error, ClientError) else type(error).__name__
+
+
+def _reason(one: Mapping[str, Any]) -> Reason:
+    mark = read_mark(one["Item"]) if one.get("Item") else None
+    return Reason(one.get("Code", NONE), one.get("Message") or "", mark)
+
+
+def _statement_reason(error: Mapping[str, Any] | None) -> Reason:
+    return Reason(error.get("Code", ""), error.get("Message") or "") if error else Reason(NONE)
+
+
+def _consumed(answer: Mapping[str, Any]) -> float:
+    return float(sum(table.get("CapacityUnits", 0.0) for table in answer.get("ConsumedCapacity", ())))
+
+
+def _insert_statement(table: str, item: Sequence[Field]) -> str:
+    members = ", ".join([f"'{name}': ?" for name, _ in item])
+    statement = to_json(f'INSERT INTO "{table}" VALUE {{{members}}}')
+    return f'{{"Statement":{statement},"Parameters":[{",".join([value for _, value in item])}]}}'

@@ -1,0 +1,183 @@
+"""From records to judged events: decode, find the source, prove the sender, extract the events, ask the business code.
+
+All of it is a pure function of the record, the secrets and the code: whatever fails here fails again at the next
+reading. So each failure is that event's own fate, and an unexpected exception is one too: it is quarantined with its
+place in the code, never retried, or one POST could hold up a shard. Only a secret that nobody can read is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from weir.consumers.batch.logs import place
+from weir.consumers.business.changes import Change
+from weir.consumers.business.effects import find
+from weir.consumers.events_table import item
+from weir.consumers.events_table.item import Prepared
+from weir.consumers.judging.records import Record
+from weir.consumers.judging.secrets import Secrets
+from weir.ingest.envelope import Envelope, decode
+from weir.ingest.errors import ChangeInvalid, EventFailed, RecordError, SourceUnknown, TransientError
+from weir.ingest.schemes import signatures
+from weir.ingest.schemes.signatures import Fetch, Verdict
+from weir.ingest.sources import events
+from weir.ingest.sources.catalogue import Catalogue, Source
+from weir.ingest.sources.events import Event
+
+
+class _Delivery(NamedTuple):
+    """A record on its way: with its envelope, or with why it has none."""
+
+    position: int
+    record: Record
+    envelope: Envelope | None
+    error: RecordError | None
+
+    @property
+    def partition_key(self) -> str:
+        if self.envelope is None:
+            return self.record.position
+        return self.envelope.key or self.envelope.request_id
+
+
+class Judge:
+    """Judges batches with one catalogue and one set of secrets; not thread-safe."""
+
+    def __init__(
+        self, catalogue: Catalogue, secrets: Secrets, *, quarantine_s: int, fetch: Fetch | None = None
+    ) -> None:
+        """``quarantine_s`` is how long what is quarantined is kept, ``fetch`` reads certificates by URL."""
+        self._catalogue = catalogue
+        self._secrets = secrets
+        self._quarantine_s = quarantine_s
+        self._fetch = fetch
+
+    def judge(self, records: Iterable[Record]) -> list[Prepared]:
+        """Return at least one prepared event for each record, in order; nothing is raised for a single record."""
+        deliveries = [_open(position, record) for position, record in enumerate(records)]
+        named = dict.fromkeys(delivery.envelope.source for delivery in deliveries if delivery.envelope)
+        self._secrets.begin_batch([name for name in named if name in self._catalogue])
+        return [prepared for delivery in deliveries for prepared in self._prepare(delivery)]
+
+    def _prepare(self, delivery: _Delivery) -> Sequence[Prepared]:
+        if delivery.envelope is None:
+            return [self._unreadable(delivery)]
+        try:
+            return self._verify(delivery, delivery.envelope)
+        except RecordError as error:
+            return [self._quarantine(delivery, error, delivery.envelope)]
+        except (TransientError, MemoryError) as error:
+            reason = error if isinstance(error, TransientError) else TransientError("", cause="MemoryError")
+            return [_waiting(delivery, delivery.envelope, reason)]
+        except Exception as error:  # noqa: BLE001 - see the module's docstring
+            return [self._quarantine(delivery, _failed(error), delivery.envelope)]
+
+    def _verify(self, delivery: _Delivery, envelope: Envelope) -> Sequence[Prepared]:
+        source = self._catalogue.get(envelope.source)
+        if source is None:
+            raise SourceUnknown(source=envelope.source)
+        verdict = self._secrets.judge(
+            source.name, envelope, lambda live: signatures.verify(source.scheme, live, envelope, fetch=self._fetch)
+        )
+        signed = (envelope.with_alternative_body() if verdict.alternative_body else None) or envelope
+        stored = _redacted(source, signed)
+        try:
+            found = events.extract(source, signed)
+        except RecordError as error:
+            return [self._quarantine(delivery, error, stored, verdict=verdict)]
+        return [
+            self._apply(
+                delivery, source, event if stored is signed else replace(event, envelope=stored), verdict, len(found)
+            )
+            for event in found
+        ]
+
+    def _apply(self, delivery: _Delivery, source: Source, event: Event, verdict: Verdict, count: int) -> Prepared:
+        try:
+            effect = find(source.name, source.preset or "", event.type) if source.effects else None
+            return item.apply(
+                event,
+                None if effect is None else _changes(effect(event)),
+                position=delivery.position,
+                partition_key=delivery.partition_key,
+                retention_s=source.dedupe_s,
+                verdict=verdict,
+                count=count,
+            )
+        except RecordError as error:
+            refused = error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - see the module's docstring; libraries may sys.exit
+            refused = _failed(error)
+        return self._quarantine(delivery, refused, event.envelope, event=event, verdict=verdict, count=count)
+
+    def _quarantine(
+        self,
+        delivery: _Delivery,
+        error: RecordError,
+        envelope: Envelope,
+        *,
+        event: Event | None = None,
+        verdict: Verdict | None = None,
+        count: int = 1,
+    ) -> Prepared:
+        return item.quarantine(
+            error,
+            envelope,
+            position=delivery.position,
+            partition_key=delivery.partition_key,
+            retention_s=self._quarantine_s,
+            event=event,
+            verdict=verdict,
+            count=count,
+        )
+
+    def _unreadable(self, delivery: _Delivery) -> Prepared:
+        return item.unreadable(
+            delivery.error or EventFailed(),
+            delivery.record.data,
+            position=delivery.position,
+            partition_key=delivery.partition_key,
+            place=delivery.record.position,
+            received_at_ms=delivery.record.arrived_at_ms,
+            retention_s=self._quarantine_s,
+        )
+
+
+def _changes(returned: object) -> tuple[Change, ...]:
+    """Return the changes that business code returned; what each of them is worth is found out when it is compiled."""
+    if not isinstance(returned, Iterable):
+        raise ChangeInvalid(f"business code returned {type(returned).__name__} instead of a list of changes")
+    return tuple(returned)
+
+
+def _open(position: int, record: Record) -> _Delivery:
+    if record.damage is not None:
+        return _Delivery(position, record, None, record.damage)
+    try:
+        return _Delivery(position, record, decode(record.data), None)
+    except RecordError as error:
+        return _Delivery(position, record, None, error)
+    except Exception as error:  # noqa: BLE001 - see the module's docstring
+        return _Delivery(position, record, None, _failed(error))
+
+
+def _waiting(delivery: _Delivery, envelope: Envelope, error: TransientError) -> Prepared:
+    waiting = item.wait(error, position=delivery.position, partition_key=delivery.partition_key)
+    # For the log: it should say which delivery waits.
+    return replace(
+        waiting, source=envelope.source, request_id=envelope.request_id, received_at_ms=envelope.arrived_at_ms
+    )
+
+
+def _redacted(source: Source, envelope: Envelope) -> Envelope:
+    """Return the envelope without the headers that its source keeps from storage; the same one if it has none."""
+    unwanted = source.redacted_headers
+    kept = tuple(header for header in envelope.headers if header[0].lower() not in unwanted)
+    return envelope if len(kept) == len(envelope.headers) else replace(envelope, headers=kept)
+
+
+def _failed(error: Exception | SystemExit) -> EventFailed:
+    # Its message may quote the payload, which belongs in no log line and in no list of quarantined events.
+    return EventFailed(place(error))

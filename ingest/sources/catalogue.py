@@ -1,0 +1,305 @@
+"""The catalogue of sources: what the function, the gateway and the commands know about each provider.
+
+`load` reads what people edit, merges the presets and says exactly what is wrong; `Catalogue.dump` writes it resolved,
+as the JSON that the function ships with and `parse_compiled` reads without YAML and without presets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+from weir.ingest.errors import CatalogueInvalid
+from weir.ingest.locations import Location, steps
+from weir.ingest.schemes.models import AnyScheme, Scheme, Strict, TimeUnit, scheme_class
+
+__all__ = [
+    "Ack",
+    "Catalogue",
+    "EventSpec",
+    "EventTime",
+    "Handshake",
+    "Match",
+    "Preset",
+    "Reply",
+    "Scheme",
+    "Source",
+    "SourceName",
+    "Throttle",
+    "load",
+    "parse_compiled",
+]
+
+# What a reply inserts: the value at a location, its HMAC as the source's scheme makes it, or the name of the key.
+KEY_NAME = "key-name"
+PLACEHOLDER = re.compile(
+    r"\{(?:hmac-(?P<hmac>hex|base64):)?(?P<at>(?:query|header|field):[\w.-]+|\$[\w.$\[\]-]*|key-name)\}"
+)
+
+DAY_S = 86_400
+DEFAULT_DEDUPE_DAYS = 30
+
+SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+# Where the secrets are kept: an SSM parameter named after the source, or a secret of Secrets Manager by name or ARN.
+SSM = "ssm"
+SECRETS_MANAGER = "secretsmanager:"
+SecretStore = Annotated[str, StringConstraints(pattern=r"^(ssm|secretsmanager:[A-Za-z0-9:/_+=.@-]{1,2000})$")]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$")]
+
+
+class EventTime(Strict):
+    """Where the time of the event stands; it is for people and never decides anything."""
+
+    at: Location
+    unit: TimeUnit = "s"
+
+
+class EventSpec(Strict):
+    """Where to find what identifies and describes an event. Of a list, ids join with ``:`` and types with ``.``."""
+
+    id: Location | tuple[Location, ...] = Field(
+        default="sha256",
+        description="all of a list must be there; `sha256`: hash of the bytes; `request`: no retry is recognised",
+    )
+    type: Location | tuple[Location, ...] = Field(default=(), description="those of a list that are there")
+    time: EventTime | None = None
+    key: Location | None = Field(default=None, description="the ordering key, where the URL has none; for people only")
+    split: str | None = Field(default=None, pattern=r"^\$", description="the array whose elements are the events")
+    payload_field: str = Field(default="", description="the form field that holds the JSON body")
+
+    @field_validator("split")
+    @classmethod
+    def _is_path(cls, path: str | None) -> str | None:
+        steps(path or "")
+        return path
+
+
+def pattern_of(wanted: str) -> re.Pattern[str] | None:
+    """Return the regular expression that a wanted value is, None if it is a plain one. Raises: ValueError."""
+    try:
+        return re.compile(wanted[1:-1]) if len(wanted) > len("//") and wanted[0] == wanted[-1] == "/" else None
+    except re.error as error:
+        raise ValueError(f"{wanted} is no regular expression: {error}") from error
+
+
+class Match(Strict):
+    """What a provider's question looks like; all that is given must fit.
+
+    ``*``: is there; ``[]``: an empty array; ``/.../``: all of it fits the regular expression, which takes code to tell.
+    """
+
+    method: Literal["GET", "HEAD", "POST"]
+    query: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: dict[Location, str] = Field(default_factory=dict)
+
+    @field_validator("query", "headers", "body")
+    @classmethod
+    def _compiles(cls, wanted: dict[str, str]) -> dict[str, str]:
+        for text in wanted.values():
+            pattern_of(text)
+        return wanted
+
+
+class Reply(Strict):
+    """The answer. ``{location}`` inserts what was sent; ``{key-name}`` what the secret names its key.
+
+    ``{hmac-hex:location}`` and ``{hmac-base64:location}`` insert its HMAC by algorithm and key of the source's scheme,
+    HMAC-SHA256 where that makes none. Only a plain token is signed: never what could be the text of a forged delivery.
+    """
+
+    status: int = Field(200, ge=200, le=299)
+    content_type: str = "application/json"
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: str = ""
+
+
+class Handshake(Strict):
+    """A question that a provider asks before it sends, and the answer that it wants."""
+
+    match: Match
+    reply: Reply
+    verified: bool = Field(default=False, description="the provider tests whether a wrong signature is answered 401")
+    note: str = ""
+
+    @cached_property
+    def needs_code(self) -> bool:
+        """Tell whether a template cannot answer: the question is in a body, or the answer takes the secret."""
+        texts = (self.reply.body, *self.reply.headers.values())
+        blanks = [blank for text in texts for blank in PLACEHOLDER.finditer(text)]
+        if any(blank["hmac"] or not blank["at"].startswith(("query:", "header:")) for blank in blanks):
+            return True
+        wanted = (*self.match.query.values(), *self.match.headers.values())
+        return self.verified or bool(self.match.body) or any(map(pattern_of, wanted))
+
+
+class Ack(Strict):
+    """The answer to a stored delivery, where a provider wants another one than Weir's own."""
+
+    status: int = Field(200, ge=200, le=299)
+    content_type: str = "application/json"
+    body: str = ""
+
+
+class Throttle(Strict):
+    """What the gateway lets through; more is answered 429, so that the provider tries again."""
+
+    rate_per_s: float = Field(gt=0)
+    burst: int = Field(ge=1)
+
+
+class Definition(Strict):
+    """What a preset and a resolved source both say."""
+
+    scheme: AnyScheme
+    event: EventSpec = EventSpec.model_construct()
+    retry_window_s: int | None = Field(
+        default=None, ge=0, description="how long the provider repeats a delivery; null: unknown"
+    )
+    content_type: str = "application/json"
+    handshakes: tuple[Handshake, ...] = ()
+    ack: Ack | None = None
+
+
+class Preset(Definition):
+    """A provider as the presets describe it, with the origin of the facts."""
+
+    title: str
+    docs: str = Field(pattern=r"^https://")
+    checked: str = Field(pattern=r"^(sdk|vector|docs|unverified): ")
+    secret: str = Field(description="what to paste into `weir secrets set`")
+    covers_body: bool = Field(default=True, description="false: the proof does not cover what was sent")
+    note: str = ""
+
+
+class Source(Definition):
+    """A source as the pipeline uses it: preset and the operator's own words merged."""
+
+    name: SourceName
+    preset: str | None = None
+    dedupe_days: int = Field(default=DEFAULT_DEDUPE_DAYS, ge=1, le=3650)
+    throttle: Throttle | None = None
+    redact: tuple[HeaderName, ...] = ("Cookie", "Authorization")
+    effects: bool = True
+    secret: SecretStore = SSM
+    handshake_function: bool = False
+
+    @cached_property
+    def methods_by_function(self) -> frozenset[str]:
+        """Return the HTTP methods that the handshake function serves for this source; none unless it asks for it."""
+        if not self.handshake_function:
+            return frozenset()
+        return frozenset(handshake.match.method for handshake in self.handshakes if handshake.needs_code)
+
+    @cached_property
+    def needs_cryptography(self) -> bool:
+        """Tell whether the function needs the package `cryptography` for this source."""
+        return self.scheme.needs_cryptography
+
+    @cached_property
+    def redacted_headers(self) -> frozenset[str]:
+        """Return the lower-case names of the headers to drop once verified; never one that verifying again needs."""
+        return frozenset(name.lower() for name in self.redact) - self.scheme.header_names
+
+    @cached_property
+    def dedupe_s(self) -> int:
+        """Return how long a mark is kept."""
+        return self.dedupe_days * DAY_S
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is allowed but may surprise, one sentence each."""
+        found = []
+        if self.retry_window_s is not None and self.dedupe_s < self.retry_window_s:
+            days = -(-self.retry_window_s // DAY_S)
+            found.append(f"dedupe_days is {self.dedupe_days}, but the provider repeats deliveries for {days} days.")
+        needs_code = any(handshake.needs_code for handshake in self.handshakes)
+        if needs_code and not self.handshake_function:
+            found.append("the provider asks a question that no template can answer; add `handshake_function: true`.")
+        if self.handshake_function and not needs_code:
+            found.append("handshake_function does nothing here: no question of this source needs code.")
+        return tuple(found)
+
+
+class Catalogue(Mapping[str, Source]):
+    """The sources by name, in the order of the file."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = dict(sources)
+
+    def __getitem__(self, name: str) -> Source:
+        return self._sources[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def dump(self) -> str:
+        """Write the resolved catalogue as JSON, the same text for the same sources."""
+        return _COMPILED.dump_json(self._sources, indent=1, exclude_defaults=True).decode("utf-8") + "\n"
+
+
+_COMPILED = TypeAdapter(dict[str, Source], config=ConfigDict(defer_build=True))
+
+
+def parse_compiled(text: str | bytes) -> Catalogue:
+    """Read what `Catalogue.dump` wrote. Raises: CatalogueInvalid.
+
+    It is taken as it stands: `dump` wrote nothing that was not checked, and building what checks it is a tenth of a
+    cold start. Only what cannot be taken so is validated, for the sake of the error.
+    """
+    try:
+        return Catalogue({name: _taken(Source, document) for name, document in json.loads(text).items()})
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return _validated(text)
+
+
+def _taken(model: type[Strict], document: Mapping[str, Any]) -> Any:
+    fields = model.model_fields
+    if unset := [name for name, field in fields.items() if field.is_required() and name not in document]:
+        raise LookupError(unset[0])
+    return model.model_construct(**{name: _part(name, fields[name], value) for name, value in document.items()})
+
+
+def _part(name: str, field: FieldInfo, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_part(name, field, element) for element in value)
+    model = scheme_class(value) if name in {"scheme", "any_of"} else _model(field)
+    return value if model is None or value is None else _taken(model, value)
+
+
+def _model(field: FieldInfo) -> type[Strict] | None:
+    return next((kind for kind in _kinds(field.annotation) if issubclass(kind, Strict)), None)
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    """Yield the classes that an annotation is made of."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _kinds(argument)
+
+
+def _validated(text: str | bytes) -> Catalogue:
+    try:
+        return Catalogue(_COMPILED.validate_json(text))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CatalogueInvalid(f"Compiled sources, {where or 'whole'}: {first['msg']}. Deploy again.") from error
+
+
+def load(path: str | Path) -> Catalogue:
+    """Read the sources file that people edit. Raises: CatalogueInvalid with file, line, field and remedy."""
+    from weir.ingest.sources import sources_file  # noqa: PLC0415 - needs YAML, which the function does not ship
+
+    return sources_file.load(Path(path))

@@ -1,0 +1,200 @@
+"""A stack to break: started as anyone starts it, with a proxy in front of its engines, and its processes at hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from weir.ingest.errors import StackFailed
+from weir.loadtest.faults.proxy import Proxy
+from weir.loadtest.session import Target
+
+_START_S = 90.0
+_STOP_S = 40.0
+# Short enough that a hung function is found out within a scenario, small enough that memory can run out;
+# and an archive that need not be waited for.
+SETTINGS = ("FunctionTimeoutSeconds=6", "FunctionMemoryMB=256", "ArchiveBufferSeconds=2")
+_CONNECTIONS = Path("/proc/net/tcp")  # proc(5), Linux
+_PARTS = {
+    "engine": "weir.infra.local.engine.engine_process",
+    "gateway": "weir.infra.local.gateway.gateway_process",
+    "function": "local.function.runtime",
+}
+
+# Starts `weir run` with a home, arguments and a file for what it says.
+RunStack = Callable[[Path, Sequence[str], Path], "subprocess.Popen[bytes]"]
+
+
+class Rig:
+    """One stack in a folder of its own. ``target`` says how to reach it once it runs, given that folder."""
+
+    def __init__(self, run_stack: RunStack, target: Callable[[Path], Target], *, keep: Path | None = None) -> None:
+        self._run_stack, self._target_of = run_stack, target
+        self._temporary = keep is None
+        self.home = keep or Path(tempfile.mkdtemp(prefix="weir-faults-"))
+        self._port, proxy_port, *self._engine_ports = _free_ports(4)
+        stream, store = (f"http://127.0.0.1:{port}" for port in self._engine_ports)
+        self.proxy = Proxy(proxy_port, store, kinesis=stream)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._target: Target | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.home / "run.log"
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The files that say how far the stream is done."""
+        return sorted((self.home / "checkpoints").glob("*.json"))
+
+    @property
+    def target(self) -> Target:
+        if self._target is None:
+            self._target = self._target_of(self.home)
+        return self._target
+
+    def __enter__(self) -> Rig:
+        self.proxy.start()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.proxy.stop()
+        if self._temporary:
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the stack and wait until it is ready. Raises: StackFailed with its last words."""
+        arguments = ["--port", str(self._port), "--engine-via", self.proxy.url]
+        arguments += ["--engine-ports", *map(str, self._engine_ports)]
+        for setting in SETTINGS:
+            arguments += ["--set", setting]
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.log.write_bytes(b"")
+        self._process = self._run_stack(self.home, arguments, self.log)
+        deadline_s = time.monotonic() + _START_S
+        while "\nready" not in (said := self.log.read_text(encoding="utf-8", errors="replace")):
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                self.stop()
+                raise StackFailed("The stack to break did not start.", said=said.splitlines()[-5:])
+            time.sleep(0.1)
+
+    def last_words(self) -> str:
+        """Return what a stack last said that ended without being asked to; empty for any other."""
+        if self._process is None or not self._process.poll():
+            return ""
+        said = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return next((line for line in reversed(said) if line.strip()), "nothing")
+
+    def stop(self) -> None:
+        """Stop it in good order."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def kill(self) -> int:
+        """Kill the supervisor, and wait until all that it started has gone with it; return how many there were."""
+        if self._process is None:
+            return 0
+        children = [pid for part in _PARTS for pid in self.pids(part)]
+        self._process.kill()
+        self._process.wait()
+        self._await_gone(children)
+        return 1 + len(children)
+
+    def await_end(self) -> None:
+        """Wait until the supervisor has taken the stack down by itself. Raises: StackFailed when it does not."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired as error:
+            raise StackFailed("The stack goes on without one of its parts.") from error
+
+    def pids(self, part: str) -> list[int]:
+        """Return the processes of ``engine``, ``gateway`` or ``function``."""
+        if self._process is None:
+            return []
+        listed = subprocess.run(
+            ["ps", "-axww", "-o", "pid=,ppid=,args="],  # noqa: S607 - unlimited width: a clone may lie deep
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        rows = (line.split(None, 2) for line in listed.stdout.splitlines())
+        parent, mark = str(self._process.pid), _PARTS[part]
+        return [int(row[0]) for row in rows if len(row) == 3 and row[1] == parent and mark in row[2]]
+
+    def signal(self, part: str, number: int) -> int:
+        """Send a signal to the processes of a part; return how many there were."""
+        pids = self.pids(part)
+        for pid in pids:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+        return len(pids)
+
+    def signal_caller(self, part: str, port: int, number: int) -> int:
+        """Send a signal to the process of a part whose connection begins at a port; return how many there were.
+
+        Where the system does not tell whose a connection is, it is the part's first process.
+        """
+        pids = self.pids(part)
+        found = [pid for pid in pids if port in _local_ports(pid)] if _CONNECTIONS.exists() else pids
+        for pid in found:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+            return 1
+        return 0
+
+    def _await_gone(self, pids: Sequence[int]) -> None:
+        deadline_s = time.monotonic() + _STOP_S
+        while time.monotonic() < deadline_s and any(_lives(pid) for pid in pids):
+            time.sleep(0.05)
+
+
+def _local_ports(pid: int) -> set[int]:
+    """Return the ports at which a process's TCP connections begin."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
+        except OSError:  # closed meanwhile
+            continue
+    rows = [line.split() for line in _CONNECTIONS.read_text(encoding="ascii").splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[9] in inodes}
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()

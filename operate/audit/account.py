@@ -1,0 +1,308 @@
+"""The account: what was acknowledged equals what was applied, was a duplicate, ignored, quarantined or is in flight.
+
+    access log  --ids-->  stream or archive  --deliveries-->  events table  --states-->  the sum
+
+What is left over is named, with where it was last seen. An id of the access log that neither the stream nor the archive
+has is looked for in the table itself, once for all of them. A hole in the archive is told while the stream can fill it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from weir.operate.lookup.delivery import Delivery, Origin
+from weir.operate.lookup.preview import Looker
+from weir.operate.lookup.status import Settled, State
+from weir.operate.lookup.times import show_moment
+
+_CHUNK = 500
+_SHOWN = 20
+_NAMED = 1000
+_LOG_ALONE = "the access log: neither in the stream nor in the archive nor in the table"
+_STATES: tuple[State, ...] = ("applied", "duplicate", "ignored", "quarantined")
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """One request that was answered 2xx; ``at_ms`` is when it arrived."""
+
+    request_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An acknowledged delivery that is nowhere it should be."""
+
+    request_id: str
+    at_ms: int
+    source: str
+    last_seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A delivery that stands in the stream more than once; its effect was had once."""
+
+    request_id: str
+    places: tuple[str, ...]
+
+
+class Progress(Protocol):
+    """How far the consumer has read."""
+
+    def has_read(self, shard_id: str, sequence_number: str, arrived_at_ms: int) -> bool:
+        """Tell whether the consumer is done with a record of the stream, one way or another."""
+
+    def has_passed(self, arrived_at_ms: int) -> bool:
+        """Tell the same of a delivery whose place in the stream is not known, by its arrival alone."""
+
+
+@dataclass(slots=True)
+class Account:
+    """The sum over a window. ``unacknowledged`` are stored and were never answered 2xx: their sender tried again."""
+
+    since_ms: int
+    until_ms: int
+    acknowledged: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    missing: list[Missing] = field(default_factory=list)
+    repeated: list[Repeated] = field(default_factory=list)
+    unacknowledged: int = 0
+    log_since_ms: int = 0
+    unarchived: list[Acknowledged] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_even(self) -> bool:
+        """Tell whether nothing is unaccounted for."""
+        return not self.missing
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "since_ms": self.since_ms,
+            "until_ms": self.until_ms,
+            "acknowledged": self.acknowledged,
+            **{state: self.counts[state] for state in _STATES},
+            "in_flight": self.counts["in_flight"],
+            "unaccounted": len(self.missing),
+            "unacknowledged": self.unacknowledged,
+            "unarchived": [one.request_id for one in self.unarchived],
+            "missing": [
+                {"request_id": one.request_id, "at_ms": one.at_ms, "source": one.source, "last_seen": one.last_seen}
+                for one in self.missing
+            ],
+            "repeated": [{"request_id": one.request_id, "places": list(one.places)} for one in self.repeated],
+            "notes": self.notes,
+        }
+
+    def lines(self) -> list[str]:
+        """Return it for a person: the sum, then what is missing, then what is remarkable."""
+        sums: dict[str, int] = {"acknowledged": self.acknowledged}
+        sums |= {state: self.counts[state] for state in _STATES}
+        sums |= {"in flight": self.counts["in_flight"], "unaccounted": len(self.missing)}
+        lines = [f"{show_moment(self.since_ms)} to {show_moment(self.until_ms)}"]
+        lines += [f"{name:14} {count:>12,}" for name, count in sums.items()]
+        for lost in self.missing[:_NAMED]:
+            lines.append(f"  {lost.request_id} {lost.source or '?'}: last seen in {lost.last_seen}")
+        if len(self.missing) > _NAMED:
+            lines.append(f"  and {len(self.missing) - _NAMED:,} more; --json names them all")
+        for one in self.repeated[:_SHOWN]:
+            lines.append(f"  {one.request_id} stands {len(one.places)} times in the stream: {', '.join(one.places)}")
+        if len(self.repeated) > _SHOWN:
+            lines.append(f"  and {len(self.repeated) - _SHOWN:,} more that stand there more than once")
+        if self.unacknowledged:
+            begins = f", which begins at {show_moment(self.log_since_ms)}" if self.log_since_ms > self.since_ms else ""
+            lines.append(f"  {self.unacknowledged:,} more are stored that the access log does not show{begins}")
+        return lines + [f"  {note}" for note in [*self._hole(), *self.notes]]
+
+    def _hole(self) -> list[str]:
+        """Say what the archive lacks, and how it is filled."""
+        if not self.unarchived:
+            return []
+        times = [one.at_ms for one in self.unarchived]
+        since, until = show_moment(min(times)), show_moment(max(times))
+        return [
+            f"{len(times):,} that arrived from {since} to {until} are not in the archive;",
+            f"  while the stream has them: weir replay --from stream --since {since} --until {until} --to stream",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the account is made of. ``acknowledged`` None: there is no access log, so the stream counts as one.
+
+    ``primary`` is the stream, or the archive for what is older; ``others`` are asked in turn, and only for what has not
+    been seen yet. ``failures`` yields (request id, object) of what the mapping gave up on,
+    ``stored`` (request id, outcome) of the whole table in the window, ``archived`` the request ids in the archive; what
+    arrived up to ``archived_until_ms`` should be there by now.
+    """
+
+    acknowledged: Iterable[Acknowledged] | None
+    primary: Origin
+    others: Sequence[Origin]
+    settled: Settled
+    progress: Progress
+    failures: Callable[[], Iterable[tuple[str, str]]]
+    stored: Callable[[], Iterable[tuple[str, str]]]
+    grace_ms: int = 0
+    archived: Callable[[], Iterable[str]] = lambda: ()
+    archived_until_ms: int = -1
+
+
+def take(books: Books, since_ms: int, until_ms: int, watch: Callable[[int], object] = lambda _: None) -> Account:
+    """Close the account of a window; both of its ends are included. ``watch`` is told how many have been looked at."""
+    return _Closing(books, Account(since_ms, until_ms), watch).close()
+
+
+class _Closing:
+    """One account on its way."""
+
+    def __init__(self, books: Books, account: Account, watch: Callable[[int], object]) -> None:
+        self._books = books
+        self._account = account
+        self._watch = watch
+        self._looker: Looker = books.settled.looker
+        self._has_log = books.acknowledged is not None
+        self._unseen: dict[str, int] = {}  # acknowledged, arrival; not seen anywhere yet
+        self._unarchived: dict[str, int] = {}  # acknowledged, arrival; not seen in the archive, where it should be
+        self._unsettled: dict[str, Delivery] = {}
+        self._places: dict[str, str] = {}  # of each delivery in the primary book, the first
+        self._repeated: dict[str, list[str]] = {}
+
+    def close(self) -> Account:
+        """Read all books in turn, each only for what the ones before leave open."""
+        books, account = self._books, self._account
+        self._unseen = {one.request_id: one.at_ms for one in books.acknowledged or () if self._is_within(one.at_ms)}
+        account.acknowledged = len(self._unseen)
+        account.log_since_ms = min(self._unseen.values(), default=0)
+        self._unarchived = {one: at_ms for one, at_ms in self._unseen.items() if at_ms <= books.archived_until_ms}
+        self._match(books.primary, is_primary=True)
+        for other in books.others:
+            if self._unseen:
+                self._match(other, is_primary=False)
+        if self._unseen:
+            self._search_table()
+        self._look_again()
+        self._name_missing()
+        self._search_archive()
+        account.repeated = [Repeated(request_id, tuple(places)) for request_id, places in self._repeated.items()]
+        return account
+
+    def _match(self, origin: Origin, *, is_primary: bool) -> None:
+        for chunk in _chunks(self._within(origin)):
+            fresh = [delivery for delivery in chunk if self._takes(delivery, is_primary=is_primary)]
+            for delivery, state in zip(fresh, self._books.settled.states(fresh), strict=True):
+                self._settle(delivery, state)
+            self._watch(len(self._places))
+
+    def _within(self, origin: Origin) -> Iterator[Delivery]:
+        for step in origin.read({}):
+            if isinstance(step, Delivery):
+                envelope = self._looker.look(step).envelope
+                if envelope is not None and self._is_within(envelope.arrived_at_ms):
+                    if step.record is None:  # only the archive does not tell a record's place
+                        self._unarchived.pop(envelope.request_id, None)
+                    yield step
+
+    def _is_within(self, at_ms: int) -> bool:
+        return self._account.since_ms <= at_ms <= self._account.until_ms
+
+    def _takes(self, delivery: Delivery, *, is_primary: bool) -> bool:
+        """Tell whether a delivery is to be settled: if it was acknowledged, the first time that it is seen."""
+        request_id = self._request_id(delivery)
+        if is_primary:
+            if request_id in self._places:
+                self._repeated.setdefault(request_id, [self._places[request_id]]).append(delivery.where)
+                return False
+            self._places[request_id] = delivery.where
+        if self._unseen.pop(request_id, None) is not None:
+            return True
+        if self._has_log:
+            self._account.unacknowledged += is_primary
+        else:
+            self._account.acknowledged += is_primary
+        return is_primary and not self._has_log
+
+    def _settle(self, delivery: Delivery, state: State) -> None:
+        request_id = self._request_id(delivery)
+        if state == "unsettled":
+            self._unsettled[request_id] = delivery
+        else:
+            self._unsettled.pop(request_id, None)
+            self._account.counts[state] += 1
+
+    def _search_table(self) -> None:
+        for request_id, outcome in self._books.stored():
+            if self._unseen.pop(request_id, None) is not None:
+                self._account.counts[outcome] += 1
+
+    def _search_archive(self) -> None:
+        """Look for what should be in the archive and has not been met there; a hole may have been filled later."""
+        for missing in self._account.missing:  # named already
+            self._unarchived.pop(missing.request_id, None)
+        for request_id in self._books.archived() if self._unarchived else ():
+            self._unarchived.pop(request_id, None)
+            if not self._unarchived:
+                break
+        self._account.unarchived = [Acknowledged(*one) for one in self._unarchived.items()]
+
+    def _look_again(self) -> None:
+        """Give what was being committed while the books were read another chance."""
+        for chunk in _chunks(list(self._unsettled.values())):
+            for delivery, state in zip(chunk, self._books.settled.states(chunk), strict=True):
+                self._settle(delivery, state)
+
+    def _name_missing(self) -> None:
+        given_up = dict(self._books.failures()) if self._unsettled else {}
+        for request_id, delivery in self._unsettled.items():
+            if request_id in given_up:
+                place = f"given up by the mapping and kept in {given_up[request_id]}: weir failures"
+                self._miss(delivery, place)
+            elif self._is_in_flight(delivery):
+                self._account.counts["in_flight"] += 1
+            else:
+                self._miss(delivery, _last_seen(delivery))
+        for request_id, at_ms in self._unseen.items():
+            if at_ms > self._account.until_ms - self._books.grace_ms:
+                self._account.counts["in_flight"] += 1
+            else:
+                self._account.missing.append(Missing(request_id, at_ms, "", _LOG_ALONE))
+
+    def _miss(self, delivery: Delivery, last_seen: str) -> None:
+        envelope = self._looker.look(delivery).envelope
+        if envelope is not None:
+            missing = Missing(envelope.request_id, envelope.arrived_at_ms, envelope.source, last_seen)
+            self._account.missing.append(missing)
+
+    def _is_in_flight(self, delivery: Delivery) -> bool:
+        record = delivery.record
+        if record is None:
+            envelope = self._looker.look(delivery).envelope
+            return envelope is not None and not self._books.progress.has_passed(envelope.arrived_at_ms)
+        return not self._books.progress.has_read(record.shard_id, record.sequence_number, record.arrived_at_ms)
+
+    def _request_id(self, delivery: Delivery) -> str:
+        envelope = self._looker.look(delivery).envelope
+        return envelope.request_id if envelope else ""
+
+
+def _last_seen(delivery: Delivery) -> str:
+    if delivery.record is None:
+        return f"the archive, {delivery.where}: not in the stream and not in the table"
+    return f"the stream, {delivery.where}: read by the consumer, but not in the table"
+
+
+def _chunks(deliveries: Iterable[Delivery]) -> Iterator[Sequence[Delivery]]:
+    chunk: list[Delivery] = []
+    for delivery in deliveries:
+        chunk.append(delivery)
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,242 @@
+"""How far the consumer is behind, shard by shard, and how long until records are lost.
+
+    time to loss = the stream's retention - the age of the oldest record that is not done
+
+The embedded stack keeps checkpoints in a file. Lambda keeps them to itself: there the first record without an outcome
+is found by halving the time, asking the events table about one record at each step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weir.consumers.judging.records import open_record
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.status import Settled
+from weir.operate.lookup.times import show_span
+from weir.operate.replay.origins.from_stream import Service, list_shards
+
+_PAGES = 20
+_PAGE_RECORDS = 1000
+_ARRIVING_S = 60.0
+_PRECISION_S = 1.0
+_PROBE_RECORDS = 25
+# How far back to look for the newest record of a shard, further each time.
+_BACK_S = (60.0, 900.0, 14_400.0, 86_400.0)
+
+Given = Mapping[str, Any]  # a record as GetRecords gives it
+Checkpoints = Callable[[], Mapping[str, Mapping[str, Any]] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLag:
+    """One shard. ``unread`` is at least what it says when ``unread_is_more``; None ages: nothing waits."""
+
+    shard_id: str
+    is_closed: bool
+    unread: int
+    unread_is_more: bool
+    oldest_age_s: float | None
+    arriving_per_s: float
+    draining_per_s: float
+    time_to_loss_s: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "shard_id": self.shard_id,
+            "is_closed": self.is_closed,
+            "unread": self.unread,
+            "unread_is_more": self.unread_is_more,
+            "oldest_age_s": self.oldest_age_s,
+            "arriving_per_s": round(self.arriving_per_s, 2),
+            "draining_per_s": round(self.draining_per_s, 2),
+            "time_to_loss_s": self.time_to_loss_s,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What stands behind a position: how many records, and the stamp of the first."""
+
+    count: int
+    is_more: bool
+    oldest_s: float | None
+    first_sequence: str = ""
+
+
+def show(shards: Sequence[ShardLag]) -> list[str]:
+    """Write the lag for a person, a line a shard and one for the worst of all."""
+    lines = [f"{'SHARD':22} {'UNREAD':>9} {'BEHIND':>10} {'ARRIVING':>11} {'DRAINING':>11}  TIME TO LOSS"]
+    for one in shards:
+        unread = f"{one.unread:,}{'+' if one.unread_is_more else ''}"
+        behind = "-" if one.oldest_age_s is None else show_span(one.oldest_age_s)
+        loss = "-" if one.time_to_loss_s is None else show_span(one.time_to_loss_s)
+        name = one.shard_id.removeprefix("shardId-") + (" closed" if one.is_closed else "")
+        lines.append(
+            f"{name:22} {unread:>9} {behind:>10} {one.arriving_per_s:>9,.1f}/s {one.draining_per_s:>9,.1f}/s  {loss}"
+        )
+    waiting = [one.time_to_loss_s for one in shards if one.time_to_loss_s is not None]
+    lines.append(f"time to loss: {show_span(min(waiting))}" if waiting else "nothing waits to be read")
+    return lines
+
+
+class LagReader:
+    """Measures the lag of one stream with a boto3 client."""
+
+    def __init__(
+        self,
+        kinesis: Any,
+        stream: str,
+        settled: Settled,
+        checkpoints: Checkpoints,
+        *,
+        retention_s: float,
+        service: Service,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._kinesis, self._stream = kinesis, stream
+        self._settled = settled
+        self._checkpoints = checkpoints
+        self._retention_s = retention_s
+        self._service = service
+        self._clock, self._sleep = clock, sleep
+
+    def measure(self, over_s: float) -> list[ShardLag]:
+        """Look twice, ``over_s`` apart, so that it shows what drains."""
+        shards = {given["ShardId"]: given for given in list_shards(self._kinesis, self._stream)}
+        before = {shard_id: self._unread(shard_id) for shard_id in shards}
+        began_s = self._clock()
+        if any(unread.count for unread in before.values()) or over_s:
+            self._sleep(over_s)
+        after = {shard_id: self._unread(shard_id) for shard_id in shards}
+        took_s = max(self._clock() - began_s, 1e-3)
+        return [self._lag(given, before[shard_id], after[shard_id], took_s) for shard_id, given in shards.items()]
+
+    def _lag(self, given: Mapping[str, Any], before: _Unread, after: _Unread, took_s: float) -> ShardLag:
+        shard_id, now_s = given["ShardId"], self._clock()
+        arriving = self._count_between(shard_id, now_s - _ARRIVING_S, now_s) / _ARRIVING_S
+        drained = self._drained(shard_id, before, after)
+        age_s = None if after.oldest_s is None else max(0.0, now_s - after.oldest_s)
+        return ShardLag(
+            shard_id=shard_id,
+            is_closed="EndingSequenceNumber" in given["SequenceNumberRange"],
+            unread=after.count,
+            unread_is_more=after.is_more,
+            oldest_age_s=age_s,
+            arriving_per_s=arriving,
+            draining_per_s=drained / took_s,
+            time_to_loss_s=None if age_s is None else self._retention_s - age_s,
+        )
+
+    def _drained(self, shard_id: str, before: _Unread, after: _Unread) -> int:
+        """Count the records that have been done between two looks."""
+        if not before.first_sequence or before.first_sequence == after.first_sequence:
+            return 0
+        start = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": before.first_sequence}
+        count = 0
+        for page in self._pages(shard_id, start):
+            for one in page:
+                if one["SequenceNumber"] == after.first_sequence:
+                    return count
+                count += 1
+        return count
+
+    # ------------------------------------------------------------------------------------------ what is unread
+
+    def _unread(self, shard_id: str) -> _Unread:
+        known = self._checkpoints()
+        if known is None:
+            start = self._first_unsettled(shard_id)
+        else:
+            start = dict(known.get(shard_id, {"ShardIteratorType": "TRIM_HORIZON"}))
+        if not start:
+            return _Unread(0, is_more=False, oldest_s=None)
+        count, pages, first = 0, 0, None
+        for page in self._pages(shard_id, start):
+            first = first or (page[0] if page else None)
+            count, pages = count + len(page), pages + 1
+            if pages == _PAGES:
+                break
+        oldest_s = first["ApproximateArrivalTimestamp"].timestamp() if first else None
+        return _Unread(count, pages == _PAGES, oldest_s, first["SequenceNumber"] if first else "")
+
+    def _first_unsettled(self, shard_id: str) -> dict[str, Any]:
+        """Return where the first record without an outcome stands; nothing when the newest has one."""
+        newest = self._newest(shard_id)
+        if newest is None or self._is_settled(shard_id, newest):
+            return {}
+        high_s = newest["ApproximateArrivalTimestamp"].timestamp()
+        low_s = self._clock() - self._retention_s
+        while high_s - low_s > _PRECISION_S:
+            middle_s = (low_s + high_s) / 2
+            probe = self._first_at(shard_id, middle_s)
+            if probe is not None and not self._is_settled(shard_id, probe):
+                high_s = middle_s
+            else:
+                low_s = middle_s
+        for page in self._pages(shard_id, _at(low_s)):
+            for one, is_settled in zip(page, self._are_settled(shard_id, page), strict=True):
+                if not is_settled:
+                    return {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": one["SequenceNumber"]}
+        return {}
+
+    def _newest(self, shard_id: str) -> Given | None:
+        for back_s in (*_BACK_S, self._retention_s):
+            newest = None
+            for page in self._pages(shard_id, _at(self._clock() - back_s)):
+                newest = page[-1] if page else newest
+            if newest is not None:
+                return newest
+        return None
+
+    def _first_at(self, shard_id: str, at_s: float) -> Given | None:
+        for page in self._pages(shard_id, _at(at_s), limit=_PROBE_RECORDS):
+            if page:
+                return page[0]
+        return None
+
+    def _is_settled(self, shard_id: str, given: Given) -> bool:
+        return self._are_settled(shard_id, [given])[0]
+
+    def _are_settled(self, shard_id: str, page: Sequence[Given]) -> list[bool]:
+        """Tell of each record, aggregates included, whether all in it has an outcome."""
+        deliveries, owners = [], []
+        for at, given in enumerate(page):
+            at_ms = round(given["ApproximateArrivalTimestamp"].timestamp() * 1000)
+            for record in open_record(shard_id, given["SequenceNumber"], at_ms, given["Data"]):
+                deliveries.append(Delivery(record.data, shard_id, record.position, at_ms, record=record))
+                owners.append(at)
+        states = self._settled.states(deliveries)
+        open_ones = {at for at, state in zip(owners, states, strict=True) if state == "unsettled"}
+        return [at not in open_ones for at in range(len(page))]
+
+    def _count_between(self, shard_id: str, since_s: float, until_s: float) -> int:
+        count = 0
+        for page in self._pages(shard_id, _at(since_s)):
+            stamps = [one["ApproximateArrivalTimestamp"].timestamp() for one in page]
+            count += sum(since_s <= stamp <= until_s for stamp in stamps)
+            if stamps and stamps[-1] > until_s:
+                break
+        return count
+
+    def _pages(self, shard_id: str, start: Mapping[str, Any], limit: int = _PAGE_RECORDS) -> Iterator[list[Given]]:
+        """Yield pages from a position to the end of the shard as it is now."""
+        answer = self._kinesis.get_shard_iterator(StreamName=self._stream, ShardId=shard_id, **start)
+        iterator = answer["ShardIterator"]
+        while iterator:
+            if self._service.reads_per_s:
+                self._sleep(1 / self._service.reads_per_s)
+            page = self._kinesis.get_records(ShardIterator=iterator, Limit=limit)
+            yield page["Records"]
+            iterator = page.get("NextShardIterator")
+            if not page.get("MillisBehindLatest"):
+                return
+
+
+def _at(at_s: float) -> dict[str, Any]:
+    return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": max(0.0, at_s)}

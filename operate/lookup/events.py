@@ -1,0 +1,172 @@
+"""What the events table holds, read for people and for other programs: list, find, bytes, history.
+
+Reads with clients that the caller made; changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weir.consumers.events_table import blob as codec
+from weir.consumers.events_table import item as items
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import OptionInvalid, StackFailed
+from weir.operate.lookup.times import show_moment
+
+_SUMMARY = (
+    *("pk", "source", "event_id", "request_id", "outcome", "reason", "detail", "type", "key"),
+    *("received_at", "applied_at", "event_at", "body_sha256", "scheme", "secret", "expires_at", "payload_s3"),
+    *("discarded", "discarded_at"),
+)
+# Every name goes through a placeholder: several are DynamoDB's reserved words.
+_NAMES = {f"#{name}": name for name in _SUMMARY}
+_KEYS_IN_A_CALL = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The events table and the bucket of large payloads, with boto3 clients for both."""
+
+    dynamodb: Any
+    name: str
+    s3: Any
+    bucket: str
+
+    def scan(self, *, source: str | None = None, outcome: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield a summary of each item, in the table's order, without its bytes."""
+        wanted = {"source": source, "outcome": outcome}
+        tests = [f"#{name} = :{name}" for name, value in wanted.items() if value]
+        options: dict[str, Any] = {}
+        if tests:
+            options["FilterExpression"] = " AND ".join(tests)
+            options["ExpressionAttributeValues"] = {f":{name}": {"S": value} for name, value in wanted.items() if value}
+        pages = self.dynamodb.get_paginator("scan").paginate(
+            TableName=self.name,
+            ConsistentRead=True,
+            ProjectionExpression=",".join(_NAMES),
+            ExpressionAttributeNames=_NAMES,
+            **options,
+        )
+        for page in pages:
+            # A fenced mark only guards an event id whose delivery is quarantined under its request id; it is no event.
+            yield from (summary(item) for item in page["Items"] if item["outcome"]["S"] != items.FENCED)
+
+    def listing(
+        self, *, source: str | None, outcome: str | None, limit: int | None, in_order: bool
+    ) -> Iterable[dict[str, Any]]:
+        """Return summaries: as they are read, or oldest first, and with a limit the newest only."""
+        found = self.scan(source=source, outcome=outcome)
+        if not in_order and limit is None:
+            return found
+        ordered = sorted(found, key=lambda event: (event["received_at_ms"] or 0, event["pk"]))
+        return ordered[-limit:] if limit else ordered
+
+    def find(self, identifier: str, sources: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the items with this event id, request id or key, the verified one first.
+
+        Direct reads answer for ids of the given sources; only if they find nothing is the whole table read.
+
+        Raises: OptionInvalid when nothing has the id.
+        """
+        keys = [identifier, *(f"{source}{mark}{identifier}" for source in sources for mark in "#!")]
+        found = [item for item in map(self.item, dict.fromkeys(keys)) if item is not None]
+        if not found:
+            matching = (one for one in self.scan() if identifier in {one["event_id"], one["request_id"]})
+            found = [item for item in (self.item(one["pk"]) for one in matching) if item is not None]
+        if not found:
+            raise OptionInvalid(
+                f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`."
+            )
+        return sorted(found, key=lambda item: "!" in item["pk"]["S"].partition("#")[0])
+
+    def item(self, key: str) -> dict[str, Any] | None:
+        """Return the whole item with this partition key, as DynamoDB gives it; None if there is none."""
+        if not key or len(key.encode("utf-8")) > 2048:
+            return None
+        answer = self.dynamodb.get_item(TableName=self.name, Key={"pk": {"S": key}}, ConsistentRead=True)
+        return answer.get("Item")  # type: ignore[no-any-return]
+
+    def outcome(self, source: str, event_ids: Iterable[str], request_id: str) -> str | None:
+        """Say in one line what became of a stored delivery; None while nothing has."""
+        refused = self.item(f"{source}!{request_id}")
+        if refused is not None:
+            return f"quarantined: {refused['reason']['S']}" + (
+                f": {refused['detail']['S']}" if "detail" in refused else ""
+            )
+        marks = [self.item(f"{source}#{event_id}") for event_id in event_ids]
+        if not marks or None in marks:
+            return None
+        said = [
+            item["outcome"]["S"] if item["request_id"]["S"] == request_id else f"duplicate of {item['request_id']['S']}"
+            for item in marks
+            if item is not None
+        ]
+        return ", ".join(said)
+
+    def stored(self, item: Mapping[str, Any]) -> Envelope | bytes:
+        """Return the delivery an item keeps: an envelope, or the raw record where that was none.
+
+        Raises: StackFailed when the bytes are not where the item says.
+        """
+        if "payload_s3" in item:
+            blob = self.s3.get_object(Bucket=self.bucket, Key=item["payload_s3"]["S"])["Body"].read()
+        elif "envelope" in item:
+            blob = bytes(item["envelope"]["B"])
+        else:
+            raise StackFailed("This item keeps no bytes.", pk=item["pk"]["S"])
+        if not codec.is_envelope(blob):
+            return codec.unpack_raw(blob)
+        return codec.unpack(
+            blob,
+            request_id=item["request_id"]["S"],
+            arrived_at_ms=int(item["received_at"]["N"]),
+            source=item["source"]["S"],
+            key=item["key"]["S"] if "key" in item else "",
+        )
+
+    def body(self, item: Mapping[str, Any]) -> bytes:
+        """Return the exact bytes of a delivery's body; of an unreadable record, its data."""
+        stored = self.stored(item)
+        return stored if isinstance(stored, bytes) else stored.body
+
+
+def balances(dynamodb: Any, table: str) -> Iterator[dict[str, Any]]:
+    """Yield each account of the example's ledger, by name: its balances in minor units by currency, its events."""
+    pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    rows = ({name: _plain(value) for name, value in item.items()} for page in pages for item in page["Items"])
+    for row in sorted(rows, key=lambda row: str(row["account"])):
+        amounts = {name: value for name, value in sorted(row.items()) if name not in {"account", "events"}}
+        yield {"account": row["account"], "balances": amounts, "events": row.get("events", 0)}
+
+
+def summary(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item's facts as plain values; what it lacks is None, times are ISO 8601 beside milliseconds."""
+    facts: dict[str, Any] = {name: _plain(item.get(name)) for name in _SUMMARY}
+    if facts["expires_at"] is not None:
+        facts["expires_at"] *= 1000  # DynamoDB wants seconds
+    for name in ("received_at", "applied_at", "event_at", "discarded_at", "expires_at"):
+        facts[f"{name}_ms"] = facts[name]
+        facts[name] = iso(facts[name])
+    return facts
+
+
+def iso(at_ms: int | None) -> str | None:
+    """Write epoch milliseconds as ISO 8601 in UTC."""
+    return None if at_ms is None else show_moment(at_ms)
+
+
+def sha256(body: bytes) -> str:
+    """Return the hash that an item's ``body_sha256`` is compared with."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def _plain(value: Mapping[str, Any] | None) -> Any:
+    if value is None:
+        return None
+    ((kind, content),) = value.items()
+    if kind == "N":
+        return int(content)
+    return bytes(content).hex() if kind == "B" else content

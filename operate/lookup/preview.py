@@ -1,0 +1,76 @@
+"""What can be known of a delivery without its secret: source, time, and the ids under which it would be marked.
+
+Nothing here is verified. It serves to choose and to look up; what is applied is judged by the consumer's own judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from weir.consumers.events_table.item import mark_key
+from weir.ingest.envelope import Envelope, decode
+from weir.ingest.errors import RecordError
+from weir.ingest.sources import events
+from weir.ingest.sources.catalogue import Source
+from weir.ingest.sources.events import Event
+from weir.operate.lookup.delivery import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A delivery read without proof; ``readings`` are its events, twice where its body may be empty or ``{}``."""
+
+    envelope: Envelope | None = None
+    readings: tuple[tuple[Event, ...], ...] = ()
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Return the events of the likelier reading."""
+        return self.readings[0] if self.readings else ()
+
+    def mark_keys(self) -> list[tuple[str, ...]]:
+        """Return, for each reading, the keys that all exist once the delivery is applied or is a duplicate."""
+        return [tuple(mark_key(event.source, event.event_id) for event in found) for found in self.readings if found]
+
+    def quarantine_keys(self) -> list[str]:
+        """Return the keys under which the delivery, or single events of it, may be quarantined."""
+        if self.envelope is None:
+            return []
+        whole = f"{self.envelope.source}!{self.envelope.request_id}"
+        count = max((len(found) for found in self.readings), default=0)
+        return [whole, *(f"{whole}.{index}" for index in range(count if count > 1 else 0))]
+
+
+class Looker:
+    """Looks at deliveries with one catalogue; each delivery is looked at once."""
+
+    def __init__(self, catalogue: Mapping[str, Source]) -> None:
+        self._catalogue = catalogue
+
+    def look(self, delivery: Delivery) -> Look:
+        """Return what can be known of a delivery."""
+        if delivery.look is None:
+            delivery.look = self._look(delivery.data)
+        return delivery.look  # type: ignore[no-any-return]
+
+    def _look(self, data: bytes) -> Look:
+        try:
+            envelope = decode(data)
+        except RecordError:
+            return Look()
+        source = self._catalogue.get(envelope.source)
+        if source is None:
+            return Look(envelope)
+        readings = [_extract(source, envelope)]
+        other = envelope.with_alternative_body()
+        if other is not None:
+            readings.append(_extract(source, other))
+        return Look(envelope, tuple(found for found in readings if found))
+
+
+def _extract(source: Source, envelope: Envelope) -> tuple[Event, ...]:
+    try:
+        return tuple(events.extract(source, envelope))
+    except RecordError:
+        return ()

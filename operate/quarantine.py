@@ -1,0 +1,125 @@
+"""The quarantine as an operator works it off: what is in it by cause, its bytes, another judgement, the end of a case.
+
+`verify` sends deliveries through the replay's own way to the consumer, so that there is one pipeline: judged as of
+their arrival with today's sources, secrets and business code, applied exactly once under the usual marks. An item
+leaves the quarantine only after the events of its delivery have their marks; whatever is killed in between is done
+again by the next run, to no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from weir.ingest.errors import SettingInvalid
+from weir.operate.failures import Group, cause_of
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.events import Table
+from weir.operate.replay.loop import Target
+from weir.operate.replay.origins.from_table import FromTable
+from weir.operate.replay.progress import Report
+
+REASON_CHARS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of the quarantine is meant; times are epoch milliseconds, both included."""
+
+    source: str = ""
+    reason: str = ""
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def wants(self, facts: Mapping[str, Any]) -> bool:
+        """Tell by an item's facts whether it is meant."""
+        at_ms = facts["received_at_ms"] or 0
+        if self.since_ms is not None and at_ms < self.since_ms:
+            return False
+        if self.until_ms is not None and at_ms > self.until_ms:
+            return False
+        return self.reason in {"", facts["reason"]}
+
+    def origin(self, table: Table, say: Callable[[str], object] = lambda _: None) -> FromTable:
+        """Return where its deliveries are read from, the oldest first."""
+        return FromTable(table, wants=self.wants, quarantine_only=True, source=self.source, say=say)
+
+
+def listing(table: Table, selection: Selection) -> list[Mapping[str, Any]]:
+    """Return the facts of what is selected, oldest first."""
+    return sorted(selection.origin(table).scan(), key=lambda facts: (facts["received_at_ms"] or 0, facts["pk"]))
+
+
+def groups(listed: Iterable[Mapping[str, Any]]) -> list[Group]:
+    """Group by cause, the largest first; each group's example is its oldest."""
+    found: dict[str, Group] = {}
+    for facts in listed:
+        cause = cause_of(facts)
+        group = found.setdefault(cause.group_id, Group(cause))
+        group.add(facts["received_at_ms"] or 0, facts["request_id"] or facts["pk"], facts["detail"] or "")
+    return sorted(found.values(), key=lambda group: (-group.count, group.cause.group_id))
+
+
+def find(table: Table, identifier: str, sources: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the quarantined items with this request id, event id or key, discarded ones too.
+
+    Raises: SettingInvalid when there is none.
+    """
+    found = [item for item in table.find(identifier, sources) if item["outcome"]["S"] == "quarantined"]
+    if not found:
+        raise SettingInvalid(
+            f"{identifier!r} is not in quarantine; `weir events {identifier}` shows what became of it."
+        )
+    return found
+
+
+def verify(
+    table: Table,
+    selection: Selection,
+    target: Target,
+    *,
+    watch: Callable[[Report], object],
+    say: Callable[[str], object],
+) -> Report:
+    """Judge again what is selected, and apply what passes now; ``watch`` is called after each batch.
+
+    Raises: TransientError when the target cannot go on; what is done stays done.
+    """
+    report = Report()
+    for batch in _batches(selection.origin(table, say).read({}), target.batch_count):
+        report.read += len(batch)
+        report.matched += len(batch)
+        report.add(target.deliver(batch, [False] * len(batch), None))
+        watch(report)
+    return report
+
+
+def discard(table: Table, key: str, reason: str, *, now_ms: int) -> bool:
+    """End a case: the item leaves the quarantine and stays stored, with the reason; False if it had left it already.
+
+    Raises: SettingInvalid for a reason that says nothing.
+    """
+    words = reason.strip()
+    if not words or len(words) > REASON_CHARS_MAX:
+        raise SettingInvalid(
+            f"Say why, in at most {REASON_CHARS_MAX} characters: the reason is kept with the delivery."
+        )
+    try:
+        table.dynamodb.update_item(
+            TableName=table.name,
+            Key={"pk": {"S": key}},
+            UpdateExpression="SET discarded = :reason, discarded_at = :now REMOVE quarantine",
+            ConditionExpression="attribute_exists(quarantine)",
+            ExpressionAttributeValues={":reason": {"S": words}, ":now": {"N": str(now_ms)}},
+        )
+    except table.dynamodb.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
+
+
+def _batches(steps: Iterable[object], size: int) -> Iterator[list[Delivery]]:
+    deliveries = (step for step in steps if isinstance(step, Delivery))
+    while batch := list(islice(deliveries, size)):
+        yield batch

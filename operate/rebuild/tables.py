@@ -1,0 +1,315 @@
+"""Rebuild tables from the past: every event once, in order, into fresh tables; then compare, and perhaps swap.
+
+    events table or archive --in order of arrival--> judge, business code --> fresh tables, with marks of their own
+                                                                                   | item by item
+                                                                               present tables
+
+Live traffic goes on and is not touched. What arrives meanwhile is caught up with before the comparison; an item that
+differs is looked at again, so that an event on its way is no difference. A swap writes the items that differ into the
+present tables while the consumer is paused; what it overwrites is kept in a file.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from weir.consumers.settings import Settings
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import StackFailed, StoreThrottled
+from weir.ingest.schemes.prover import Verdict
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.marks import Marks
+from weir.operate.lookup.preview import Looker
+from weir.operate.replay.progress import Result
+from weir.operate.replay.targets.in_process import TrustingSecrets
+from weir.operate.replay.targets.simulate import plain_item
+from weir.operate.replay.targets.to_consumer import ToConsumer
+
+Item = Mapping[str, Any]
+
+_FRESH = "-rebuild-"
+_READ_KEYS = 100
+_ACTIVE_S = 120.0
+_ROUNDS = 10
+_PAUSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Where a rebuild writes: settings that name fresh tables, and the present ones by logical name."""
+
+    settings: Settings
+    present: Mapping[str, str]
+
+    @property
+    def tables(self) -> list[str]:
+        return [self.settings.events_table, *self.settings.tables.values()]
+
+
+@dataclass(slots=True)
+class Difference:
+    """One item that is not the same in both tables; None where it is missing."""
+
+    table: str
+    key: Item
+    present: Item | None
+    rebuilt: Item | None
+
+    def line(self) -> str:
+        """Write it for a person."""
+        name = f"{self.table} {json.dumps(plain_item(self.key), default=str, sort_keys=True)}"
+        if self.present is None:
+            return f"+ {name}  only in the rebuild"
+        if self.rebuilt is None:
+            return f"- {name}  only in the present table"
+        before, after = plain_item(self.present), plain_item(self.rebuilt)
+        names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+        return f"~ {name}  " + ", ".join(f"{one} {before.get(one)} -> {after.get(one)}" for one in names)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "table": self.table,
+            "key": _readable(self.key),
+            "present": None if self.present is None else _readable(self.present),
+            "rebuilt": None if self.rebuilt is None else _readable(self.rebuilt),
+        }
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What a comparison found; ``same`` counts items. ``moving`` changed each time that they were looked at."""
+
+    same: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    moving: list[Difference] = field(default_factory=list)
+
+
+def make_fresh(dynamodb: Any, settings: Settings, suffix: str) -> Fresh:
+    """Create fresh tables shaped like the present ones. Raises: StackFailed when they do not come up."""
+    tables = {name: f"{real}{_FRESH}{suffix}" for name, real in settings.tables.items()}
+    events_table = f"{settings.events_table}{_FRESH}{suffix}"
+    for real, made in (
+        (settings.events_table, events_table),
+        *zip(settings.tables.values(), tables.values(), strict=True),
+    ):
+        shape = dynamodb.describe_table(TableName=real)["Table"]
+        keys = {part["AttributeName"] for part in shape["KeySchema"]}
+        dynamodb.create_table(
+            TableName=made,
+            KeySchema=shape["KeySchema"],
+            AttributeDefinitions=[one for one in shape["AttributeDefinitions"] if one["AttributeName"] in keys],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    fresh = Fresh(settings._replace(events_table=events_table, tables=tables), settings.tables)
+    deadline = time.monotonic() + _ACTIVE_S
+    for table in fresh.tables:
+        while dynamodb.describe_table(TableName=table)["Table"]["TableStatus"] != "ACTIVE":
+            if time.monotonic() > deadline:
+                raise StackFailed("A fresh table did not become active.", table=table)
+            time.sleep(0.2)
+    return fresh
+
+
+def left_behind(dynamodb: Any, settings: Settings) -> list[str]:
+    """Return the fresh tables that are there: of rebuilds that were killed, or told to keep them, or that run."""
+    presents = tuple(f"{real}{_FRESH}" for real in (settings.events_table, *settings.tables.values()))
+    pages = dynamodb.get_paginator("list_tables").paginate()
+    return [name for page in pages for name in page["TableNames"] if name.startswith(presents)]
+
+
+def drop(dynamodb: Any, fresh: Fresh) -> None:
+    """Delete the fresh tables."""
+    for table in fresh.tables:
+        dynamodb.delete_table(TableName=table)
+
+
+class ToRebuild:
+    """The fresh tables as the target. What the present table says was verified needs no secret that is live today."""
+
+    batch_count = 500
+
+    def __init__(self, consumer: ToConsumer, secrets: TrustingSecrets, looker: Looker, present: Marks) -> None:
+        self.label = "fresh tables"
+        self._consumer = consumer
+        self._secrets = secrets
+        self._looker = looker
+        self._present = present
+
+    def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
+        """Apply each event that is not in the rebuild yet."""
+        looks = [self._looker.look(delivery) for delivery in deliveries]
+        marks = self._present.read(key for look in looks for keys in look.mark_keys() for key in keys)
+        proven = {mark.request_id for mark in marks.values() if mark.is_done}
+
+        def verdict(envelope: Envelope) -> Verdict | None:
+            return Verdict("stored", 0) if envelope.request_id in proven else None
+
+        self._secrets.proven = verdict
+        return self._consumer.deliver(deliveries, repeats, since_ms)
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: the fresh marks tell."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Comparer:
+    """Compares a present table with its rebuilt one."""
+
+    def __init__(self, dynamodb: Any, sleep: Callable[[float], object] = time.sleep) -> None:
+        self._dynamodb = dynamodb
+        self._sleep = sleep
+
+    def compare(self, logical: str, present: str, rebuilt: str) -> Comparison:
+        """Read both tables once each, and each other's counterparts in bulk."""
+        key_names = self._key_names(present)
+        found = Comparison()
+        for chunk in self._scan(rebuilt):
+            others = self._read(present, [_key(item, key_names) for item in chunk], key_names)
+            for item in chunk:
+                key = _key(item, key_names)
+                self._note(found, Difference(logical, key, others.get(_text(key)), item))
+        for chunk in self._scan(present):
+            others = self._read(rebuilt, [_key(item, key_names) for item in chunk], key_names)
+            for item in chunk:
+                key = _key(item, key_names)
+                if _text(key) not in others:
+                    self._note(found, Difference(logical, key, item, None))
+        return found
+
+    def again(self, differences: Iterable[Difference], present: str, rebuilt: str) -> list[Difference]:
+        """Look at items again; return them as they are now."""
+        left = list(differences)
+        key_names = self._key_names(present)
+        found: list[Difference] = []
+        for start in range(0, len(left), _READ_KEYS):
+            chunk = left[start : start + _READ_KEYS]
+            keys = [one.key for one in chunk]
+            now, then = self._read(present, keys, key_names), self._read(rebuilt, keys, key_names)
+            found += [
+                Difference(one.table, one.key, now.get(_text(one.key)), then.get(_text(one.key))) for one in chunk
+            ]
+        return found
+
+    def _note(self, found: Comparison, difference: Difference) -> None:
+        if _equal(difference.present, difference.rebuilt):
+            found.same += 1
+        else:
+            found.differences.append(difference)
+
+    def _key_names(self, table: str) -> list[str]:
+        schema = self._dynamodb.describe_table(TableName=table)["Table"]["KeySchema"]
+        return [part["AttributeName"] for part in schema]
+
+    def _scan(self, table: str) -> Iterator[list[Item]]:
+        for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
+            for start in range(0, len(page["Items"]), _READ_KEYS):
+                yield page["Items"][start : start + _READ_KEYS]
+
+    def _read(self, table: str, keys: list[Item], key_names: list[str]) -> dict[str, Item]:
+        asked: Mapping[str, Any] = {table: {"Keys": keys, "ConsistentRead": True}} if keys else {}
+        found: dict[str, Item] = {}
+        vain = 0
+        while asked:
+            answer = self._dynamodb.batch_get_item(RequestItems=asked)
+            items = answer["Responses"].get(table, [])
+            found.update((_text(_key(item, key_names)), item) for item in items)
+            asked = answer.get("UnprocessedKeys") or {}
+            vain = 0 if items else vain + 1
+            if vain > 10:
+                raise StoreThrottled("A table leaves items unread.", table=table)
+            if asked and not items:
+                self._sleep(min(2.0, 0.05 * 2**vain))
+        return found
+
+
+def settle(
+    comparer: Comparer,
+    catch_up: Callable[[], object],
+    pairs: Mapping[str, tuple[str, str]],
+    sleep: Callable[[float], object] = time.sleep,
+) -> dict[str, Comparison]:
+    """Compare each pair of tables, and catch up with live traffic until no difference is due to it.
+
+    ``pairs`` maps a logical name to the present and the rebuilt table. An item differs if it stood still while the
+    rebuild caught up with everything that was applied before, and is not what was rebuilt.
+    """
+    found = {name: comparer.compare(name, *tables) for name, tables in pairs.items()}
+    for one in found.values():
+        one.moving, one.differences = one.differences, []
+    for _ in range(_ROUNDS):
+        if not any(one.moving for one in found.values()):
+            break
+        catch_up()
+        for name, one in found.items():
+            _judge(one, comparer.again(one.moving, *pairs[name]))
+        if any(one.moving for one in found.values()):
+            sleep(_PAUSE_S)
+    return found
+
+
+def _judge(found: Comparison, now: list[Difference]) -> None:
+    """Tell the items that are the same by now and those that stood still from those that move on."""
+    before, found.moving = found.moving, []
+    for then, one in zip(before, now, strict=True):
+        if _equal(one.present, one.rebuilt):
+            found.same += 1
+        elif _equal(one.present, then.present):
+            found.differences.append(one)
+        else:
+            found.moving.append(one)
+
+
+def swap(dynamodb: Any, table: str, differences: Iterable[Difference], backup: Path, *, delete: bool) -> int:
+    """Make the present table say what the rebuild says; return how many items were written.
+
+    What was there is appended to ``backup`` first. Items that only the present table has are kept unless ``delete``.
+    """
+    written = 0
+    with backup.open("a", encoding="utf-8") as lines:
+        for one in differences:
+            if one.rebuilt is None and not delete:
+                continue
+            lines.write(json.dumps({"at_table": table, **one.as_dict()}) + "\n")
+            lines.flush()
+            if one.rebuilt is None:
+                dynamodb.delete_item(TableName=table, Key=one.key)
+            else:
+                dynamodb.put_item(TableName=table, Item=one.rebuilt)
+            written += 1
+    return written
+
+
+def _key(item: Item, key_names: list[str]) -> dict[str, Any]:
+    return {name: item[name] for name in key_names}
+
+
+def _text(key: Item) -> str:
+    return json.dumps(_readable(key), sort_keys=True)
+
+
+def _readable(item: Item) -> dict[str, Any]:
+    """Return an item in wire form with binary as base64 text, so that it is JSON."""
+    return {name: json.loads(json.dumps(value, default=_binary)) for name, value in item.items()}
+
+
+def _binary(value: Any) -> str:
+    return b64encode(bytes(value)).decode("ascii")
+
+
+def _equal(one: Item | None, other: Item | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return plain_item(one) == plain_item(other)

@@ -1,0 +1,141 @@
+"""The loop of a replay: read, choose, wait, deliver, remember.
+
+origin --read--> chunk --filter--> matched --pace--> target
+                   |                                   |
+                   +------ cursor, figures <-----------+       the checkpoint file
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from weir.operate.lookup.delivery import Advance, Delivery, Estimate, Origin
+from weir.operate.replay.checkpoint import Checkpoint
+from weir.operate.replay.filters import Filter
+from weir.operate.replay.pace import Pace
+from weir.operate.replay.progress import Progress, Report, Result
+
+_CHUNK_BYTES = 4 * 1024 * 1024
+_CHUNK_S = 1.0
+# A chunk at a limited rate spans this long, so that the rate is even and a stop is quick.
+_PACED_CHUNK_S = 0.25
+
+
+class Stopped(Exception):
+    """A target was told to stop while it waited; nothing of its batch counts."""
+
+
+class Target(Protocol):
+    """Where deliveries go. ``batch_count`` is how many it takes at once."""
+
+    label: str
+    batch_count: int
+
+    def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
+        """Deliver in order; return what became of each event.
+
+        ``repeats`` says of each whether an interrupted attempt, begun at ``since_ms``, may have delivered it already.
+        Raises: Stopped; TransientError when it cannot go on.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """Return what it needs to go on from here."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; called before the first `deliver` of a resumed replay."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """One replay, from the checkpoint's cursor on. ``watch`` is called after each chunk."""
+
+    origin: Origin
+    wants: Filter
+    target: Target
+    checkpoint: Checkpoint
+    pace: Pace
+    stopped: Callable[[], bool] = lambda: False
+    watch: Callable[[Progress], object] = lambda _: None
+    idle: Callable[[], object] = lambda: None
+    clock_ms: Callable[[], int] = lambda: int(time.time() * 1000)
+    progress: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(Estimate(), self.checkpoint.report)
+
+    @property
+    def report(self) -> Report:
+        return self.checkpoint.report
+
+    def run(self) -> bool:
+        """Go on until the origin is exhausted, and return True; or until stopped, and return False.
+
+        Raises: TransientError when the target cannot go on. The checkpoint is saved in each case.
+        """
+        self.progress.note(time.monotonic())
+        try:
+            self.checkpoint.is_done = self._read_all()
+        except Stopped:
+            pass
+        finally:
+            self.checkpoint.target = self.target.state()
+            self.checkpoint.save()
+        return self.checkpoint.is_done
+
+    def _read_all(self) -> bool:
+        chunk: list[Delivery | Advance] = []
+        size, began_s = 0, time.monotonic()
+        for step in self.origin.read(self.checkpoint.cursor):
+            if self.stopped():
+                return False
+            if step is not None:
+                chunk.append(step)
+                size += len(step.data) if isinstance(step, Delivery) else 0
+            is_late = time.monotonic() - began_s > _CHUNK_S
+            if step is None or len(chunk) >= self._chunk_count() or size >= _CHUNK_BYTES or is_late:
+                if not self._pass_on(chunk):
+                    return False
+                chunk, size, began_s = [], 0, time.monotonic()
+                if step is None:
+                    self.idle()
+        return self._pass_on(chunk)
+
+    def _chunk_count(self) -> int:
+        if not self.pace.rate_per_s:
+            return self.target.batch_count
+        return max(1, min(self.target.batch_count, int(self.pace.rate_per_s * _PACED_CHUNK_S)))
+
+    def _pass_on(self, chunk: list[Delivery | Advance]) -> bool:
+        """Deliver what is wanted of a chunk and move behind it; return False if stopped before."""
+        deliveries = [step for step in chunk if isinstance(step, Delivery)]
+        wanted = self.wants.select(deliveries)
+        flags = dict(zip(map(id, deliveries), self.checkpoint.repeats(deliveries), strict=True))
+        if wanted:
+            if not self.pace.wait(len(wanted), self.stopped):
+                return False
+            # From here on the batch counts as begun: what a kill leaves of it is told apart by the table.
+            since_ms = self.checkpoint.again_since_ms
+            self.checkpoint.target = self.target.state()
+            self.checkpoint.begin(deliveries, self.clock_ms())
+            self.report.add(self.target.deliver(wanted, [flags[id(one)] for one in wanted], since_ms))
+        self.report.read += len(deliveries)
+        self.report.matched += len(wanted)
+        self.checkpoint.done(chunk)
+        if deliveries:
+            self.progress.position_ms = _position_ms(deliveries[-1]) or self.progress.position_ms
+        self.progress.note(time.monotonic())
+        self.watch(self.progress)
+        return True
+
+
+def _position_ms(delivery: Delivery) -> int:
+    look = delivery.look
+    if look is not None and look.envelope is not None:
+        return int(look.envelope.arrived_at_ms)
+    return delivery.arrived_at_ms

@@ -1,0 +1,159 @@
+"""The events table as an origin: all of it, or by its sparse index what is quarantined; oldest arrival first.
+
+A table has no order of its own. Keys and arrival times are sorted in a file first, so that memory stays small and each
+ordering key comes in the order in which it arrived; then the items are read in bulk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from weir.consumers.events_table.item import FENCED, UNREADABLE
+from weir.consumers.judging.records import Record
+from weir.ingest.envelope import Envelope, encode
+from weir.ingest.errors import StackFailed, StoreThrottled
+from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
+from weir.operate.lookup.events import Table, summary
+
+LANE = "table"
+INDEX = "quarantine"
+_KEYS = 50
+_COUNTED_PAGES = 20
+_SCANNED = ("pk", "source", "event_id", "request_id", "outcome", "reason", "type", "key", "received_at", "applied_at")
+_NAMES = {f"#{index}": name for index, name in enumerate(_SCANNED)}
+
+Wants = Callable[[Mapping[str, Any]], bool]
+
+
+@dataclass(slots=True)
+class FromTable:
+    """Reads what ``wants`` says yes to, asked with an item's facts before its bytes are read.
+
+    With ``source`` only that source's part of the quarantine is read, by the index.
+    """
+
+    table: Table
+    wants: Wants = lambda _: True
+    quarantine_only: bool = False
+    source: str = ""
+    say: Callable[[str], object] = lambda _: None
+    sleep: Callable[[float], object] = time.sleep
+    label: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.label = f"{'quarantine' if self.quarantine_only else 'events'} of table {self.table.name}"
+
+    def estimate(self) -> Estimate:
+        """Ask how many items there are; AWS counts a table every six hours, so the small index is counted now."""
+        if not self.quarantine_only:
+            facts = self.table.dynamodb.describe_table(TableName=self.table.name)["Table"]
+            return Estimate(facts.get("ItemCount"), facts.get("TableSizeBytes"), "before any filter")
+        pages = self.table.dynamodb.get_paginator("scan").paginate(
+            TableName=self.table.name, IndexName=INDEX, Select="COUNT"
+        )
+        counts = [page["Count"] for page in islice(pages, _COUNTED_PAGES)]
+        return Estimate(sum(counts), None, "before any filter" if len(counts) < _COUNTED_PAGES else "at least")
+
+    def read(self, cursor: Cursor) -> Iterator[Delivery | Advance | None]:
+        """Yield the deliveries behind the cursor, each once, however many events it holds."""
+        done = _position(cursor.get(LANE, ""))
+        with tempfile.TemporaryDirectory(prefix="weir-") as folder:
+            order = sqlite3.connect(f"{folder}/order")
+            try:
+                order.execute("CREATE TABLE found (at INTEGER, pk TEXT, PRIMARY KEY (at, pk)) WITHOUT ROWID")
+                keys = ((facts["received_at_ms"] or 0, facts["pk"]) for facts in self.scan())
+                order.executemany("INSERT OR IGNORE INTO found VALUES (?, ?)", keys)
+                yield from self._deliveries(order, done)
+            finally:
+                order.close()
+
+    def scan(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the facts of each item that is wanted, in the table's order, without its bytes."""
+        for page in self._pages():
+            for item in page["Items"]:
+                facts = _facts(item)
+                if facts["outcome"] != FENCED and self.wants(facts):
+                    yield facts
+
+    def _pages(self) -> Iterable[Mapping[str, Any]]:
+        client, name = self.table.dynamodb, self.table.name
+        if not self.quarantine_only:
+            shown = {"ProjectionExpression": ",".join(_NAMES), "ExpressionAttributeNames": _NAMES}
+            return client.get_paginator("scan").paginate(TableName=name, ConsistentRead=True, **shown)  # type: ignore[no-any-return]
+        if not self.source:
+            return client.get_paginator("scan").paginate(TableName=name, IndexName=INDEX)  # type: ignore[no-any-return]
+        return client.get_paginator("query").paginate(  # type: ignore[no-any-return]
+            TableName=name,
+            IndexName=INDEX,
+            KeyConditionExpression="quarantine = :source",
+            ExpressionAttributeValues={":source": {"S": self.source}},
+        )
+
+    def _deliveries(self, order: sqlite3.Connection, done: tuple[int, str]) -> Iterator[Delivery]:
+        rows = order.execute("SELECT at, pk FROM found WHERE (at, pk) > (?, ?) ORDER BY at, pk", done)
+        given: set[str] = set()
+        given_at = -1
+        while keys := rows.fetchmany(_KEYS):
+            items = self._items([pk for _, pk in keys])
+            for at_ms, pk in keys:
+                if at_ms != given_at:
+                    given, given_at = set(), at_ms
+                item = items.get(pk)
+                # The events of one delivery arrived at one moment and each keeps all of it.
+                identity = item.get("request_id", {}).get("S") or pk if item else pk
+                if item is not None and identity not in given:
+                    given.add(identity)
+                    delivery = self._delivery(item, at_ms)
+                    if delivery is not None:
+                        yield delivery
+
+    def _items(self, keys: list[str]) -> dict[str, Any]:
+        asked = {self.table.name: {"Keys": [{"pk": {"S": key}} for key in keys], "ConsistentRead": True}}
+        found: dict[str, Any] = {}
+        vain = 0
+        while asked:
+            answer = self.table.dynamodb.batch_get_item(RequestItems=asked)
+            items = answer["Responses"].get(self.table.name, [])
+            found.update((item["pk"]["S"], item) for item in items)
+            asked = answer.get("UnprocessedKeys") or {}
+            vain = 0 if items else vain + 1
+            if vain > 10:
+                raise StoreThrottled("The events table leaves items unread.", table=self.table.name)
+            if asked and not items:
+                self.sleep(min(2.0, 0.05 * 2**vain))
+        return found
+
+    def _delivery(self, item: Mapping[str, Any], at_ms: int) -> Delivery | None:
+        facts = summary(item)
+        pk = facts["pk"]
+        try:
+            stored = self.table.stored(item)
+        except StackFailed as error:
+            self.say(f"{pk}: {error}")
+            return None
+        position = f"{at_ms}|{pk}"
+        if isinstance(stored, Envelope):
+            return Delivery(encode(stored), LANE, position, at_ms, facts=facts)
+        shard_id, _, rest = pk.removeprefix(UNREADABLE).rpartition(":")
+        sequence_number, _, sub_sequence = rest.partition(".")
+        record = Record(shard_id, sequence_number, int(sub_sequence or 0), at_ms, stored)
+        return Delivery(stored, LANE, position, at_ms, facts=facts, record=record)
+
+
+def _facts(item: Mapping[str, Any]) -> dict[str, Any]:
+    facts = summary(item)
+    if facts["outcome"] is None and "quarantine" in item:
+        facts["outcome"] = "quarantined"  # the index holds nothing else and does not say so
+        facts["source"] = item["quarantine"]["S"]
+    return facts
+
+
+def _position(text: str) -> tuple[int, str]:
+    at_ms, _, pk = text.partition("|")
+    return (int(at_ms), pk) if text else (-1, "")

@@ -1,0 +1,150 @@
+"""What a replay would do, without doing it: judged by this working tree's sources, secrets and business code.
+
+Each event is compared with what the table says of it, so that a deploy can be tried on last week's real traffic:
+an event that was applied and would now be quarantined is what one wants to know before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from weir.consumers.batch.tally import BUG
+from weir.consumers.events_table.item import Prepared, detail, mark_key, quarantine_key, refusal_key
+from weir.consumers.judging.judge import Judge
+from weir.ingest.errors import RecordError, ServiceError
+from weir.operate.failures import PLACE
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.marks import Mark, Marks
+from weir.operate.lookup.preview import Looker
+from weir.operate.replay.progress import Kind, Result
+from weir.operate.replay.targets.simulate import Load, Simulation, show, show_difference
+
+_WOULD: dict[str, Kind] = {
+    "apply": "would apply",
+    "ignore": "would ignore",
+    "quarantine": "would be quarantined",
+    "wait": "cannot be judged",
+}
+
+
+class _Fate(NamedTuple):
+    """What would become of an event, and why."""
+
+    kind: Kind
+    reason: str = ""
+    detail: str = ""
+
+
+class DryRun:
+    """Judges and looks up; writes nothing. With ``load`` it also says how items would differ."""
+
+    batch_count = 500
+    label = "nothing: a dry run"
+
+    def __init__(
+        self,
+        judge: Judge,
+        marks: Marks,
+        looker: Looker,
+        *,
+        load: Load | None = None,
+        say: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._judge = judge
+        self._marks = marks
+        self._looker = looker
+        self._say = say
+        self._simulation = Simulation(load) if load else None
+        self._seen: set[int] = set()
+        self.changes_of_mind: Counter[str] = Counter()
+
+    def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
+        """Say of each event what would become of it."""
+        prepared = self._judge.judge([delivery.as_record() for delivery in deliveries])
+        keys = [(mark_key(one.source, one.event_id), quarantine_key(one)) for one in prepared]
+        unproven = [
+            mark_key(event.source, event.event_id)
+            for delivery in deliveries
+            for event in self._looker.look(delivery).events
+        ]
+        known = self._marks.read([key for pair in keys for key in pair] + unproven)
+        return [self._result(one, deliveries[one.position], known) for one in prepared]
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: nothing was done."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Print how items would differ, and which events would fare otherwise than they did."""
+        for text, count in sorted(self.changes_of_mind.items()):
+            self._say(f"{count:>12,}  {text}")
+        if self._simulation is not None:
+            for difference in self._simulation.differences():
+                self._say(show_difference(*difference))
+
+    def _result(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Result:
+        stored = self._stored(prepared, delivery, known)
+        fate = self._fate(prepared, stored)
+        if stored is None or not stored.is_done:
+            self._tell(prepared, fate)
+            return Result(fate.kind, fate.reason)
+        now = f"{fate.kind} now" if self._compare(stored, fate) else ""
+        why = ": ".join(filter(None, (fate.reason, fate.detail))) if now else ""
+        self._tell(prepared, _Fate("already applied", now, why))
+        return Result("already applied")
+
+    def _fate(self, prepared: Prepared, stored: Mark | None) -> _Fate:
+        """Return what this working tree would do with the event if it came now."""
+        if stored is not None and stored.is_fence:
+            return _Fate("would be quarantined", stored.reason, "As before: `weir failures retry` gives it a chance.")
+        if stored is not None or prepared.fate not in {"apply", "ignore"}:
+            return _because(_WOULD[prepared.fate], prepared.error)
+        digest = hash((prepared.source, prepared.event_id))
+        if digest in self._seen:
+            return _Fate("already applied")
+        if self._simulation is not None:
+            try:
+                self._simulation.apply(prepared.changes)
+            except RecordError as refused:
+                return _because("would be quarantined", refused)
+        self._seen.add(digest)
+        return _Fate(_WOULD[prepared.fate])
+
+    def _stored(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Mark | None:
+        """Return the mark under which the event is done, or the fence that keeps this delivery of it out."""
+        keys = [mark_key(prepared.source, prepared.event_id)] if prepared.event_id else []
+        if prepared.fate == "quarantine" and not prepared.event_id:
+            keys += [mark_key(one.source, one.event_id) for one in self._looker.look(delivery).events]
+        for key in keys:
+            mark = known.get(key)
+            if mark is not None and (mark.is_done or (mark.is_fence and refusal_key(prepared) in mark.refused)):
+                return mark
+        return None
+
+    def _compare(self, stored: Mark, fate: _Fate) -> bool:
+        """Count an event that would fare otherwise than it did, and tell whether it would."""
+        now = {"would apply": "applied", "would ignore": "ignored"}.get(fate.kind)
+        if now == stored.outcome:
+            return False
+        why = f": {fate.reason}" if fate.reason else ""
+        why += " (as a retired secret makes it)" if fate.reason.startswith(("signature", "secret")) else ""
+        why += f" {place[0]}" if fate.reason == BUG and (place := PLACE.search(fate.detail)) else ""
+        self.changes_of_mind[f"{stored.outcome} then, {fate.kind}{why} by this working tree"] += 1
+        return True
+
+    def _tell(self, prepared: Prepared, fate: _Fate) -> None:
+        identity = prepared.event_id or prepared.request_id or prepared.place
+        why = "".join(f": {part}" for part in (fate.reason, fate.detail) if part)
+        self._say(f"{fate.kind:20} {prepared.source or '?':14} {prepared.type or '-':28} {identity}{why}")
+        if self._simulation is not None:
+            for change in prepared.changes:
+                self._say(f"{'':20} {show(change)}")
+
+
+def _because(kind: Kind, error: ServiceError | None) -> _Fate:
+    return _Fate(kind, error.code, detail(error)) if error else _Fate(kind)

@@ -1,0 +1,171 @@
+"""The consumer's own way from records to outcomes, driven by a replay: judge, commit, and try again what must wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, TypeVar
+
+from weir.consumers.batch.batch import isolate, now_ms
+from weir.consumers.business import effects
+from weir.consumers.commit.commit import Report, commit
+from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.events_table.item import Outcome, Prepared
+from weir.consumers.events_table.lean_botocore import secret_reader
+from weir.consumers.events_table.port import Place, Store
+from weir.consumers.events_table.store import DynamoStore
+from weir.consumers.judging.judge import Judge
+from weir.consumers.judging.records import Record
+from weir.consumers.judging.secrets import Secrets, elsewhere
+from weir.consumers.settings import Settings
+from weir.consumers.wiring import certificates
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import SecretAbsent, SignatureMismatch, TargetUnavailable
+from weir.ingest.sources.catalogue import Catalogue
+from weir.operate.replay.loop import Stopped
+
+T = TypeVar("T")
+Provenance = Callable[[Envelope], T | None]
+
+# A replay waits for the secret store rather than judge a delivery of last week as one without a secret.
+_SECRET_PATIENCE_S = 10 * 365 * 86_400.0
+_ATTEMPT_S = 20.0
+_PAUSE_S = 1.0
+
+
+def settings_of(outputs: Mapping[str, str]) -> Settings:
+    """Return the consumer's settings for a stack's outputs."""
+    return Settings.from_environment(
+        {
+            "EVENTS_TABLE": outputs["EventsTable"],
+            "TABLES": outputs["Tables"],
+            "PAYLOAD_BUCKET": outputs["Bucket"],
+            "SECRETS_PREFIX": outputs["SecretsPrefix"],
+        }
+    )
+
+
+def make_judge(
+    catalogue: Catalogue, client: Callable[[str], Any], settings: Settings, secrets: Secrets | None = None
+) -> Judge:
+    """Return a judge with the sources, secrets and business code of this working tree.
+
+    ``client`` returns a boto3 client by the name of its service. Raises: EffectsInvalid.
+    """
+    effects.load()
+    return Judge(
+        catalogue,
+        secrets or make_secrets(catalogue, client, settings),
+        quarantine_s=settings.quarantine_days * 86_400,
+        fetch=certificates(catalogue),
+    )
+
+
+def make_secrets(
+    catalogue: Catalogue, client: Callable[[str], Any], settings: Settings, kind: type[Secrets] = Secrets
+) -> Secrets:
+    """Return the secrets as a replay uses them."""
+    return kind(
+        secret_reader(lambda: client("ssm"), lambda: client("secretsmanager")),
+        settings.secrets_prefix,
+        ttl_s=settings.secrets_ttl_s,
+        patience_s=_SECRET_PATIENCE_S,
+        clock_ms=now_ms,
+        elsewhere=elsewhere(catalogue),
+    )
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """Judges and commits records, in their order, until each event has an outcome that is not ``retry``."""
+
+    judge: Judge
+    store: Store
+    concurrency: int
+    patience_s: float = 120.0
+    stopped: Callable[[], bool] = lambda: False
+    sleep: Callable[[float], None] = time.sleep
+    _memory: Memory = field(init=False, default_factory=Memory)
+    _rng: Random = field(init=False, default_factory=Random)
+
+    def run(self, records: Sequence[Record]) -> list[tuple[Prepared, Outcome]]:
+        """Return each event with its outcome, ordered by record.
+
+        What still fails although the store takes other events is given back as ``retry``.
+        Raises: TargetUnavailable when nothing can be committed for long; Stopped.
+        """
+        began_s = time.monotonic()
+        settled: dict[int, list[tuple[Prepared, Outcome]]] = {}
+        left = list(range(len(records)))
+        while left:
+            done = self._once([records[at] for at in left])
+            stuck = {one.position for one, outcome in done if outcome.kind == "retry"}
+            for one, outcome in done:
+                if one.position not in stuck or time.monotonic() - began_s > self.patience_s:
+                    settled.setdefault(left[one.position], []).append((one, outcome))
+            if stuck and time.monotonic() - began_s > self.patience_s:
+                self._give_up(done, any(at not in stuck for at in range(len(left))) or len(left) < len(records))
+                break
+            left = [at for position, at in enumerate(left) if position in stuck]
+            self._rest(bool(left))
+        return [pair for at in sorted(settled) for pair in settled[at]]
+
+    def _give_up(self, done: Sequence[tuple[Prepared, Outcome]], others_pass: bool) -> None:
+        if not others_pass:
+            error = next(outcome.error for _, outcome in done if outcome.error)
+            raise TargetUnavailable(str(error)) from error
+
+    def _once(self, records: list[Record]) -> list[tuple[Prepared, Outcome]]:
+        prepared = self.judge.judge(records)
+        report = isolate(self._commit, prepared)
+        return list(zip(prepared, report.outcomes, strict=True))
+
+    def _commit(self, prepared: Sequence[Prepared]) -> Report:
+        end_s = time.monotonic() + _ATTEMPT_S
+        return commit(
+            prepared,
+            self.store,
+            deadline=lambda: end_s - time.monotonic(),
+            concurrency=self.concurrency,
+            rng=self._rng,
+            sleep=self.sleep,
+            now_ms=now_ms(),
+            memory=self._memory,
+        )
+
+    def _rest(self, wanted: bool) -> None:
+        if not wanted:
+            return
+        if self.stopped():
+            raise Stopped
+        self.sleep(_PAUSE_S)
+
+
+def make_pipeline(
+    judge: Judge, dynamodb: Any, settings: Settings, *, s3: Any, stopped: Callable[[], bool] = lambda: False
+) -> Pipeline:
+    """Return a pipeline into the tables that the settings name; ``dynamodb`` is made with `client_config`."""
+    place = Place(settings.events_table, settings.tables, has_bucket=bool(settings.payload_bucket))
+    store = DynamoStore(dynamodb, place, bucket=settings.payload_bucket, s3=lambda: s3)
+    return Pipeline(judge, store, settings.commit_concurrency, stopped=stopped)
+
+
+class TrustingSecrets(Secrets):
+    """Secrets for the past: what was proven when it came stays proven after its secret was retired.
+
+    ``proven`` returns the verdict that was stored with a delivery, None if there is none.
+    """
+
+    proven: Provenance[Any] = staticmethod(lambda _: None)
+
+    def judge(self, source: str, envelope: Envelope, verdict: Callable[[Sequence[str]], T]) -> T:
+        """Judge by the live secrets; where they disprove the delivery, by what is stored of it."""
+        try:
+            return super().judge(source, envelope, verdict)
+        except (SignatureMismatch, SecretAbsent):
+            stored = self.proven(envelope)
+            if stored is None:
+                raise
+            return stored  # type: ignore[no-any-return]

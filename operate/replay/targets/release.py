@@ -1,0 +1,112 @@
+"""Out of quarantine: a refused delivery may be tried again, and once its event is done its quarantined item goes.
+
+A refusal by DynamoDB leaves a fence on the event's id, which makes it final for that delivery. The fence is lifted
+first; the quarantined item is deleted last. A crash between the two leaves the delivery in quarantine, never nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from weir.consumers.events_table.item import FENCED, UNREADABLE, Outcome, Prepared, quarantine_key
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.marks import Mark, Marks
+from weir.operate.lookup.preview import Look
+
+
+class Release:
+    """Lifts fences and deletes quarantined items of one events table."""
+
+    def __init__(self, dynamodb: Any, table: str, marks: Marks) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self._marks = marks
+        self._settled: dict[str, None] = {}
+
+    def lift(self, looks: Iterable[Look], known: dict[str, Mark]) -> None:
+        """Let these deliveries be judged anew where a fence holds them."""
+        for look in looks:
+            if look.envelope is None:
+                continue
+            request_id = look.envelope.request_id
+            for keys in look.mark_keys():
+                for index, key in enumerate(keys):
+                    refused = f"{request_id}.{index}" if len(keys) > 1 else request_id
+                    if (mark := known.get(key)) is not None and mark.is_fence and refused in mark.refused:
+                        self._lift(key, refused, alone=mark.refused == {refused})
+
+    def settle(self, delivery: Delivery, prepared: Prepared) -> None:
+        """Remember that an event is done, whose quarantined item, if there is one, `flush` deletes."""
+        key = delivery.facts.get("pk", "")
+        if key.startswith(UNREADABLE):  # it can be read by now
+            self._settled[key] = None
+        self._settled[f"{prepared.source}!{prepared.request_id}"] = None
+        self._settled[quarantine_key(prepared)] = None
+
+    def renew(self, delivery: Delivery, prepared: Prepared, outcome: Outcome) -> None:
+        """Let a quarantined item say why it is refused today, which may be another reason than at first."""
+        key = delivery.facts.get("pk", "")
+        if key != quarantine_key(prepared) or delivery.facts.get("reason") == outcome.reason:
+            return
+        with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):  # discarded or released meanwhile
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"pk": {"S": key}},
+                UpdateExpression="SET reason = :reason, detail = :detail",
+                ConditionExpression="attribute_exists(quarantine)",
+                ExpressionAttributeValues={
+                    ":reason": {"S": outcome.reason},
+                    ":detail": {"S": outcome.detail or outcome.reason},
+                },
+            )
+
+    def flush(self) -> None:
+        """Delete the quarantined items of what has been settled."""
+        settled, self._settled = list(self._settled), {}
+        for key, mark in self._marks.read(settled).items():
+            if mark.outcome == "quarantined":
+                self.discard(key)
+
+    def discard(self, key: str) -> None:
+        """Delete one quarantined item, if it still is one."""
+        try:
+            self._dynamodb.delete_item(
+                TableName=self._table,
+                Key={"pk": {"S": key}},
+                ConditionExpression="#outcome = :quarantined",
+                ExpressionAttributeNames={"#outcome": "outcome"},
+                ExpressionAttributeValues={":quarantined": {"S": "quarantined"}},
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return
+
+    def _lift(self, key: str, refused: str, *, alone: bool) -> None:
+        """Take a delivery out of a fence; a fence that keeps out nobody else goes with it."""
+        if alone and self._remove(key, refused):
+            return
+        try:
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"pk": {"S": key}},
+                UpdateExpression="DELETE refused :delivery",
+                ConditionExpression="#outcome = :fenced",
+                ExpressionAttributeNames={"#outcome": "outcome"},
+                ExpressionAttributeValues={":fenced": {"S": FENCED}, ":delivery": {"SS": [refused]}},
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return  # applied by another delivery meanwhile
+
+    def _remove(self, key: str, refused: str) -> bool:
+        try:
+            self._dynamodb.delete_item(
+                TableName=self._table,
+                Key={"pk": {"S": key}},
+                ConditionExpression="#outcome = :fenced AND refused = :delivery",
+                ExpressionAttributeNames={"#outcome": "outcome"},
+                ExpressionAttributeValues={":fenced": {"S": FENCED}, ":delivery": {"SS": [refused]}},
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return False  # another delivery was refused or applied meanwhile
+        return True

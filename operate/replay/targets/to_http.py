@@ -1,0 +1,158 @@
+"""An HTTP address as the target: each delivery as it came, its bytes, headers and query, one after the other.
+
+What names a connection (Host, Connection, lengths) is the new connection's own. API Gateway unpacks a compressed body
+before anybody sees it; a Content-Encoding that is no longer true is left out.
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import OptionInvalid, TargetUnavailable
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.preview import Looker
+from weir.operate.lookup.times import show_span
+from weir.operate.replay.loop import Stopped
+from weir.operate.replay.progress import Result
+
+_OWN_HEADERS = frozenset(
+    ("connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
+)
+_MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "deflate": b"\x78", "identity": b""}
+_NAP_S = 0.25
+_BACKOFF_MAX_S = 10.0
+
+
+class ToHttp:
+    """Posts to an address; ``{source}`` and ``{key}`` in it stand for the delivery's own.
+
+    Any answer counts: 2xx is delivered, another one failed. While nothing answers at all it says so and tries again,
+    for ``patience_s`` or, with None, until it is stopped; the delivery is not lost, since the replay does not go on.
+    """
+
+    batch_count = 1
+
+    def __init__(
+        self,
+        url: str,
+        looker: Looker,
+        *,
+        patience_s: float | None,
+        timeout_s: float = 30.0,
+        say: Callable[[str], object] = lambda _: None,
+        stopped: Callable[[], bool] = lambda: False,
+        sleep: Callable[[float], object] = time.sleep,
+        answered: Callable[[Delivery, int, float], object] = lambda *_: None,
+    ) -> None:
+        if not _is_address(url):
+            raise OptionInvalid(f"{url!r} is no address; it looks like http://127.0.0.1:3000/webhooks/{{source}}.")
+        self.label = url
+        self._url = url
+        self._looker = looker
+        self._patience_s = patience_s
+        self._timeout_s = timeout_s
+        self._say, self._stopped, self._sleep = say, stopped, sleep
+        self.answered = answered
+        self._connection: http.client.HTTPConnection | None = None
+        self._silent = ""  # why nothing answers, once that has been said
+
+    def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
+        """Post each and wait for its answer."""
+        return [self._deliver(delivery) for delivery in deliveries]
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: the address keeps its own."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _deliver(self, delivery: Delivery) -> Result:
+        envelope = self._looker.look(delivery).envelope
+        if envelope is None:
+            return Result("failed", "no envelope: it has no headers and no path")
+        began_s = time.monotonic()
+        status = self._post_patiently(envelope)
+        self.answered(delivery, status, time.monotonic() - began_s)
+        redirects = ": a redirection, which is not followed" if 300 <= status < 400 else ""
+        return Result("delivered") if 200 <= status < 300 else Result("failed", f"HTTP {status}{redirects}")
+
+    def _post_patiently(self, envelope: Envelope) -> int:
+        began_s, attempt = time.monotonic(), 0
+        while True:
+            try:
+                status = self._post(envelope)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                reason = str(error) or type(error).__name__
+            else:
+                if self._silent:
+                    self._silent = ""
+                    self._say(f"delivering again, after {show_span(time.monotonic() - began_s)}")
+                return status
+            attempt += 1
+            waited_s = time.monotonic() - began_s
+            if self._patience_s is not None and waited_s > self._patience_s:
+                raise TargetUnavailable(f"{self._url}: {reason}", waited_s=round(waited_s))
+            wait_s = min(_BACKOFF_MAX_S, 0.1 * 2**attempt)
+            # A connection that the server had closed meanwhile is nothing to speak of, and the same again is not news.
+            if attempt > 1 and reason != self._silent:
+                self._silent = reason
+                self._say(f"not delivering: {self._url} does not answer ({reason}); trying until it does")
+            self._rest(wait_s)
+
+    def _rest(self, wait_s: float) -> None:
+        while wait_s > 0:
+            if self._stopped():
+                raise Stopped
+            self._sleep(min(wait_s, _NAP_S))
+            wait_s -= _NAP_S
+
+    def _post(self, envelope: Envelope) -> int:
+        parts = urlsplit(self._url.replace("{source}", quote(envelope.source)).replace("{key}", quote(envelope.key)))
+        query = "&".join(filter(None, (parts.query, urlencode(envelope.query))))
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+            self._connection = kind(parts.netloc, timeout=self._timeout_s)
+        connection = self._connection
+        connection.putrequest("POST", (parts.path or "/") + (f"?{query}" if query else ""), skip_accept_encoding=True)
+        for name, value in _headers(envelope):
+            connection.putheader(name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+        connection.putheader("Content-Length", str(len(envelope.body)))
+        connection.endheaders(envelope.body)
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
+
+
+def _headers(envelope: Envelope) -> list[tuple[str, str]]:
+    return [
+        (name, value)
+        for name, value in envelope.headers
+        if name.lower() not in _OWN_HEADERS
+        and not (name.lower() == "content-encoding" and _is_unpacked(envelope, value))
+    ]
+
+
+def _is_unpacked(envelope: Envelope, encoding: str) -> bool:
+    magic = _MAGIC.get(encoding.strip().lower())
+    return magic is not None and not envelope.body.startswith(magic)

@@ -1,0 +1,152 @@
+"""The stream as the target: many deliveries in one record, as the KPL aggregates them, and few PutRecords.
+
+The order of a key is kept: a key stays in one lane, and no request holds two records of one lane, since the entries of
+a request fail one by one and in any order.
+
+Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from weir.consumers.judging.aggregate import Entry, aggregate
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import ConfigError, TargetUnavailable
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.preview import Looker
+from weir.operate.replay.loop import Stopped
+from weir.operate.replay.progress import Result
+
+# The whole request: AWS takes 10 MiB by now, emulators and older texts 5.
+_REQUEST_BYTES = 4_500_000
+_REQUEST_ENTRIES = 500
+_KEY_CHARS = 256
+# The mapping template takes such a key as it is and encodes any other.
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9._~:@+=, -]+")
+_BACKOFF_MAX_S = 5.0
+_NAP_S = 0.25
+
+
+class ToStream:
+    """Puts deliveries back into a stream, where the consumer finds what it has applied before to be duplicates.
+
+    ``bytes_per_s`` keeps room for live traffic: a throttled shard would refuse senders too. Without ``aggregated``
+    each delivery is an entry of its own. It waits ``delay_s`` before the first.
+    """
+
+    batch_count = 5000
+
+    def __init__(
+        self,
+        kinesis: Any,
+        stream: str,
+        looker: Looker,
+        *,
+        aggregated: bool = True,
+        bytes_per_s: float | None = None,
+        delay_s: float = 0.0,
+        patience_s: float = 120.0,
+        stopped: Callable[[], bool] = lambda: False,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.label = f"stream {stream}{'' if aggregated else ', an entry each'}"
+        self.calls = self.entries = 0
+        self._kinesis, self._stream, self._looker = kinesis, stream, looker
+        self._aggregated = aggregated
+        self._bytes_per_s = bytes_per_s
+        self._delay_s = delay_s
+        self._patience_s = patience_s
+        self._stopped, self._sleep = stopped, sleep
+
+    def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
+        """Put all of them; returns once every one has a sequence number."""
+        pairs = [(partition_key(self._looker.look(one).envelope, one), one.data) for one in deliveries]
+        try:
+            entries = aggregate(pairs) if self._aggregated else (Entry(key, data, 1) for key, data in pairs)
+            for request in _requests(entries):
+                self._put(request)
+        except ConfigError as error:
+            raise TargetUnavailable(str(error)) from error
+        return [Result("published")] * len(deliveries)
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: the stream keeps its own."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _put(self, entries: list[Entry]) -> None:
+        self._rest(self._delay_s)
+        self._delay_s = 0.0
+        began_s, attempt = time.monotonic(), 0
+        while entries:
+            size_bytes = sum(len(entry.data) + len(entry.partition_key) for entry in entries)
+            self.calls += 1
+            entries, reason = self._try(entries)
+            if not entries:
+                self._rest(size_bytes / self._bytes_per_s if self._bytes_per_s else 0)
+                return
+            if time.monotonic() - began_s > self._patience_s:
+                raise TargetUnavailable(f"The stream {self._stream} does not take the records: {reason}")
+            attempt += 1
+            self._rest(min(_BACKOFF_MAX_S, 0.1 * 2**attempt))
+
+    def _try(self, entries: list[Entry]) -> tuple[list[Entry], str]:
+        """Put once; return what is left to put and why."""
+        records = [{"PartitionKey": entry.partition_key, "Data": entry.data} for entry in entries]
+        errors = self._kinesis.exceptions
+        try:
+            answer = self._kinesis.put_records(StreamName=self._stream, Records=records)
+        except (errors.ProvisionedThroughputExceededException, errors.KMSThrottlingException) as error:
+            return entries, str(error)
+        left = [
+            (entry, result)
+            for entry, result in zip(entries, answer["Records"], strict=True)
+            if "SequenceNumber" not in result or result.get("ErrorCode")
+        ]
+        self.entries += len(entries) - len(left)
+        return [entry for entry, _ in left], str(left[0][1].get("ErrorCode")) if left else ""
+
+    def _rest(self, wait_s: float) -> None:
+        while wait_s > 0:
+            if self._stopped():
+                raise Stopped
+            self._sleep(min(wait_s, _NAP_S))
+            wait_s -= _NAP_S
+
+
+def partition_key(envelope: Envelope | None, delivery: Delivery) -> str:
+    """Return the partition key under which the gateway stores such a delivery."""
+    if envelope is None:
+        return delivery.as_record().position[:_KEY_CHARS] or "unreadable"
+    if not envelope.key:
+        return envelope.request_id[:_KEY_CHARS]
+    key = envelope.key if _PLAIN_KEY.fullmatch(envelope.key) else b64encode(envelope.key.encode()).decode("ascii")
+    return key[:_KEY_CHARS]
+
+
+def _requests(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Cut entries into requests that hold no partition key twice and do not grow too large."""
+    waiting: list[Entry] = []
+    keys: set[str] = set()
+    size_bytes = 0
+    for entry in entries:
+        entry_bytes = len(entry.data) + len(entry.partition_key)
+        is_full = size_bytes + entry_bytes > _REQUEST_BYTES or len(waiting) == _REQUEST_ENTRIES
+        if waiting and (is_full or entry.partition_key in keys):
+            yield waiting
+            waiting, keys, size_bytes = [], set(), 0
+        waiting.append(entry)
+        keys.add(entry.partition_key)
+        size_bytes += entry_bytes
+    if waiting:
+        yield waiting

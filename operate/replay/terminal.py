@@ -1,0 +1,82 @@
+"""A person at a terminal: progress on the last line, Ctrl-C that stops cleanly, a second one that does not wait."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from weir.operate.replay.progress import Progress
+
+_EVERY_S = 0.5
+_MIB = 1024 * 1024
+_EVERY_PIPED_S = 10.0
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has had, in MiB; systems count it in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (_MIB if sys.platform == "darwin" else 1024)
+
+
+class Terminal:
+    """Between ``with`` and its end Ctrl-C and SIGTERM only set a flag. ``print_line`` takes what `say` is given."""
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print = print_line
+        self._is_stopped = False
+        self._shown = ""
+        self._due_s = time.monotonic() + _EVERY_S
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._clear()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def stopped(self) -> bool:
+        """Tell whether somebody wants it to stop."""
+        return self._is_stopped
+
+    def say(self, line: str) -> None:
+        """Print a line above the progress."""
+        self._clear()
+        self._print(line)
+
+    def watch(self, progress: Progress) -> None:
+        """Show progress now and then."""
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return
+        is_terminal = sys.stderr.isatty()
+        self._due_s = now_s + (_EVERY_S if is_terminal else _EVERY_PIPED_S)
+        line = progress.line(round(time.time() * 1000))
+        if is_terminal:
+            self._clear()
+            self._shown = line[:200]
+            sys.stderr.write(self._shown)
+        else:
+            sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._shown = ""
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's signature
+        if self._is_stopped:
+            raise KeyboardInterrupt
+        self._is_stopped = True

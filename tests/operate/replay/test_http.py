@@ -1,0 +1,170 @@
+"""An HTTP address as the target, and `weir listen`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tests.support.stack_env import Stage
+from weir.infra.local.engine.engine import free_port
+from weir.ingest.envelope import Envelope, encode
+from weir.ingest.errors import OptionInvalid, TargetUnavailable
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.preview import Looker
+from weir.operate.replay.targets.to_http import ToHttp
+
+
+class Server:
+    """Somebody's own server: keeps what it is sent, answers ``status`` and closes each connection."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.requests: list[tuple[str, list[tuple[str, str]], bytes]] = []
+        self.status = 200
+        kept = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                kept.requests.append((self.path, self.headers.items(), body))
+                self.send_response(kept.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    started = Server()
+    yield started
+    started.close()
+
+
+def delivered(url: str, *envelopes: Envelope, **options: Any) -> list[tuple[str, str]]:
+    target = ToHttp(url, Looker({}), patience_s=options.pop("patience_s", 5.0), **options)
+    try:
+        deliveries = [Delivery(encode(one), "file", str(n)) for n, one in enumerate(envelopes)]
+        return [tuple(one) for one in target.deliver(deliveries, [False] * len(deliveries), None)]  # type: ignore[misc]
+    finally:
+        target.close()
+
+
+def envelope(body: bytes, *headers: tuple[str, str], key: str = "", query: dict[str, str] | None = None) -> Envelope:
+    given = (("Host", "api.example"), ("Content-Length", str(len(body))), ("Connection", "close"), *headers)
+    return Envelope("req-1", 1_700_000_000_000, "stripe", key, "192.0.2.1", "/v1/stripe", query or {}, given, body)
+
+
+def test_bytes_headers_and_query_arrive_as_they_came(server: Server) -> None:
+    """Body, own headers (Latin-1 bytes too) and query are the sender's; what names the connection is new."""
+    body = bytes(range(256))
+    headers = (("Stripe-Signature", "t=1,v1=ab"), ("X-Odd", "caf\xe9 'quoted' $x"), ("Content-Type", "text/plain; a=b"))
+    sent = envelope(body, *headers, key="acct 1", query={"a b": "c&d"})
+    assert delivered(f"{server.url}/hooks/{{source}}/{{key}}?own=1", sent) == [("delivered", "")]
+    path, found, received = server.requests[0]
+    assert path == "/hooks/stripe/acct%201?own=1&a+b=c%26d"
+    assert received == body
+    kept = {name: value for name, value in found if name not in {"Host", "Content-Length"}}
+    assert kept == dict(headers)
+    assert dict(found)["Host"] == f"127.0.0.1:{server.port}"
+
+
+def test_an_encoding_that_the_gateway_has_undone_is_not_claimed(server: Server) -> None:
+    """A body that is no gzip any more loses its Content-Encoding; one that is keeps it."""
+    import gzip
+
+    plain, packed = envelope(b"{}{}", ("Content-Encoding", "gzip")), gzip.compress(b"x")
+    delivered(server.url, plain, envelope(packed, ("Content-Encoding", "gzip")))
+    assert ["Content-Encoding" in dict(headers) for _, headers, _ in server.requests] == [False, True]
+
+
+def test_an_answer_that_is_no_2xx_is_a_failure_and_does_not_stop_the_rest(server: Server) -> None:
+    """Each refused delivery is counted with its status."""
+    server.status = 422
+    assert delivered(server.url, envelope(b"1"), envelope(b"2")) == [("failed", "HTTP 422")] * 2
+
+
+def test_a_server_that_comes_late_misses_nothing_and_one_that_never_comes_ends_it() -> None:
+    """While nobody answers it says so and waits; after its patience it gives up with a sentence."""
+    port, said = free_port(), []
+    started: list[Server] = []
+    timer = threading.Timer(1.0, lambda: started.append(Server(port)))
+    timer.start()
+    try:
+        assert delivered(f"http://127.0.0.1:{port}/", envelope(b"late"), say=said.append) == [("delivered", "")]
+    finally:
+        timer.join()
+        started[0].close()
+    assert said[0].startswith("not delivering: ")
+    assert said[-1].startswith("delivering again, after ")
+    with pytest.raises(TargetUnavailable):
+        delivered(f"http://127.0.0.1:{port}/", envelope(b"never"), patience_s=0.3)
+    with pytest.raises(OptionInvalid):
+        ToHttp("ftp://x", Looker({}), patience_s=1)
+
+
+@pytest.mark.engine
+def test_listen_forwards_what_arrives_and_resumes_where_it_stopped(stage: Stage) -> None:
+    """Off for a while, server down for a while: every delivery that fits arrives, in order; older ones do not."""
+    stage.put(stage.payment("before", 1))
+    time.sleep(0.01)
+    port = free_port()
+    arguments = ("listen", "--to", f"http://127.0.0.1:{port}/{{source}}", "--type", "payment.*")
+
+    def listening() -> Any:
+        running = stage.start(*arguments)
+        assert running.stdout
+        for line in running.stdout:
+            if b"forwarding to" in line:
+                return running
+        raise AssertionError(running.wait())
+
+    def stop(running: Any) -> str:
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate(timeout=20)
+        assert running.returncode == 0, out
+        return str(out.decode())
+
+    def wait_for(server: Server, count: int) -> list[str]:
+        deadline = time.monotonic() + 20
+        while len(server.requests) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return [json.loads(body)["data"]["account"] for _, _, body in server.requests]
+
+    server = Server(port)
+    running = listening()
+    stage.put(stage.payment("one", 1), stage.delivery({"type": "other"}), stage.payment("two", 1))
+    assert wait_for(server, 2) == ["one", "two"]
+    assert stop(running).count("-> 200") == 2
+    stage.put(stage.payment("three", 1))
+    running = listening()
+    assert wait_for(server, 3) == ["one", "two", "three"]
+    server.close()
+    stage.put(stage.payment("four", 1))
+    assert running.stdout
+    line = b""
+    while b"not delivering" not in line:
+        line = running.stdout.readline()
+    server = Server(port)
+    assert wait_for(server, 1) == ["four"]
+    assert stop(running).splitlines()[-1] == "stopped: 4 delivered in all, 0 answered otherwise"
+    server.close()
+    assert stage.events() == {}

@@ -1,0 +1,185 @@
+"""Failures by cause, and their retry after a mend."""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64encode
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.support.stack_env import Stage
+from weir.infra import secrets
+from weir.ingest.envelope import Envelope, encode
+from weir.operate.failures import cause_of, lifecycle_days
+
+pytestmark = pytest.mark.engine
+
+NEW_SECRET = "whsec_" + "QUJD" * 8
+
+
+def groups(stage: Stage) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stage.weir("failures", "--json").splitlines()]
+
+
+def give_up(
+    stage: Stage, name: str, *envelopes: Envelope, as_text: bool = True, error: str | None = "Unhandled"
+) -> None:
+    """Write what the event source mapping writes when it gives up; LocalStack's form without ``as_text``."""
+    records = [
+        {
+            "eventID": f"shardId-000000000000:{100 + number}",
+            "kinesis": {
+                "sequenceNumber": str(100 + number),
+                "partitionKey": "k",
+                "data": b64encode(encode(one)).decode(),
+                "approximateArrivalTimestamp": one.arrived_at_ms / 1000,
+            },
+        }
+        for number, one in enumerate(envelopes)
+    ]
+    event: Any = {"Records": records}
+    document = {
+        "requestContext": {"requestId": "r-1", "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 101},
+        "responseContext": {"statusCode": 200, "functionError": error},
+        "version": "1.0",
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "payload": json.dumps(event) if as_text else event,
+    }
+    key = f"aws/lambda/uuid/shardId-000000000000/2026/11/23/{name}"
+    stage.s3.put_object(Bucket=stage.outputs["Bucket"], Key=key, Body=json.dumps(document).encode())
+
+
+def test_causes_are_grouped_with_count_times_example_and_time_left(stage: Stage) -> None:
+    """A group a cause: reason, source and type; how many, since when, an example, how long its payload is kept."""
+    forged = [stage.payment("a", 1, secret=NEW_SECRET, at_ms=1_700_000_000_000 + n) for n in range(5)]
+    stage.put(*forged, stage.delivery({"type": "payment.succeeded", "data": {"account": "x"}}, message_id="bad"))
+    stage.consume()
+    given_up = [stage.payment("b", 1) for _ in range(3)]
+    give_up(stage, "one", *given_up)
+    give_up(stage, "two", given_up[0], as_text=False)  # again, after a bisection, and in LocalStack's form
+    found = {(one["kind"], one["reason"], one["source"], one["type"]): one for one in groups(stage)}
+    assert {key: one["count"] for key, one in found.items()} == {
+        ("quarantined", "signature_mismatch", "payments", ""): 5,
+        ("quarantined", "event_rejected", "payments", "payment.succeeded"): 1,
+        ("given up", "RetryAttemptsExhausted", "payments", "payment.succeeded"): 3,
+    }
+    mismatch = found["quarantined", "signature_mismatch", "payments", ""]
+    assert (mismatch["first_ms"], mismatch["last_ms"]) == (1_700_000_000_000, 1_700_000_000_004)
+    assert mismatch["example"] == f"payments!{forged[0].request_id}"
+    assert abs(mismatch["kept_until_ms"] / 1000 - time.time() - 90 * 86_400) < 600
+    shown = stage.weir("failures")
+    assert all(one["group"] in shown for one in found.values())
+
+
+def test_a_group_is_retried_after_a_mend_and_is_then_gone(stage: Stage) -> None:
+    """After the secret is known, `failures retry` applies the group and nothing else, and nothing of it is left."""
+    stage.put(*(stage.payment("a", 10, secret=NEW_SECRET, message_id=f"m-{n}") for n in range(6)))
+    stage.put(stage.delivery({"type": "payment.succeeded", "data": {"account": "x"}}, message_id="bad"))
+    stage.consume()
+    group = next(one["group"] for one in groups(stage) if one["reason"] == "signature_mismatch")
+    said = json.loads(stage.weir("failures", "retry", group, "--json"))
+    assert (said["quarantined"], said["applied"]) == (6, 0)
+    secrets.add(stage.place, stage.catalogue["payments"], NEW_SECRET)
+    assert "would apply" in stage.weir("failures", "retry", group, "--dry-run")
+    assert stage.balances() == {}
+    said = json.loads(stage.weir("failures", "retry", group, "--json"))
+    assert (said["read"], said["applied"]) == (6, 6)
+    assert stage.balances() == {"a": {"EUR": 60, "events": 6}}
+    assert [one["reason"] for one in groups(stage)] == ["event_rejected"]
+    assert sorted(key for key in stage.events() if "!" not in key) == [f"payments#m-{n}" for n in range(6)]
+    stage.weir("failures", "retry", group, code=2)
+    assert json.loads(stage.weir("account", "--json"))["applied"] == 6
+
+
+def test_what_the_mapping_gave_up_on_is_retried_from_its_payload(stage: Stage) -> None:
+    """A given-up batch is applied from S3 although the stream knows nothing of it; done ones are no failures."""
+    envelopes = [stage.payment("b", 2, message_id=f"g-{n}") for n in range(4)]
+    stage.log_access(envelopes)
+    give_up(stage, "one", *envelopes[:2], error=None)
+    give_up(stage, "two", *envelopes[1:])
+    named = json.loads(stage.weir("account", "--json", code=1))["missing"]
+    assert len(named) == 4  # the stream of this test has lost them
+    reasons = {(one["reason"], one["exception"]): one["group"] for one in groups(stage)}
+    assert set(reasons) == {
+        ("RetryAttemptsExhausted", "partial response"),
+        ("RetryAttemptsExhausted", "Unhandled"),
+    }
+    said = json.loads(stage.weir("failures", "retry", reasons["RetryAttemptsExhausted", "partial response"], "--json"))
+    assert (said["matched"], said["applied"]) == (2, 2)
+    said = json.loads(stage.weir("replay", "--from", "failures", "--to", "consumer", "--json"))
+    assert (said["read"], said["applied"], said["duplicate"]) == (5, 2, 3)
+    assert stage.balances() == {"b": {"EUR": 8, "events": 4}}
+    assert groups(stage) == []
+    assert stage.weir("failures") == "no failures\n"
+
+
+def test_a_delivery_that_dynamodb_refused_gets_another_chance(stage: Stage) -> None:
+    """A fence holds off every reading of a refused delivery but a retry, which lifts it."""
+    from weir.consumers.events_table.item import FENCED
+
+    stage.put(stage.payment("c", 3, message_id="m-1"))
+    stage.consume()
+    item = stage.events()["payments#m-1"]
+    refused = {
+        **item,
+        "pk": {"S": f"payments!{item['request_id']['S']}"},
+        "outcome": {"S": "quarantined"},
+        "quarantine": {"S": "payments"},
+        "reason": {"S": "condition_failed"},
+        "detail": {"S": "A condition does not hold."},
+    }
+    fence = {
+        "pk": {"S": "payments#m-1"},
+        "outcome": {"S": FENCED},
+        "reason": {"S": "condition_failed"},
+        "refused": {"SS": [item["request_id"]["S"]]},
+    }
+    for one in (refused, fence):
+        stage.dynamodb.put_item(TableName=stage.outputs["EventsTable"], Item=one)
+    stage.dynamodb.delete_item(TableName=stage.outputs["BalancesTable"], Key={"account": {"S": "c"}})
+    said = json.loads(stage.weir("replay", "--from", "stream", "--to", "consumer", "--json"))
+    assert said["quarantined"] == 1
+    assert "refused" in stage.events()["payments#m-1"]
+    (group,) = groups(stage)
+    said = json.loads(stage.weir("failures", "retry", group["group"], "--json"))
+    assert said["applied"] == 1
+    assert list(stage.events()) == ["payments#m-1"]
+    assert stage.balances() == {"c": {"EUR": 3, "events": 1}}
+
+
+def test_a_bug_is_named_by_its_exception_and_its_place() -> None:
+    """Two bugs at two places are two groups, whatever the ids of their events."""
+    text = "The code failed on this event in a way that it did not foresee. builtins.KeyError at {} in book"
+    facts = {"reason": "event_failed", "source": "stripe", "type": "charge.succeeded"}
+    first, same, other = (
+        cause_of({**facts, "event_id": name, "detail": text.format(place)})
+        for name, place in (
+            ("a", "/var/task/consumers/business/effects/ledger.py:9"),
+            ("b", "ledger.py:9"),
+            ("c", "ledger.py:12"),
+        )
+    )
+    assert first == same
+    assert first.exception == "KeyError at ledger.py:9 in book"
+    assert first.group_id == same.group_id != other.group_id
+
+
+def test_the_buckets_own_rule_says_how_long_payloads_are_kept(stage: Stage) -> None:
+    """The shortest rule that holds for the prefix counts; without one, they are kept until somebody deletes them."""
+    bucket = stage.outputs["Bucket"]
+    stage.s3.delete_bucket_lifecycle(Bucket=bucket)
+    assert lifecycle_days(stage.s3, bucket, "aws/lambda/") is None
+    rules = [
+        {"ID": name, "Status": status, "Filter": {"Prefix": prefix}, "Expiration": {"Days": days}}
+        for name, status, prefix, days in (
+            ("a", "Enabled", "aws/lambda/", 30),
+            ("b", "Enabled", "archive/", 3),
+            ("c", "Disabled", "aws/", 1),
+            ("d", "Enabled", "", 400),
+        )
+    ]
+    stage.s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    assert lifecycle_days(stage.s3, bucket, "aws/lambda/") == 30

@@ -1,0 +1,110 @@
+"""A world whose events table has the quarantine's index, and the consumer in this process that verifies it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.support.engine_env import Context, World, kinesis_event
+from weir.cli.quarantine import consumer_target
+from weir.consumers.batch.batch import Consumer, now_ms
+from weir.ingest.envelope import Envelope
+from weir.operate.lookup.events import Table
+from weir.operate.quarantine import Selection, verify
+from weir.operate.replay.progress import Report
+from weir.operate.replay.targets import in_process
+
+_ATTRIBUTES = [
+    {"AttributeName": "pk", "AttributeType": "S"},
+    {"AttributeName": "quarantine", "AttributeType": "S"},
+    {"AttributeName": "received_at", "AttributeType": "N"},
+]
+_INDEX = {
+    "IndexName": "quarantine",
+    "KeySchema": [
+        {"AttributeName": "quarantine", "KeyType": "HASH"},
+        {"AttributeName": "received_at", "KeyType": "RANGE"},
+    ],
+    "Projection": {
+        "ProjectionType": "INCLUDE",
+        "NonKeyAttributes": ["reason", "detail", "type", "event_id", "request_id"],
+    },
+}
+
+
+class Ward(World):
+    """A world with a quarantine; it is a place, too, as commands see one."""
+
+    def __init__(self, endpoint: str, folder: Path) -> None:
+        super().__init__(endpoint, folder)
+        self.endpoint = endpoint
+        self.bucket = f"{self.name}-payloads"
+        self.environment["PAYLOAD_BUCKET"] = self.bucket
+        self.dynamodb.delete_table(TableName=self.events_table)
+        self.dynamodb.create_table(
+            TableName=self.events_table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=_ATTRIBUTES,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            GlobalSecondaryIndexes=[_INDEX],
+        )
+        self.client("s3").create_bucket(Bucket=self.bucket)
+
+    @property
+    def table(self) -> Table:
+        return Table(self.dynamodb, self.events_table, self.client("s3"), self.bucket)
+
+    def outputs(self) -> Mapping[str, str]:
+        tables = json.dumps({"balances": self.balances_table})
+        return {
+            "EventsTable": self.events_table,
+            "Tables": tables,
+            "Bucket": self.bucket,
+            "SecretsPrefix": f"/{self.name}",
+        }
+
+    def client(self, service: str) -> Any:
+        return self.client_with(service, None)
+
+    def client_with(self, service: str, config: Any) -> Any:
+        return boto3.client(
+            service,
+            config=config,
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def consume(self, *deliveries: Envelope | bytes, first: int = 100) -> None:
+        """Feed deliveries to a consumer that starts now."""
+        configured = in_process.settings_of(self.outputs())
+        judge = in_process.make_judge(self.catalogue, self.client, configured)
+        with Path("/dev/null").open("w") as stream:
+            dynamodb = self.client_with("dynamodb", pipeline_config(configured))
+            store = in_process.make_pipeline(judge, dynamodb, configured, s3=self.client("s3")).store
+            consumer = Consumer(configured, judge, store, stream=stream)
+            answer = consumer.consume(kinesis_event(*deliveries, first=first), invocation="i", left_s=lambda: 60.0)
+        assert answer == {"batchItemFailures": []}
+
+    def verify(self, source: str = "", **selected: Any) -> Report:
+        """Verify the quarantine with a process that starts now."""
+        target = consumer_target(self, self.catalogue)
+        return verify(self.table, Selection(source, **selected), target, watch=lambda _: None, say=print)
+
+    def quarantined(self) -> dict[str, str]:
+        """Return the reason of what is in quarantine, by key."""
+        return {key: item["reason"]["S"] for key, item in self.events().items() if "quarantine" in item}
+
+
+def pipeline_config(configured: Any) -> Any:
+    from weir.consumers.events_table.store import client_config
+
+    return client_config(configured.commit_concurrency)
+
+
+__all__ = ["Context", "Ward", "now_ms"]
