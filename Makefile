@@ -23,10 +23,10 @@ test: .venv/test ## Run the tests; those of an absent engine skip and say how to
 check: .venv/test ## Format, lint, types and the templates
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/cfn-lint infra/template.yaml
 
-load: .venv/run ## A minute of load on a running stack, with report and verdict
+load: .venv/load ## A minute of load on a running stack, with report and verdict
 	@.venv/bin/weir load attack --profile smoke $(ARGS)
 
-faults: .venv/run ## The whole fault matrix with its long times, on a stack of its own
+faults: .venv/load ## The whole fault matrix with its long times, on a stack of its own
 	@.venv/bin/weir load faults --scale 5 $(ARGS)
 
 conformance: .venv/test ## What AWS documents, on the embedded stack and LocalStack (LOCALSTACK_ENDPOINT=); writes docs/conformance.md
@@ -46,5 +46,8 @@ clean: ## Remove the environment and what was built; never the data in .weir
 .venv/run: requirements/run.txt pyproject.toml | .venv/bin/python
 	@$(PIP) --require-hashes -r requirements/run.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@
 
+.venv/load: requirements/load.txt pyproject.toml | .venv/bin/python
+	@$(PIP) --require-hashes -r requirements/load.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@ .venv/run
+
 .venv/test: requirements/test.txt pyproject.toml | .venv/bin/python
-	@$(PIP) --require-hashes -r requirements/test.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@ .venv/run
+	@$(PIP) --require-hashes -r requirements/test.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@ .venv/run .venv/load

@@ -153,10 +153,12 @@ def _attack(group: click.Group, tools: Tools) -> None:
         weir load attack --profile five-minutes --to localstack
         weir load attack --trace .weir/load/NAME/results.jsonl --speed 2
         """
-        from weir.loadtest import session
+        from weir.loadtest import load_packages, session
         from weir.loadtest.sending.attack import Limits
 
         _refuse_what_has_no_effect()
+        if not options["attack_only"]:
+            load_packages.require()
         mix = _mix(options)
         target = _target(tools, options)
         limits = Limits(connections=options["connections"], patience_s=options["patience"])
@@ -179,8 +181,9 @@ def _reconcile(group: click.Group, tools: Tools) -> None:
     @_placed
     def reconcile(run: Path | None, wait: float, **options: Any) -> None:
         """Compare RUN (a folder or file; the newest by default) with what is stored. Exit code 1 on any fault."""
-        from weir.loadtest import session
+        from weir.loadtest import load_packages, session
 
+        load_packages.require()
         target = _target(tools, options)
         path = run or session.latest(tools.folder())
         sys.exit(0 if session.reconcile(target, path, wait_s=wait) else 1)
@@ -193,8 +196,9 @@ def _report(group: click.Group, tools: Tools) -> None:
     @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
     def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
         """Write a page, plots and JSON of one run (the newest by default), or of two side by side."""
-        from weir.loadtest import session
+        from weir.loadtest import load_packages, session
 
+        load_packages.require()
         if len(runs) > 2:
             raise click.UsageError("One run, or two to compare.")
         paths = list(runs) or [session.latest(tools.folder())]
@@ -218,8 +222,10 @@ def _figures(group: click.Group, tools: Tools) -> None:
     @_placed
     def figures(rounds: int, seconds: float, connections: int, sustain: float, **options: Any) -> None:
         """Measure what is promised: gateway against bare engine, consumption, driver. Exit code 1 if one is missed."""
+        from weir.loadtest import load_packages
         from weir.loadtest.bench import figures as measuring
 
+        load_packages.require()
         target = _target(tools, options)
         found = measuring.measure(target, rounds=rounds, seconds=seconds, connections=connections)
         accepted = next(one.value for one in found if one.name == "accepted webhooks/s")
@@ -241,6 +247,7 @@ def _faults(group: click.Group, tools: Tools) -> None:
     @_placed
     def faults(names: tuple[str, ...], listed: bool, **options: Any) -> None:
         """Break a stack of its own in the ways named (all by default), and judge it. Exit code 1 if it breaks."""
+        from weir.loadtest import load_packages
         from weir.loadtest.faults import fault_runner
         from weir.loadtest.faults.scenario import SCENARIOS
 
@@ -248,6 +255,7 @@ def _faults(group: click.Group, tools: Tools) -> None:
             for scenario in SCENARIOS.values():
                 tools.say(f"{scenario.name:24} {scenario.claim}")
             return
+        load_packages.require()
         to, scale = options["to"], options["scale"]
         if to not in {None, "embedded"} or options["endpoint"]:
             scenarios = fault_runner.chosen(names, anywhere=True)

@@ -205,6 +205,16 @@ class OptionInvalid(ConfigError):
     hint = "`weir COMMAND --help` says what it takes."
 
 
+class PackageAbsent(ConfigError):
+    """A command needs a package that is not installed."""
+
+    code = "package_absent"
+    hint = (
+        "In a clone: `make .venv/load`; elsewhere: `pip install 'weir-webhooks[load]'`. hdrhistogram has no wheel for "
+        "Linux on ARM: with a C compiler, `pip install hdrhistogram`."
+    )
+
+
 class EffectsInvalid(ConfigError):
     """The business code cannot be imported."""
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from weir.ingest.errors import OptionInvalid
+from weir.loadtest import load_packages
 
 _LONGEST_US = 3_600_000_000
 _DIGITS = 3
@@ -102,12 +102,8 @@ def concurrency(spans_ms: Iterable[tuple[float, float]], start_ms: float, length
 
 
 def _histogram() -> Any:
-    try:
-        from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # noqa: PLC0415 - not everywhere
-    except ImportError as error:
-        raise OptionInvalid(
-            "Reports need hdrhistogram, which has no wheel for this machine. With a C compiler: "
-            ".venv/bin/pip install hdrhistogram"
-        ) from error
+    load_packages.require()
+    from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # noqa: PLC0415 - of the extra `load`
+
     make: Callable[[int, int, int], Any] = HdrHistogram
     return make(1, _LONGEST_US, _DIGITS)

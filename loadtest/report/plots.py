@@ -6,6 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from weir.loadtest import load_packages
+
 # Title, unit, and the series that it shows with what each is called.
 PLOTS: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
     ("accepted", "Accepted per second", "requests/s", {"offered": "offered", "accepted": "accepted"}),
@@ -121,7 +123,8 @@ def _logarithmic(axes: Any) -> None:
 
 
 def _figure() -> Any:
+    load_packages.require()
     # Without pyplot: no display is looked for and nothing is kept between figures.
-    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and of the extra `load`
 
     return Figure(figsize=(8.5, 2.8), layout="constrained")
