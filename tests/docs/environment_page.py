@@ -1,0 +1,72 @@
+"""docs/reference/environment.md: every environment variable of the functions and of the command line."""
+
+# ruff: noqa: E501 - prose is easier to read and change in one line
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.docs import markdown
+from weir.consumers.settings import HANDSHAKE_VARIABLES, VARIABLES, Variable
+
+_ROOT = Path(__file__).parents[2]
+_NAME = re.compile(r"WEIR_[A-Z_]+\Z")
+
+# What the command line reads: the names are found in cli/ and compared with these.
+COMMAND_LINE = {
+    "WEIR_AT": ("`embedded`", "where Weir runs, for every command with `--at`"),
+    "WEIR_HOME": ("`.weir` in the project", "folder of the embedded stack's state, of replays and of load tests"),
+    "WEIR_SOURCES": ("`sources.yaml` in the project", "the sources file"),
+}
+
+
+def page() -> str:
+    """Return the page."""
+    return markdown.page(
+        "Environment variables",
+        "An empty value counts as absent.",
+        "## The command line",
+        "The project is the nearest folder, from the current one upwards, that holds a `sources.yaml`; else the current one.\n"
+        "`make run` passes `PORT` and `WEIR_HOME` on.",
+        markdown.table(
+            ["variable", "default", "meaning"],
+            [(markdown.code(name), default, markdown.sentence(text)) for name, (default, text) in COMMAND_LINE.items()],
+        ),
+        "## The consumer",
+        "Set by `infra/template.yaml` and read once, by `consumers/settings.py`. The scheduled account check reads the same.",
+        _variables(VARIABLES),
+        "## The handshake function",
+        _variables(HANDSHAKE_VARIABLES),
+        "## Read by libraries",
+        "`AWS_ENDPOINT_URL`, `AWS_REGION` and the other variables that begin with `AWS_` belong to botocore and to the Lambda\n"
+        "runtime; `AWS_EMF_NAMESPACE` and `AWS_EMF_DISABLE_METRIC_EXTRACTION` to aws-embedded-metrics.",
+    )
+
+
+def named_in_cli() -> set[str]:
+    """Return every variable `WEIR_...` that a string of cli/ names."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (_ROOT / "cli").rglob("*.py")]
+    texts = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {text for text in texts if isinstance(text, str) and _NAME.match(text)}
+
+
+def _variables(variables: Iterable[Variable]) -> str:
+    return markdown.table(
+        ["variable", "default", "meaning"],
+        [
+            (markdown.code(one.name), _default(one.default), markdown.sentence(one.meaning))
+            for one in sorted(variables, key=lambda one: one.name)
+        ],
+    )
+
+
+def _default(default: str | None) -> str:
+    if default is None:
+        return "(required)"
+    return (
+        "`sources.json` beside the package"
+        if default.endswith("/sources.json")
+        else markdown.code(default) or "(empty)"
+    )

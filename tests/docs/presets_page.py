@@ -1,0 +1,96 @@
+"""docs/reference/presets.md: what Weir knows of each provider, from ingest/sources/presets."""
+
+# ruff: noqa: E501 - prose is easier to read and change in one line
+from __future__ import annotations
+
+from typing import Any
+
+from tests.docs import markdown
+from weir.ingest.sources import presets
+from weir.ingest.sources.catalogue import Preset
+
+_SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def page() -> str:
+    """Return the page."""
+    known = presets.all_presets()
+    return markdown.page(
+        "Presets",
+        f"{len(known)} providers. Use one with `preset: NAME` in `sources.yaml`, or run `weir sources add NAME`. Everything in a preset can be\n"
+        "overridden by the same field of the source. *Checked* says how the scheme was verified: against the provider's own SDK, against a vector\n"
+        "that it published, against its documentation; *unverified* says why that was not possible. *Tolerance* is how much older than its arrival a\n"
+        "signed time may be. *Retries* is how long the provider repeats a delivery; `dedupe_days` must be longer.",
+        markdown.table(
+            ["preset", "provider", "scheme", "event id", "event type", "tolerance", "retries", "checked"],
+            [_row(name, preset) for name, preset in known.items()],
+        ),
+        "## What is signed, which secret, and what to know",
+        *(_details(name, preset) for name, preset in known.items()),
+    )
+
+
+def _row(name: str, preset: Preset) -> tuple[str, ...]:
+    return (
+        f"[`{name}`](#{name})",
+        f"[{preset.title}]({preset.docs})",
+        preset.scheme.label,
+        _location(preset.event.id),
+        _location(preset.event.type),
+        _tolerance(preset),
+        _retries(preset.retry_window_s),
+        preset.checked,
+    )
+
+
+def _details(name: str, preset: Preset) -> str:
+    lines = [f"### {name}", ""]
+    lines += [f"- Signed: {'; or '.join(dict.fromkeys(map(_signed, _schemes(preset))))}"]
+    if not preset.covers_body:
+        lines[-1] += " The proof does not cover the body."
+    lines += [f"- Secret: {markdown.sentence(preset.secret)}"]
+    for handshake in preset.handshakes:
+        who = "the handshake function" if handshake.needs_code else "API Gateway alone"
+        lines += [f"- Question under {handshake.match.method}: answered by {who}."]
+    if preset.event.split:
+        lines += [f"- A delivery holds several events: the elements of {markdown.code(preset.event.split)}."]
+    if preset.note:
+        lines += [f"- {markdown.sentence(preset.note)}"]
+    return "\n".join(lines)
+
+
+def _schemes(preset: Preset) -> list[Any]:
+    return list(getattr(preset.scheme, "any_of", (preset.scheme,)))
+
+
+def _signed(scheme: Any) -> str:
+    """Return what a scheme proves, in its own terms."""
+    algorithm = markdown.code(getattr(scheme, "alg", ""))
+    content = getattr(scheme, "content", None)
+    if content is not None:
+        return f"{algorithm} over {markdown.code(content.replace(chr(10), chr(92) + 'n'))}."
+    text = (type(scheme).__doc__ or "").strip().splitlines()[0]
+    return f"{algorithm}: {text}"
+
+
+def _tolerance(preset: Preset) -> str:
+    found = {getattr(scheme, "tolerance_s", None) for scheme in _schemes(preset)}
+    return ", ".join("none" if one is None else span(one) for one in sorted(found, key=lambda one: one or 0))
+
+
+def _retries(window_s: int | None) -> str:
+    if window_s is None:
+        return "unknown"
+    return span(window_s) if window_s else "never"
+
+
+def _location(location: str | tuple[str, ...]) -> str:
+    if isinstance(location, str):
+        return markdown.code(location)
+    return " + ".join(markdown.code(part) for part in location)
+
+
+def span(seconds: int) -> str:
+    """Return a duration in its largest unit, to one decimal place: 2.5 h."""
+    size, unit = next((one for one in _SPANS if seconds >= one[0]), _SPANS[-1])
+    return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
