@@ -18,6 +18,7 @@ from weir.cli import sources as sources_cli
 from weir.cli.load import Tools, add_bench, load_group
 from weir.cli.replay import Tools as ReplayTools
 from weir.cli.replay import add_commands as add_replay_commands
+from weir.consumers.outcome import LISTED
 from weir.infra import KINDS, LOCALSTACK
 from weir.ingest.errors import ServiceError
 
@@ -214,7 +215,7 @@ def confirmations(place: Place, source: str, topics: Sequence[str], is_to_open: 
 @main.command()
 @click.argument("identifier", required=False, metavar="[ID]")
 @click.option("--source", help="Only events of this source.")
-@click.option("--outcome", type=click.Choice(["applied", "ignored", "quarantined"]), help="Only this outcome.")
+@click.option("--outcome", type=click.Choice([str(outcome) for outcome in LISTED]), help="Only this outcome.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many, the newest.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines, one object an event.")
 @click.option("--body", is_flag=True, help="With ID: write the exact bytes of the body to standard output.")

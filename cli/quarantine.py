@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from weir.consumers.outcome import Outcome
+
 if TYPE_CHECKING:
     from weir.ingest.sources.catalogue import Catalogue
     from weir.operate.lookup.events import Table
@@ -140,7 +142,7 @@ def _verify(quarantine: click.Group, tools: Tools) -> None:
         from weir.operate import quarantine as ward
 
         def watch(report: Report) -> None:
-            click.echo(f"{report.read:,} judged, {report.counts['applied']:,} applied", err=True)
+            click.echo(f"{report.read:,} judged, {report.counts[Outcome.APPLIED]:,} applied", err=True)
 
         table, target = tools.events_table(place), consumer_target(place, tools.catalogue())
         report = ward.verify(table, selection, target, watch=watch, say=functools.partial(click.echo, err=True))

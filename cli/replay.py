@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weir.cli import bench as bench_cli
+from weir.consumers.outcome import LISTED
 
 if TYPE_CHECKING:
     from weir.ingest.sources.catalogue import Catalogue
@@ -57,7 +58,7 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
             "--outcome",
             "outcomes",
             multiple=True,
-            type=click.Choice(["applied", "ignored", "quarantined", "missing"]),
+            type=click.Choice([*map(str, LISTED), "missing"]),
             help="What the table says; missing: nothing.",
         ),
         click.option("--since", metavar="TIME", help="Arrived no earlier: 2026-11-23T10:00Z, or 2h for two hours ago."),

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from weir.consumers.batch.tally import BUG
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate, Origin
 from weir.operate.lookup.events import Table
@@ -20,7 +21,7 @@ from weir.operate.lookup.status import Settled
 from weir.operate.replay.origins.from_failures import PREFIX, FailedBatch, FromFailures
 from weir.operate.replay.origins.from_table import FromTable
 
-Kind = Literal["quarantined", "given up"]
+Kind: TypeAlias = Literal[Outcome.QUARANTINED, "given up"]
 # Returns, by request id, why the consumer said that it could not finish a delivery.
 Explain = Callable[[Sequence[str]], Mapping[str, str]]
 
@@ -43,7 +44,7 @@ class Cause:
     @property
     def group_id(self) -> str:
         """Return a short name that this cause always has."""
-        text = repr((self.kind, self.reason, self.exception, self.source, self.type))
+        text = repr((str(self.kind), self.reason, self.exception, self.source, self.type))
         return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
@@ -120,7 +121,7 @@ class Failures:
         if group is None:
             known = ", ".join(one.cause.group_id for one in groups) or "none"
             raise OptionInvalid(f"There is no group {group_id!r} of failures; there are: {known}.")
-        if group.cause.kind == "quarantined":
+        if group.cause.kind is Outcome.QUARANTINED:
             return group, FromTable(
                 self._table, wants=lambda facts: cause_of(facts) == group.cause, quarantine_only=True
             )
@@ -157,7 +158,7 @@ class Failures:
         return envelope.request_id if envelope else delivery.as_record().position
 
     def _kept_until_ms(self, group: Group) -> int | None:
-        if group.cause.kind == "quarantined":
+        if group.cause.kind is Outcome.QUARANTINED:
             item = self._table.item(group.example) or {}
             return int(item["expires_at"]["N"]) * 1000 if "expires_at" in item else None
         days = lifecycle_days(self._table.s3, self._table.bucket, PREFIX)
@@ -193,7 +194,7 @@ def cause_of(facts: Mapping[str, Any]) -> Cause:
     reason = str(facts.get("reason") or "")
     place = PLACE.search(facts.get("detail") or "") if reason == BUG else None
     exception = f"{place[1].rpartition('.')[2]} at {place[2]} in {place[3]}" if place else ""
-    return Cause("quarantined", reason, exception, str(facts.get("source") or ""), str(facts.get("type") or ""))
+    return Cause(Outcome.QUARANTINED, reason, exception, str(facts.get("source") or ""), str(facts.get("type") or ""))
 
 
 def explain_by_log(lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -201,7 +202,7 @@ def explain_by_log(lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {
         str(line["request_id"]): str(line.get("reason") or "")
         for line in lines
-        if line.get("outcome") == "retry" and line.get("request_id")
+        if line.get("outcome") == Outcome.RETRY and line.get("request_id")
     }
 
 

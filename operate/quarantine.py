@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import SettingInvalid
 from weir.operate.failures import Group, cause_of
 from weir.operate.lookup.delivery import Delivery
@@ -67,7 +68,7 @@ def find(table: Table, identifier: str, sources: Iterable[str]) -> list[dict[str
 
     Raises: SettingInvalid when there is none.
     """
-    found = [item for item in table.find(identifier, sources) if item["outcome"]["S"] == "quarantined"]
+    found = [item for item in table.find(identifier, sources) if item["outcome"]["S"] == Outcome.QUARANTINED]
     if not found:
         raise SettingInvalid(
             f"{identifier!r} is not in quarantine; `weir events {identifier}` shows what became of it."

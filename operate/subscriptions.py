@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import StackFailed
 from weir.ingest.locations import parse_json
 from weir.operate.lookup.events import Table
@@ -41,7 +42,7 @@ class Subscription:
 def waiting(table: Table, source: str, topics: Sequence[str]) -> Iterator[Subscription]:
     """Yield what waits; ``topics`` are those of the source's secrets. Only verified events count, never quarantined."""
     for facts in table.scan(source=source):
-        item = table.item(facts["pk"]) if facts["type"] == TYPE and facts["outcome"] != "quarantined" else None
+        item = table.item(facts["pk"]) if facts["type"] == TYPE and facts["outcome"] != Outcome.QUARANTINED else None
         if item is None or "confirmed" in item:
             continue
         message = parse_json(table.body(item))

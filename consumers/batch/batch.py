@@ -13,10 +13,11 @@ from weir.consumers.batch.tally import Response, Tally
 from weir.consumers.commit.commit import Report, commit
 from weir.consumers.commit.recent_marks import Memory
 from weir.consumers.events_table import item
-from weir.consumers.events_table.item import Outcome, Prepared
+from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.port import Store
 from weir.consumers.judging.judge import Judge
 from weir.consumers.judging.records import read
+from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
 from weir.ingest.errors import CommitConflict, ConfigError, EventFailed, StoreUnavailable
 
@@ -53,8 +54,8 @@ class Consumer:
             done = self._commit(prepared, lambda: left_s() - self._settings.deadline_margin_ms / 1000)
             for error in done.bugs:
                 tally.add_bug(error)
-            for one, outcome in zip(prepared, done.outcomes, strict=True):
-                tally.add(one, outcome)
+            for one, result in zip(prepared, done.results, strict=True):
+                tally.add(one, result)
             return tally.close(
                 self._settings.stack,
                 now_ms=now_ms(),
@@ -97,11 +98,11 @@ def isolate(attempt: Attempt, prepared: Sequence[Prepared]) -> Report:
             return _refuse(attempt, prepared[0], error)
     middle = len(prepared) // 2
     first = isolate(attempt, prepared[:middle])
-    told = zip(prepared[:middle], first.outcomes, strict=True)
-    waiting = {one.partition_key for one, outcome in told if outcome.kind == "retry"}
+    told = zip(prepared[:middle], first.results, strict=True)
+    waiting = {one.partition_key for one, result in told if result.outcome is Outcome.RETRY}
     second = isolate(attempt, [_behind(one, waiting) for one in prepared[middle:]])
     return Report(
-        first.outcomes + second.outcomes,
+        first.results + second.results,
         first.calls_count + second.calls_count,
         first.write_units + second.write_units,
         first.bugs + second.bugs,
@@ -113,7 +114,7 @@ def _refuse(attempt: Attempt, prepared: Prepared, cause: Exception) -> Report:
     try:
         return attempt([refused])
     except Exception as error:  # noqa: BLE001 - what cannot even be quarantined goes to the failure destination
-        return Report([Outcome("retry", error=StoreUnavailable(place(error)))], 0, 0.0, [error])
+        return Report([EventResult(Outcome.RETRY, error=StoreUnavailable(place(error)))], 0, 0.0, [error])
 
 
 def _behind(prepared: Prepared, waiting: set[str]) -> Prepared:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from weir.consumers.outcome import METRICS
+
 NAMESPACE = "Weir"
 DIMENSION = "Stack"
 
@@ -21,11 +23,7 @@ DIMENSION = "Stack"
 UNITS = {
     "Records": "Count",
     "Events": "Count",
-    "Applied": "Count",
-    "Duplicate": "Count",
-    "Ignored": "Count",
-    "Quarantined": "Count",
-    "Retried": "Count",
+    **dict.fromkeys(METRICS.values(), "Count"),
     "AggregatesDamaged": "Count",
     "BugCount": "Count",
     "CommitCalls": "Count",

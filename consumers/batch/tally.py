@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 from weir.consumers.batch import metrics
 from weir.consumers.batch.logs import Log, place
-from weir.consumers.events_table.item import Outcome, Prepared
+from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.judging.records import Record, lowest
+from weir.consumers.outcome import METRICS, Outcome
 from weir.consumers.settings import LOG_LEVELS
 from weir.ingest.errors import AggregateDamaged, EventFailed, TransientError
 
 Response = dict[str, list[dict[str, str]]]
 
 _DEBUG, _INFO, _WARNING, _ERROR = (LOG_LEVELS[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR"))
-_LEVELS = {"applied": _INFO, "duplicate": _INFO, "ignored": _INFO, "quarantined": _WARNING, "retry": _WARNING}
+_LEVELS = {outcome: _INFO if outcome.is_done else _WARNING for outcome in Outcome}
 
 # The reason of what failed in a way that nobody foresaw; its detail names a place in the code, never a value.
 BUG = EventFailed.code
@@ -34,25 +35,26 @@ class Tally:
         self._bug_count = 0
         self._oldest_ms: int | None = None
 
-    def add(self, prepared: Prepared, outcome: Outcome) -> None:
+    def add(self, prepared: Prepared, result: EventResult) -> None:
         """Take note of what became of one event."""
         record = self._records[prepared.position]
-        self._outcomes[outcome.kind] += 1
+        outcome = result.outcome
+        self._outcomes[outcome] += 1
         known = prepared.source if prepared.scheme else "unverified"
-        self._by_source.setdefault(known, Counter())[outcome.kind] += 1
-        if outcome.kind == "retry":
+        self._by_source.setdefault(known, Counter())[outcome] += 1
+        if outcome is Outcome.RETRY:
             self._retried.add(record.sequence_number)
         if prepared.received_at_ms and (self._oldest_ms is None or prepared.received_at_ms < self._oldest_ms):
             self._oldest_ms = prepared.received_at_ms
-        is_bug = outcome.reason == BUG
+        is_bug = result.reason == BUG
         self._bug_count += is_bug
         self._log.add(
-            _ERROR if is_bug else _LEVELS[outcome.kind],
+            _ERROR if is_bug else _LEVELS[outcome],
             "event",
-            outcome=outcome.kind,
-            reason=outcome.reason or (outcome.error.code if outcome.error else None),
+            outcome=outcome,
+            reason=result.reason or (result.error.code if result.error else None),
             # Only words of our own: a reason that business code or a database gives may quote the payload.
-            detail=outcome.detail if is_bug else _cause(outcome.error),
+            detail=result.detail if is_bug else _cause(result.error),
             source=prepared.source,
             event_id=prepared.event_id,
             type=prepared.type,
@@ -87,11 +89,7 @@ class Tally:
         values: dict[str, float] = {
             "Records": len({record.sequence_number for record in self._records}),
             "Events": self._outcomes.total(),
-            "Applied": self._outcomes["applied"],
-            "Duplicate": self._outcomes["duplicate"],
-            "Ignored": self._outcomes["ignored"],
-            "Quarantined": self._outcomes["quarantined"],
-            "Retried": self._outcomes["retry"],
+            **{metric: self._outcomes[outcome] for outcome, metric in METRICS.items()},
             "AggregatesDamaged": damaged,
             "BugCount": self._bug_count,
             "BatchDuration": round(duration_ms, 1),

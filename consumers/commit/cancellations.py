@@ -18,6 +18,7 @@ from weir.consumers.events_table.port import (
     VALIDATION_ERROR,
     Reason,
 )
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import (
     ChangeInvalid,
     CommitConflict,
@@ -121,7 +122,7 @@ def _meet(work: Work, reason: Reason, *, own: bool) -> None:
     """Compare an event with the item in its way; its ``own`` key is the delivery's, so an earlier try wrote that."""
     error = work.refusal or work.prepared.error
     if own and error is not None:
-        work.settle("quarantined", error.code, detail(error))
+        work.settle(Outcome.QUARANTINED, error.code, detail(error))
     elif reason.mark is None:
         work.doubtful = True
     else:

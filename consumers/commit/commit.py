@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 from weir.consumers.commit.machine import Session, Task
 from weir.consumers.commit.recent_marks import Memory
 from weir.consumers.commit.strands import Answer, Step
-from weir.consumers.events_table.item import Outcome, Prepared
+from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.port import Call, Store
 from weir.ingest.errors import DeadlineNear
 
@@ -32,12 +32,12 @@ _Job: TypeAlias = Callable[[], None]
 
 
 class Report(NamedTuple):
-    """How a batch was committed: an outcome for each event in order, database calls made, write units consumed.
+    """How a batch was committed: a result for each event in order, database calls made, write units consumed.
 
     ``bugs`` are exceptions that nothing foresaw; the events that they met are left to the next batch.
     """
 
-    outcomes: list[Outcome]
+    results: list[EventResult]
     calls_count: int
     write_units: float
     bugs: list[BaseException]
@@ -60,8 +60,8 @@ def commit(
     """
     session = Session(prepared, store.place, memory or Memory(), now_ms=now_ms, rng=rng)
     _Drive(session, store, deadline, concurrency, sleep).run()
-    outcomes = session.outcomes(DeadlineNear())
-    return Report(outcomes, session.calls_count, session.write_units, session.bugs)
+    results = session.results(DeadlineNear())
+    return Report(results, session.calls_count, session.write_units, session.bugs)
 
 
 class _Drive:

@@ -19,8 +19,9 @@ from weir.consumers.commit.plan import CHANGES_BYTES_MAX, CHANGES_MAX, plan
 from weir.consumers.commit.recent_marks import Memory
 from weir.consumers.commit.strands import Answer, Committing, Inserting, LookUp, Setting, Step
 from weir.consumers.events_table.actions import compile_changes
-from weir.consumers.events_table.item import Outcome, Prepared
+from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.port import INSERT_ITEMS_MAX, READ_KEYS_MAX, Call, Place
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import ConfigError, EventTooLarge, RecordError, StoreUnavailable, TransientError
 
 
@@ -80,14 +81,14 @@ class Session:
             self._spread(work)
         return [Task(step, delay_s), *self._take_unlocked()]
 
-    def outcomes(self, default: TransientError) -> list[Outcome]:
-        """End the commit: what has no outcome is left to the next batch. Return the outcomes in the events' order."""
+    def results(self, default: TransientError) -> list[EventResult]:
+        """End the commit: what has no outcome is left to the next batch. Return the results in the events' order."""
         self.is_stopped = True
         error = self._setting.last_error or default
         marked = []
         for work in self._works:
-            work.settle("retry", error=error)
-            if work.outcome is not None and work.outcome.kind not in ("retry", "quarantined"):
+            work.settle(Outcome.RETRY, error=error)
+            if work.outcome is not None and work.outcome.outcome.is_done:
                 marked.append(work)
                 self._memory.add(work.key)
         unforeseen = [work for work in marked if work.was_present and work.key not in self._hinted]
@@ -125,7 +126,7 @@ class Session:
         for work in self._works:
             if work.outcome is None and (waiting or work.size_bytes >= SURELY_SMALL_BYTES or work.prepared.count > 1):
                 work.hold_back_behind(waiting, self._setting.contents)
-            if work.outcome is not None and work.outcome.kind == "retry":
+            if work.outcome is not None and work.outcome.outcome is Outcome.RETRY:
                 self._spread(work)
                 waiting.update((touch, "") for touch in work.resources())
 
@@ -176,7 +177,7 @@ class Session:
 def _work(index: int, prepared: Prepared, tables: Mapping[str, str]) -> Work:
     work = Work(index, prepared, key_of(prepared), content_bytes(prepared))
     if isinstance(prepared.error, TransientError):
-        work.settle("retry", error=prepared.error)
+        work.settle(Outcome.RETRY, error=prepared.error)
     try:
         work.actions = compile_changes(prepared.changes, tables)
         size_bytes = sum(action.size_bytes for action in work.actions)

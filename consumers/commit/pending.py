@@ -16,10 +16,8 @@ from weir.consumers.events_table.actions import ADDS, Action
 from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.item import (
     BLOB_BYTES_MAX,
-    FENCED,
-    Kind,
+    EventResult,
     Mark,
-    Outcome,
     Prepared,
     detail,
     inline,
@@ -31,6 +29,7 @@ from weir.consumers.events_table.item import (
     quarantine_key,
     refusal_key,
 )
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import CommitConflict, RecordError, ServiceError, TransientError
 
 # Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
@@ -63,7 +62,7 @@ class Work:
     doubtful: bool = False
     was_present: bool = False
     is_planned: bool = False
-    outcome: Outcome | None = None
+    outcome: EventResult | None = None
     head: Work | None = None
     followers: list[Work] = field(default_factory=list)
     content: Field | None = None
@@ -87,33 +86,35 @@ class Work:
             self.content = inline(pack(self.prepared))
         return self.content
 
-    def settle(self, kind: Kind, reason: str = "", words: str = "", error: TransientError | None = None) -> None:
+    def settle(self, outcome: Outcome, reason: str = "", words: str = "", error: TransientError | None = None) -> None:
         """Set the outcome, once, and let go of what was to be written."""
         if self.outcome is None:
-            self.outcome = Outcome(kind, reason, words, error)
+            self.outcome = EventResult(outcome, reason, words, error)
             self.content = self.blob = None
 
     def settle_written(self) -> None:
         """Set the outcome of what has just been written."""
         error = self.refusal or (self.prepared.error if self.prepared.fate == "quarantine" else None)
         if error is None:
-            self.settle("ignored" if self.prepared.fate == "ignore" else "applied")
+            self.settle(Outcome.IGNORED if self.prepared.fate == "ignore" else Outcome.APPLIED)
         else:
-            self.settle("quarantined", error.code, detail(error))
+            self.settle(Outcome.QUARANTINED, error.code, detail(error))
 
     def refuse(self, error: RecordError) -> None:
         """Quarantine the event instead of applying it; what cannot even be quarantined is left for the next batch."""
         if self.refusal is not None or self.prepared.fate == "quarantine":
-            self.settle("retry", error=TransientError("Its quarantine was refused.", cause=str(error)))
+            self.settle(Outcome.RETRY, error=TransientError("Its quarantine was refused.", cause=str(error)))
         self.refusal = error
         self.actions = []
 
     def hold_back_behind(self, waiting: Mapping[tuple[str, str], str], contents: Contents) -> None:
         """Leave the event to the next batch if it must not overtake one that waits, or if there is no place for it."""
         if any(resource in waiting for resource in self.resources()):
-            self.settle("retry", error=CommitConflict("It waits behind an earlier event of its key or its items."))
+            self.settle(
+                Outcome.RETRY, error=CommitConflict("It waits behind an earlier event of its key or its items.")
+            )
         elif error := contents.look(self):
-            self.settle("retry", error=error)
+            self.settle(Outcome.RETRY, error=error)
 
     def resources(self) -> list[tuple[str, str]]:
         """Return what the event has in common with those that it must not overtake; nothing if it has no effect."""
@@ -126,15 +127,15 @@ class Work:
         followers, promoted = self.followers, None
         if self.outcome is None or not followers:
             return None
-        if self.outcome.kind == "retry" or self.prepared.fate == "quarantine":
+        if self.outcome.outcome is Outcome.RETRY or self.prepared.fate == "quarantine":
             for follower in followers:
-                follower.settle(self.outcome.kind, self.outcome.reason, self.outcome.detail, self.outcome.error)
-        elif self.outcome.kind == "quarantined":
+                follower.settle(self.outcome.outcome, self.outcome.reason, self.outcome.detail, self.outcome.error)
+        elif self.outcome.outcome is Outcome.QUARANTINED:
             promoted = followers[0]
             promoted.promote()
         else:
             for follower in followers:
-                follower.settle("duplicate")
+                follower.settle(Outcome.DUPLICATE)
         self.followers = []
         return promoted
 
@@ -150,16 +151,16 @@ class Work:
     def meet(self, mark: Mark) -> None:
         """Take note of the mark that holds the event's id: this delivery's own, another's, or a fence."""
         self.doubtful = False
-        self.was_present = mark.outcome != FENCED
+        self.was_present = mark.outcome != Outcome.FENCED
         if refusal_key(self.prepared) in mark.refused:
-            self.settle("quarantined", mark.reason)
-        elif mark.outcome == FENCED:
+            self.settle(Outcome.QUARANTINED, mark.reason)
+        elif mark.outcome == Outcome.FENCED:
             self.fence = mark.refused
         elif mark.request_id != self.prepared.request_id:
-            self.settle("duplicate")
+            self.settle(Outcome.DUPLICATE)
         else:
             # Our own write whose answer was lost, or this very record read again: one record, one outcome.
-            self.settle("ignored" if mark.outcome == "ignored" else "applied")
+            self.settle(Outcome.IGNORED if mark.outcome == Outcome.IGNORED else Outcome.APPLIED)
 
     def unit(self) -> Unit:
         """Return what the plan needs to know."""

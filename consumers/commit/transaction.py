@@ -9,7 +9,8 @@ from weir.consumers.commit.pending import Work
 from weir.consumers.commit.plan import ACTIONS_MAX
 from weir.consumers.events_table.actions import Action, ItemKey, Request, merged, to_json
 from weir.consumers.events_table.attributes import Field, item_json, string
-from weir.consumers.events_table.item import FENCED, event_fields, quarantined_fields, refusal_key
+from weir.consumers.events_table.item import event_fields, quarantined_fields, refusal_key
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import ServiceError
 
 
@@ -99,7 +100,7 @@ def insertable(work: Work, now_ms: int) -> list[Field]:
     error = work.prepared.error
     if work.prepared.fate == "quarantine" and error is not None:
         return quarantined_fields(work.prepared, error, now_ms, work.pack())
-    outcome = "ignored" if work.prepared.fate == "ignore" else "applied"
+    outcome = Outcome.IGNORED if work.prepared.fate == "ignore" else Outcome.APPLIED
     return event_fields(work.prepared, outcome, now_ms, work.pack())
 
 
@@ -114,7 +115,7 @@ def _mark(work: Work, table: str, now_ms: int) -> Request:
         [*fields, ("refused", refused)],
         '"attribute_not_exists(pk) OR (#outcome = :fenced AND refused = :refused)",'
         '"ExpressionAttributeNames":{"#outcome":"outcome"},'
-        f'"ExpressionAttributeValues":{{":fenced":{string(FENCED)},":refused":{refused}}}',
+        f'"ExpressionAttributeValues":{{":fenced":{string(Outcome.FENCED)},":refused":{refused}}}',
     )
 
 
@@ -138,7 +139,7 @@ def _fence(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
         "ConditionExpression": "attribute_not_exists(pk) OR #outcome = :fenced",
         "ExpressionAttributeNames": {"#outcome": "outcome"},
         "ExpressionAttributeValues": {
-            ":fenced": {"S": FENCED},
+            ":fenced": {"S": Outcome.FENCED},
             ":reason": {"S": error.code},
             ":expires": {"N": str(expires_at)},
             ":delivery": {"SS": [refusal_key(work.prepared)]},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from weir.consumers.business.changes import Change
 from weir.consumers.events_table import blob as codec
 from weir.consumers.events_table.attributes import Field, binary, string
+from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import RecordError, ServiceError, TransientError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from weir.ingest.sources.events import Event
 
 Fate = Literal["apply", "ignore", "quarantine", "wait"]
-Kind = Literal["applied", "duplicate", "ignored", "quarantined", "retry"]
 
 # A partition key may have 2,048 bytes; half of it keeps the index entries of a quarantine small.
 KEY_BYTES_MAX = 1024
@@ -72,10 +72,10 @@ class Prepared:
     error: ServiceError | None = None
 
 
-class Outcome(NamedTuple):
+class EventResult(NamedTuple):
     """What became of one event; ``reason`` and ``detail`` of a quarantine, ``error`` of what is to be read again."""
 
-    kind: Kind
+    outcome: Outcome
     reason: str = ""
     detail: str = ""
     error: TransientError | None = None
@@ -88,10 +88,6 @@ class Mark(NamedTuple):
     outcome: str
     reason: str = ""
     refused: frozenset[str] = frozenset()
-
-
-# A mark's outcome when the event was verified but its changes were refused. It is no event: the quarantined item is.
-FENCED = "fenced"
 
 
 def apply(
@@ -230,7 +226,7 @@ def is_large(prepared: Prepared, blob_bytes: int) -> bool:
     return prepared.count > 1 and prepared.count * blob_bytes > SHARED_BYTES_MAX
 
 
-def event_fields(prepared: Prepared, outcome: str, now_ms: int, content: Field) -> list[Field]:
+def event_fields(prepared: Prepared, outcome: Outcome, now_ms: int, content: Field) -> list[Field]:
     """Return the item of an applied or ignored event; ``content`` is the blob or the pointer to it."""
     key = mark_key(prepared.source, prepared.event_id)
     return [("pk", string(key)), ("outcome", string(outcome)), *_facts(prepared, now_ms), content]
@@ -240,7 +236,7 @@ def quarantined_fields(prepared: Prepared, error: ServiceError, now_ms: int, con
     """Return the item of a quarantined delivery; its attribute `quarantine` puts it into the index."""
     return [
         ("pk", string(quarantine_key(prepared))),
-        ("outcome", string("quarantined")),
+        ("outcome", string(Outcome.QUARANTINED)),
         ("quarantine", string(prepared.source or UNREADABLE)),
         ("reason", string(error.code)),
         ("detail", string(detail(error))),

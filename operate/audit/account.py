@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from weir.consumers.outcome import FINAL
 from weir.operate.lookup.delivery import Delivery, Origin
 from weir.operate.lookup.preview import Looker
 from weir.operate.lookup.status import Settled, State
@@ -22,7 +23,6 @@ _CHUNK = 500
 _SHOWN = 20
 _NAMED = 1000
 _LOG_ALONE = "the access log: neither in the stream nor in the archive nor in the table"
-_STATES: tuple[State, ...] = ("applied", "duplicate", "ignored", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Account:
             "since_ms": self.since_ms,
             "until_ms": self.until_ms,
             "acknowledged": self.acknowledged,
-            **{state: self.counts[state] for state in _STATES},
+            **{outcome: self.counts[outcome] for outcome in FINAL},
             "in_flight": self.counts["in_flight"],
             "unaccounted": len(self.missing),
             "unacknowledged": self.unacknowledged,
@@ -103,7 +103,7 @@ class Account:
     def lines(self) -> list[str]:
         """Return it for a person: the sum, then what is missing, then what is remarkable."""
         sums: dict[str, int] = {"acknowledged": self.acknowledged}
-        sums |= {state: self.counts[state] for state in _STATES}
+        sums |= {outcome: self.counts[outcome] for outcome in FINAL}
         sums |= {"in flight": self.counts["in_flight"], "unaccounted": len(self.missing)}
         lines = [f"{show_moment(self.since_ms)} to {show_moment(self.until_ms)}"]
         lines += [f"{name:14} {count:>12,}" for name, count in sums.items()]

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from weir.consumers.events_table.item import FENCED
+from weir.consumers.outcome import Outcome
 from weir.ingest.lines import whole
 from weir.ingest.sources.catalogue import Catalogue
 from weir.operate.audit.account import Acknowledged, Books, Progress
@@ -208,7 +208,7 @@ def stored(stack: Stack, since_ms: int, until_ms: int) -> Iterator[tuple[str, st
     )
     for page in pages:
         for item in page["Items"]:
-            if "request_id" in item and item["outcome"]["S"] != FENCED:
+            if "request_id" in item and item["outcome"]["S"] != Outcome.FENCED:
                 yield item["request_id"]["S"], item["outcome"]["S"]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.consumers.events_table import blob as codec
-from weir.consumers.events_table import item as items
+from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import OptionInvalid, StackFailed
 from weir.operate.lookup.times import show_moment
@@ -52,7 +52,7 @@ class Table:
         )
         for page in pages:
             # A fenced mark only guards an event id whose delivery is quarantined under its request id; it is no event.
-            yield from (summary(item) for item in page["Items"] if item["outcome"]["S"] != items.FENCED)
+            yield from (summary(item) for item in page["Items"] if item["outcome"]["S"] != Outcome.FENCED)
 
     def listing(
         self, *, source: str | None, outcome: str | None, limit: int | None, in_order: bool
@@ -93,17 +93,14 @@ class Table:
         """Say in one line what became of a stored delivery; None while nothing has."""
         refused = self.item(f"{source}!{request_id}")
         if refused is not None:
-            return f"quarantined: {refused['reason']['S']}" + (
+            return f"{Outcome.QUARANTINED}: {refused['reason']['S']}" + (
                 f": {refused['detail']['S']}" if "detail" in refused else ""
             )
         marks = [self.item(f"{source}#{event_id}") for event_id in event_ids]
         if not marks or None in marks:
             return None
-        said = [
-            item["outcome"]["S"] if item["request_id"]["S"] == request_id else f"duplicate of {item['request_id']['S']}"
-            for item in marks
-            if item is not None
-        ]
+        writers = [(item["request_id"]["S"], item["outcome"]["S"]) for item in marks if item is not None]
+        said = [outcome if writer == request_id else f"{Outcome.DUPLICATE} of {writer}" for writer, outcome in writers]
         return ", ".join(said)
 
     def stored(self, item: Mapping[str, Any]) -> Envelope | bytes:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from weir.consumers.events_table.item import FENCED
 from weir.consumers.events_table.port import READ_KEYS_MAX
+from weir.consumers.outcome import DONE, Outcome
 from weir.ingest.errors import StoreThrottled
 
 _NAMES = ("pk", "request_id", "outcome", "reason", "applied_at", "refused", "type", "event_id", "received_at")
@@ -35,11 +35,11 @@ class Mark:
     @property
     def is_done(self) -> bool:
         """Tell whether the event has taken its effect, or is stored because nobody wants one."""
-        return self.outcome in {"applied", "ignored"}
+        return self.outcome in DONE
 
     @property
     def is_fence(self) -> bool:
-        return self.outcome == FENCED
+        return self.outcome == Outcome.FENCED
 
 
 class Marks:

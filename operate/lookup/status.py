@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
+from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Mark, Marks
 from weir.operate.lookup.preview import Look, Looker
 
-State = Literal["applied", "duplicate", "ignored", "quarantined", "unsettled"]
+State: TypeAlias = Outcome | Literal["unsettled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +53,25 @@ def _of_marks(look: Look, known: dict[str, Mark]) -> State:
         ]
         if len(marks) == len(keys):
             own = {mark.outcome for mark in marks if mark.request_id == request_id}
-            return "applied" if "applied" in own else "ignored" if own else "duplicate"
+            if Outcome.APPLIED in own:
+                return Outcome.APPLIED
+            return Outcome.IGNORED if own else Outcome.DUPLICATE
     return "unsettled"
 
 
 def _of_quarantine(look: Look, known: dict[str, Mark], refused: dict[str, Mark], keys: list[str]) -> State:
     """Judge what the marks alone do not explain: quarantined as a whole, or event by event."""
-    found = [key for key in keys if key in refused and refused[key].outcome == "quarantined"]
+    found = [key for key in keys if key in refused and refused[key].outcome == Outcome.QUARANTINED]
     if not found:
         return "unsettled"
     if keys[0] in found:
-        return "quarantined"
+        return Outcome.QUARANTINED
     whole = f"{keys[0]}."
     singles = {int(key.removeprefix(whole)) for key in found}
     for reading in look.mark_keys():
         done = {index for index, key in enumerate(reading) if key in known and known[key].is_done}
         if done | singles >= set(range(len(reading))):
-            return "quarantined"
+            return Outcome.QUARANTINED
     return "unsettled"
 
 

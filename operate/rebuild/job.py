@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Origin
 from weir.operate.lookup.times import parse_moment_ms
@@ -150,7 +151,7 @@ class Job:
         if not self.report.read:
             self.report = checkpoint.report
         else:  # most of a later pass is there already
-            self.caught_up += sum(checkpoint.report.counts[kind] for kind in ("applied", "ignored"))
+            self.caught_up += sum(checkpoint.report.counts[kind] for kind in (Outcome.APPLIED, Outcome.IGNORED))
         return is_done
 
     def _origin(self, name: str, wants: Filter, since_ms: int | None) -> Origin:
@@ -159,7 +160,7 @@ class Job:
             return make_origin(self.bench, {"from": name, "since_ms": since_ms, "ends_ms": ends_ms}, wants)
         # What is quarantined has had no effect on the present tables.
         applied = Filter(
-            Wanted(since_ms=since_ms, outcomes=frozenset({"applied", "ignored"})),
+            Wanted(since_ms=since_ms, outcomes=frozenset({Outcome.APPLIED, Outcome.IGNORED})),
             self.bench.looker,
             self.bench.stack.catalogue,
         )

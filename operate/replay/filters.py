@@ -14,6 +14,7 @@ from fnmatch import translate
 from typing import Any
 
 from weir.consumers.events_table.item import mark_key
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 from weir.ingest.locations import Unreadable, View, reader, text_of
 from weir.ingest.sources.catalogue import Source
@@ -234,7 +235,7 @@ def _all_keys(look: Look) -> list[str]:
 
 def _said(look: Look, found: Mapping[str, Mark]) -> set[tuple[str, str]]:
     """Return what the table says of a delivery: of each event its mark's outcome, of the delivery its quarantine's."""
-    refused = {("quarantined", found[key].reason) for key in look.quarantine_keys() if key in found}
+    refused = {(Outcome.QUARANTINED, found[key].reason) for key in look.quarantine_keys() if key in found}
     said: set[tuple[str, str]] = set()
     for event in look.events:
         mark = found.get(mark_key(event.source, event.event_id))

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from weir.consumers.outcome import FINAL, Outcome
 from weir.operate.lookup.delivery import Estimate
 from weir.operate.lookup.times import show_moment, show_span
 
-Kind = Literal[
-    "applied",
-    "duplicate",
-    "ignored",
-    "quarantined",
-    "failed",
-    "published",
-    "delivered",
-    "written",
-    "would apply",
-    "would ignore",
-    "already applied",
-    "would be quarantined",
-    "cannot be judged",
-]
-_USUAL = ("applied", "duplicate", "ignored", "quarantined", "failed")
+Kind: TypeAlias = (
+    Outcome
+    | Literal[
+        "failed",
+        "published",
+        "delivered",
+        "written",
+        "would apply",
+        "would ignore",
+        "already applied",
+        "would be quarantined",
+        "cannot be judged",
+    ]
+)
+_USUAL = (*FINAL, "failed")
 _WINDOW_S = 15.0
 _FEW = 20  # records, which tell no speed yet
 

@@ -176,7 +176,7 @@ def test_a_failed_condition_quarantines_its_event_alone() -> None:
     report = run(batch, store)
     assert words(report) == ["applied", "quarantined condition_failed", "applied"]
     assert report.calls_count == 2
-    assert '"a"' in report.outcomes[1].detail
+    assert '"a"' in report.results[1].detail
     item = store.tables[EVENTS]["shop!r-e2"]
     assert (item["reason"]["S"], item["event_id"]["S"]) == ("condition_failed", "e2")
 
@@ -435,7 +435,7 @@ def test_time_that_is_up_leaves_the_rest_to_the_next_batch() -> None:
     batch = [prepared(f"e{number}", thing(f"t{number}")) for number in range(60)]
     report = run(batch, store, clock=clock)
     assert words(report) == ["applied"] * 50 + ["retry"] * 10
-    assert {type(outcome.error) for outcome in report.outcomes[50:]} == {StoreThrottled}
+    assert {type(result.error) for result in report.results[50:]} == {StoreThrottled}
     assert clock.left_s <= 0
 
 
@@ -444,8 +444,8 @@ def test_no_time_at_all_is_no_call_at_all() -> None:
     store = FaultyStore()
     report = run([prepared("e", pay("a", 5)), prepared("e2", None)], store, clock=Clock(0))
     assert (words(report), store.asked) == (["retry", "retry"], [])
-    assert report.outcomes[0].error is not None
-    assert report.outcomes[0].error.code == "deadline_near"
+    assert report.results[0].error is not None
+    assert report.results[0].error.code == "deadline_near"
 
 
 class HotItem(FaultyStore):
@@ -495,7 +495,7 @@ def test_a_set_up_that_cannot_work_ends_the_batch_at_once() -> None:
     store, clock = FaultyStore(transact=[ConfigError("Requested resource not found")]), Clock(60)
     report = run([prepared("e", pay("a", 5))], store, clock=clock)
     assert (words(report), report.calls_count, clock.slept) == (["retry"], 1, [])
-    assert "Requested resource not found" in str(report.outcomes[0].error)
+    assert "Requested resource not found" in str(report.results[0].error)
 
 
 def test_a_bug_is_told_and_loses_nothing() -> None:

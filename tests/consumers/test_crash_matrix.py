@@ -41,7 +41,7 @@ def consume(bench: RealBench, key: str, point: int, concurrency: int) -> subproc
 
 def prepare(bench: RealBench, key: str) -> None:
     """Write what came before the batch."""
-    assert {outcome.kind for outcome in run([of_record(one) for one in earlier(key)], bench.store).outcomes} == {
+    assert {result.outcome for result in run([of_record(one) for one in earlier(key)], bench.store).results} == {
         "applied"
     }
 
@@ -51,7 +51,7 @@ def check(bench: RealBench, key: str) -> None:
     report = run(batch(key), bench.store, concurrency=4)
     before, those = earlier(key), records(key)
     model = Model().apply_all([*before, *those])
-    assert [outcome.kind for outcome in report.outcomes] == model.outcomes[len(before) :]
+    assert [result.outcome for result in report.results] == model.outcomes[len(before) :]
     for table in ("balances", "things"):
         stored = {name: plain(item) for name, item in bench.items(table).items() if name.startswith(key)}
         assert stored == model.tables[table]

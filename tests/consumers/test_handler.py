@@ -18,8 +18,9 @@ from weir.consumers.business.changes import Change, Update
 from weir.consumers.business.effects import effect
 from weir.consumers.commit.commit import Report
 from weir.consumers.events_table import blob as codec
-from weir.consumers.events_table.item import Outcome, Prepared, wait
+from weir.consumers.events_table.item import EventResult, Prepared, wait
 from weir.consumers.judging.aggregate import aggregate
+from weir.consumers.outcome import Outcome
 from weir.consumers.settings import VARIABLES, Settings
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import CatalogueInvalid, ConfigError, EventRejected, SettingInvalid, StoreThrottled
@@ -419,11 +420,11 @@ def test_what_breaks_the_commit_itself_is_found_by_halves(count: int, poison: in
         attempts.append(len(part))
         if any(one.position == sick and one.fate != "quarantine" for one in part):
             raise RecursionError(CARD)
-        outcomes = [Outcome("quarantined" if one.fate == "quarantine" else "ignored") for one in part]
+        outcomes = [EventResult(Outcome.QUARANTINED if one.fate == "quarantine" else Outcome.IGNORED) for one in part]
         return Report(outcomes, 1, 1.0, [])
 
     report = isolate(attempt, everything)
-    assert [outcome.kind == "quarantined" for outcome in report.outcomes] == [
+    assert [result.outcome == "quarantined" for result in report.results] == [
         one.position == sick for one in everything
     ]
     assert len(attempts) <= 2 * count.bit_length() + 2
@@ -436,7 +437,7 @@ def test_what_cannot_even_be_quarantined_is_left_to_the_mapping() -> None:
         raise ZeroDivisionError
 
     report = isolate(attempt, [prepared(0)])
-    assert [outcome.kind for outcome in report.outcomes] == ["retry"]
+    assert [result.outcome for result in report.results] == ["retry"]
     assert len(report.bugs) == 1
 
 
@@ -448,10 +449,10 @@ def test_no_event_overtakes_one_of_its_key_when_a_batch_is_halved() -> None:
         if len(part) == 4:
             raise ZeroDivisionError
         waits = [one.position == 0 or one.fate == "wait" for one in part]
-        return Report([Outcome("retry" if waiting else "ignored") for waiting in waits], 1, 1.0, [])
+        return Report([EventResult(Outcome.RETRY if waiting else Outcome.IGNORED) for waiting in waits], 1, 1.0, [])
 
     report = isolate(attempt, batch_of_four)
-    assert [outcome.kind for outcome in report.outcomes] == ["retry", "ignored", "retry", "ignored"]
+    assert [result.outcome for result in report.results] == ["retry", "ignored", "retry", "ignored"]
 
 
 def test_every_setting_has_a_meaning_and_only_what_must_be_given_has_no_default() -> None:

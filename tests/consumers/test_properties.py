@@ -165,13 +165,13 @@ class _Consumer:
         return StoreUnavailable() if fate == 8 else answer  # done, but the answer is lost
 
     def _report(self, session: Session, size: int) -> None:
-        outcomes = session.outcomes(DeadlineNear())
-        assert len(outcomes) == size
+        results = session.results(DeadlineNear())
+        assert len(results) == size
         assert session.bugs == []
-        done = [outcome.kind != "retry" for outcome in outcomes]
-        for at, outcome in enumerate(outcomes):
+        done = [result.outcome != "retry" for result in results]
+        for at, result in enumerate(results):
             if done[at]:
-                self.reports.append((self.checkpoint + at, outcome.kind))
+                self.reports.append((self.checkpoint + at, result.outcome))
         self.checkpoint += done.index(False) if False in done else size
 
 

@@ -363,7 +363,7 @@ def test_a_stream_ends_in_the_model_s_table(bench: Bench, key: str, seed: int) -
         batch = [of_record(record) for record in records[start : start + 20]]
         for concurrency in (4, 1):
             report = run(batch, bench.store, memory=memory, concurrency=concurrency)
-            assert [outcome.kind for outcome in report.outcomes] == model.outcomes[start : start + 20]
+            assert [result.outcome for result in report.results] == model.outcomes[start : start + 20]
     for table in ("balances", "things"):
         stored = {name: plain(item) for name, item in bench.items(table).items() if name.startswith(key)}
         assert stored == model.tables[table]

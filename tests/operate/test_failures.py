@@ -118,7 +118,7 @@ def test_what_the_mapping_gave_up_on_is_retried_from_its_payload(stage: Stage) -
 
 def test_a_delivery_that_dynamodb_refused_gets_another_chance(stage: Stage) -> None:
     """A fence holds off every reading of a refused delivery but a retry, which lifts it."""
-    from weir.consumers.events_table.item import FENCED
+    from weir.consumers.outcome import Outcome
 
     stage.put(stage.payment("c", 3, message_id="m-1"))
     stage.consume()
@@ -133,7 +133,7 @@ def test_a_delivery_that_dynamodb_refused_gets_another_chance(stage: Stage) -> N
     }
     fence = {
         "pk": {"S": "payments#m-1"},
-        "outcome": {"S": FENCED},
+        "outcome": {"S": Outcome.FENCED},
         "reason": {"S": "condition_failed"},
         "refused": {"SS": [item["request_id"]["S"]]},
     }

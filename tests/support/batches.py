@@ -104,4 +104,4 @@ def run(
 
 def words(report: Report) -> list[str]:
     """Return each outcome as a word, a quarantine with its reason."""
-    return [f"{outcome.kind} {outcome.reason}".strip() for outcome in report.outcomes]
+    return [f"{result.outcome} {result.reason}".strip() for result in report.results]

@@ -119,7 +119,7 @@ def main() -> None:
     endpoint, prefix, key, point, concurrency = sys.argv[1:]
     store = MortalStore(bench_at(endpoint, prefix).store, int(point))
     report = run(batch(key), store, concurrency=int(concurrency))
-    assert all(outcome.kind != "retry" for outcome in report.outcomes), report
+    assert all(result.outcome != "retry" for result in report.results), report
     sys.stdout.write(f"{store.points_count}\n")
 
 

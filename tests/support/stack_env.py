@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from weir.cli import main as command_line
-from weir.consumers.events_table.item import Outcome, Prepared
+from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.store import client_config
 from weir.consumers.judging.records import Record
 from weir.infra import secrets, template
@@ -163,9 +163,9 @@ class Stage:
         release = Release(self.dynamodb, self.settings.events_table, marks)
         return ToConsumer(self.pipeline(), marks, Looker(self.catalogue), release, retries=retries)
 
-    def consume(self, limit: int = 10_000) -> list[tuple[Prepared, Outcome]]:
+    def consume(self, limit: int = 10_000) -> list[tuple[Prepared, EventResult]]:
         """Let the live consumer read on, shard by shard, and keep a checkpoint as the poller does."""
-        done: list[tuple[Prepared, Outcome]] = []
+        done: list[tuple[Prepared, EventResult]] = []
         pipeline = self.pipeline()
         for shard in self.kinesis.list_shards(StreamName=self.stream)["Shards"]:
             records = self.unread(shard["ShardId"], limit)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from weir.consumers.events_table.item import FENCED, UNREADABLE
+from weir.consumers.events_table.item import UNREADABLE
 from weir.consumers.judging.records import Record
+from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import StackFailed, StoreThrottled
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
@@ -78,7 +79,7 @@ class FromTable:
         for page in self._pages():
             for item in page["Items"]:
                 facts = _facts(item)
-                if facts["outcome"] != FENCED and self.wants(facts):
+                if facts["outcome"] != Outcome.FENCED and self.wants(facts):
                     yield facts
 
     def _pages(self) -> Iterable[Mapping[str, Any]]:
@@ -149,7 +150,7 @@ class FromTable:
 def _facts(item: Mapping[str, Any]) -> dict[str, Any]:
     facts = summary(item)
     if facts["outcome"] is None and "quarantine" in item:
-        facts["outcome"] = "quarantined"  # the index holds nothing else and does not say so
+        facts["outcome"] = Outcome.QUARANTINED  # the index holds nothing else and does not say so
         facts["source"] = item["quarantine"]["S"]
     return facts
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from weir.consumers.batch.tally import BUG
 from weir.consumers.events_table.item import Prepared, detail, mark_key, quarantine_key, refusal_key
 from weir.consumers.judging.judge import Judge
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import RecordError, ServiceError
 from weir.operate.failures import PLACE
 from weir.operate.lookup.delivery import Delivery
@@ -128,7 +129,7 @@ class DryRun:
 
     def _compare(self, stored: Mark, fate: _Fate) -> bool:
         """Count an event that would fare otherwise than it did, and tell whether it would."""
-        now = {"would apply": "applied", "would ignore": "ignored"}.get(fate.kind)
+        now = {"would apply": Outcome.APPLIED, "would ignore": Outcome.IGNORED}.get(fate.kind)
         if now == stored.outcome:
             return False
         why = f": {fate.reason}" if fate.reason else ""

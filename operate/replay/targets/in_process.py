@@ -12,13 +12,14 @@ from weir.consumers.batch.batch import isolate, now_ms
 from weir.consumers.business import effects
 from weir.consumers.commit.commit import Report, commit
 from weir.consumers.commit.recent_marks import Memory
-from weir.consumers.events_table.item import Outcome, Prepared
+from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.lean_botocore import secret_reader
 from weir.consumers.events_table.port import Place, Store
 from weir.consumers.events_table.store import DynamoStore
 from weir.consumers.judging.judge import Judge
 from weir.consumers.judging.records import Record
 from weir.consumers.judging.secrets import Secrets, elsewhere
+from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
 from weir.consumers.wiring import certificates
 from weir.ingest.envelope import Envelope
@@ -90,18 +91,18 @@ class Pipeline:
     _memory: Memory = field(init=False, default_factory=Memory)
     _rng: Random = field(init=False, default_factory=Random)
 
-    def run(self, records: Sequence[Record]) -> list[tuple[Prepared, Outcome]]:
+    def run(self, records: Sequence[Record]) -> list[tuple[Prepared, EventResult]]:
         """Return each event with its outcome, ordered by record.
 
         What still fails although the store takes other events is given back as ``retry``.
         Raises: TargetUnavailable when nothing can be committed for long; Stopped.
         """
         began_s = time.monotonic()
-        settled: dict[int, list[tuple[Prepared, Outcome]]] = {}
+        settled: dict[int, list[tuple[Prepared, EventResult]]] = {}
         left = list(range(len(records)))
         while left:
             done = self._once([records[at] for at in left])
-            stuck = {one.position for one, outcome in done if outcome.kind == "retry"}
+            stuck = {one.position for one, result in done if result.outcome is Outcome.RETRY}
             for one, outcome in done:
                 if one.position not in stuck or time.monotonic() - began_s > self.patience_s:
                     settled.setdefault(left[one.position], []).append((one, outcome))
@@ -112,15 +113,15 @@ class Pipeline:
             self._rest(bool(left))
         return [pair for at in sorted(settled) for pair in settled[at]]
 
-    def _give_up(self, done: Sequence[tuple[Prepared, Outcome]], others_pass: bool) -> None:
+    def _give_up(self, done: Sequence[tuple[Prepared, EventResult]], others_pass: bool) -> None:
         if not others_pass:
             error = next(outcome.error for _, outcome in done if outcome.error)
             raise TargetUnavailable(str(error)) from error
 
-    def _once(self, records: list[Record]) -> list[tuple[Prepared, Outcome]]:
+    def _once(self, records: list[Record]) -> list[tuple[Prepared, EventResult]]:
         prepared = self.judge.judge(records)
         report = isolate(self._commit, prepared)
-        return list(zip(prepared, report.outcomes, strict=True))
+        return list(zip(prepared, report.results, strict=True))
 
     def _commit(self, prepared: Sequence[Prepared]) -> Report:
         end_s = time.monotonic() + _ATTEMPT_S

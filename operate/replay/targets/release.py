@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from weir.consumers.events_table.item import FENCED, UNREADABLE, Outcome, Prepared, quarantine_key
+from weir.consumers.events_table.item import UNREADABLE, EventResult, Prepared, quarantine_key
+from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Mark, Marks
 from weir.operate.lookup.preview import Look
@@ -45,10 +46,10 @@ class Release:
         self._settled[f"{prepared.source}!{prepared.request_id}"] = None
         self._settled[quarantine_key(prepared)] = None
 
-    def renew(self, delivery: Delivery, prepared: Prepared, outcome: Outcome) -> None:
+    def renew(self, delivery: Delivery, prepared: Prepared, result: EventResult) -> None:
         """Let a quarantined item say why it is refused today, which may be another reason than at first."""
         key = delivery.facts.get("pk", "")
-        if key != quarantine_key(prepared) or delivery.facts.get("reason") == outcome.reason:
+        if key != quarantine_key(prepared) or delivery.facts.get("reason") == result.reason:
             return
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):  # discarded or released meanwhile
             self._dynamodb.update_item(
@@ -57,8 +58,8 @@ class Release:
                 UpdateExpression="SET reason = :reason, detail = :detail",
                 ConditionExpression="attribute_exists(quarantine)",
                 ExpressionAttributeValues={
-                    ":reason": {"S": outcome.reason},
-                    ":detail": {"S": outcome.detail or outcome.reason},
+                    ":reason": {"S": result.reason},
+                    ":detail": {"S": result.detail or result.reason},
                 },
             )
 
@@ -66,7 +67,7 @@ class Release:
         """Delete the quarantined items of what has been settled."""
         settled, self._settled = list(self._settled), {}
         for key, mark in self._marks.read(settled).items():
-            if mark.outcome == "quarantined":
+            if mark.outcome == Outcome.QUARANTINED:
                 self.discard(key)
 
     def discard(self, key: str) -> None:
@@ -77,7 +78,7 @@ class Release:
                 Key={"pk": {"S": key}},
                 ConditionExpression="#outcome = :quarantined",
                 ExpressionAttributeNames={"#outcome": "outcome"},
-                ExpressionAttributeValues={":quarantined": {"S": "quarantined"}},
+                ExpressionAttributeValues={":quarantined": {"S": Outcome.QUARANTINED}},
             )
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return
@@ -93,7 +94,7 @@ class Release:
                 UpdateExpression="DELETE refused :delivery",
                 ConditionExpression="#outcome = :fenced",
                 ExpressionAttributeNames={"#outcome": "outcome"},
-                ExpressionAttributeValues={":fenced": {"S": FENCED}, ":delivery": {"SS": [refused]}},
+                ExpressionAttributeValues={":fenced": {"S": Outcome.FENCED}, ":delivery": {"SS": [refused]}},
             )
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return  # applied by another delivery meanwhile
@@ -105,7 +106,7 @@ class Release:
                 Key={"pk": {"S": key}},
                 ConditionExpression="#outcome = :fenced AND refused = :delivery",
                 ExpressionAttributeNames={"#outcome": "outcome"},
-                ExpressionAttributeValues={":fenced": {"S": FENCED}, ":delivery": {"SS": [refused]}},
+                ExpressionAttributeValues={":fenced": {"S": Outcome.FENCED}, ":delivery": {"SS": [refused]}},
             )
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return False  # another delivery was refused or applied meanwhile

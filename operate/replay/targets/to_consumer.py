@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from weir.consumers.events_table.item import Outcome, Prepared, mark_key
+from weir.consumers.events_table.item import EventResult, Prepared, mark_key
+from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Mark, Marks
 from weir.operate.lookup.preview import Look, Looker
@@ -47,7 +48,7 @@ class ToConsumer:
                 left.append((delivery, again))
             else:
                 results += [Result(self._known_kind(known[key], look, since_ms if again else None)) for key in keys]
-                if delivery.facts.get("outcome") == "quarantined":
+                if delivery.facts.get("outcome") == Outcome.QUARANTINED:
                     self._release.discard(delivery.facts["pk"])
         if left:
             if self._retries:
@@ -69,34 +70,34 @@ class ToConsumer:
 
     def _commit(self, left: list[tuple[Delivery, bool]], known: dict[str, Mark], since_ms: int | None) -> list[Result]:
         pairs = self._pipeline.run([delivery.as_record() for delivery, _ in left])
-        waiting = {prepared.position for prepared, outcome in pairs if outcome.kind == "retry"}
+        waiting = {prepared.position for prepared, result in pairs if result.outcome is Outcome.RETRY}
         results = []
         seen: set[str] = set()
-        for prepared, outcome in pairs:
+        for prepared, result in pairs:
             delivery, again = left[prepared.position]
-            results.append(self._result(prepared, outcome, known, since_ms if again else None, seen))
-            if outcome.kind in {"applied", "ignored", "duplicate"} and prepared.position not in waiting:
+            results.append(self._result(prepared, result, known, since_ms if again else None, seen))
+            if result.outcome.is_done and prepared.position not in waiting:
                 self._release.settle(delivery, prepared)
-            elif outcome.kind == "quarantined" and self._retries:
-                self._release.renew(delivery, prepared, outcome)
+            elif result.outcome is Outcome.QUARANTINED and self._retries:
+                self._release.renew(delivery, prepared, result)
         self._release.flush()
         return results
 
     def _result(
-        self, prepared: Prepared, outcome: Outcome, known: dict[str, Mark], since_ms: int | None, seen: set[str]
+        self, prepared: Prepared, result: EventResult, known: dict[str, Mark], since_ms: int | None, seen: set[str]
     ) -> Result:
-        if outcome.kind == "quarantined":
-            return Result("quarantined", outcome.reason)
-        if outcome.kind == "retry":
-            return Result("failed", outcome.error.code if outcome.error else "")
+        if result.outcome is Outcome.QUARANTINED:
+            return Result(Outcome.QUARANTINED, result.reason)
+        if result.outcome is Outcome.RETRY:
+            return Result("failed", result.error.code if result.error else "")
         key = mark_key(prepared.source, prepared.event_id)
         mark = known.get(key)
         if mark is not None and mark.is_done:
             return Result(self._kind(mark, prepared.request_id, since_ms))
-        if outcome.kind == "duplicate" or key in seen:
-            return Result("duplicate")
+        if result.outcome is Outcome.DUPLICATE or key in seen:
+            return Result(Outcome.DUPLICATE)
         seen.add(key)
-        return Result(outcome.kind)
+        return Result(result.outcome)
 
     def _known_kind(self, mark: Mark, look: Look, since_ms: int | None) -> Kind:
         return self._kind(mark, look.envelope.request_id if look.envelope else "", since_ms)
@@ -106,8 +107,8 @@ class ToConsumer:
         is_own = since_ms is not None and mark.request_id == request_id and mark.applied_at_ms >= since_ms
         if is_own and mark.key not in self._claimed:
             self._claimed.add(mark.key)
-            return "applied" if mark.outcome == "applied" else "ignored"
-        return "duplicate"
+            return Outcome.APPLIED if mark.outcome == Outcome.APPLIED else Outcome.IGNORED
+        return Outcome.DUPLICATE
 
     def _all_done(self, look: Look, known: dict[str, Mark]) -> tuple[str, ...] | None:
         """Return the keys of a reading of the delivery all of whose events are done; None if there is no such reading.

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.stack_env import Stage
-from weir.consumers.events_table.item import FENCED
+from weir.consumers.outcome import Outcome
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope, encode
 from weir.operate.lookup.preview import Looker
@@ -98,7 +98,7 @@ def stored(stage: Stage, prefix: str, day: Day) -> tuple[dict[str, Any], dict[st
     events = {
         key: (item["outcome"]["S"], item["request_id"]["S"], item["applied_at"]["N"])
         for key, item in stage.events().items()
-        if item.get("request_id", {}).get("S") in requests and item["outcome"]["S"] != FENCED
+        if item.get("request_id", {}).get("S") in requests and item["outcome"]["S"] != Outcome.FENCED
     }
     balances = {name: row for name, row in stage.balances().items() if name.startswith(prefix)}
     return events, balances
