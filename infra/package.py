@@ -1,4 +1,4 @@
-"""The function's package: our rooms, the resolved sources file and pinned wheels for the Lambda platform.
+"""The functions' package: what their entries reach, the compiled sources and pinned wheels for Lambda's platform.
 
 Small (boto3 is the runtime's own) and reproducible: the same tree and lock give the same bytes, so that its name can
 follow its content.
@@ -14,20 +14,11 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from weir.infra import CODE
+from weir.infra import CODE, reach, template
 from weir.ingest.errors import StackFailed
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 PYTHON_VERSION = "3.13"  # the template's Runtime
-_ROOMS = ("ingest", "consumers", "operate")
-# What the consumer never opens: they belong to the gateway and to `weir send`.
-_LEFT_OUT = (
-    "weir/ingest/sources/samples",
-    "weir/ingest/sources/presets",
-    "weir/ingest/sources/sources.schema",
-    "weir/ingest/contract/openapi.yaml",
-    "weir/ingest/contract/put_record.vtl",
-)
 _PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
 # Lambda's python3.13 runs on Amazon Linux 2023, whose glibc is 2.34.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
@@ -42,20 +33,22 @@ def build(sources_json: str, *, architecture: str, cache: Path, requirements: tu
 
     Raises: StackFailed when a wheel cannot be downloaded.
     """
-    entries = {"sources.json": sources_json.encode("utf-8"), **dict(_own_files())}
+    held = {"sources.json": sources_json.encode("utf-8"), **dict(_own_files())}
     for lock in ("function.txt", *requirements):
         for wheel in sorted(_wheels(REQUIREMENTS / lock, architecture, cache).glob("*.whl")):
-            entries |= _wheel_files(wheel)
-    return _zip(entries)
+            held |= _wheel_files(wheel)
+    return _zip(held)
+
+
+def entries() -> list[str]:
+    """Return the modules that the template's functions name as their handlers."""
+    functions = [one for one in template.load()["Resources"].values() if one["Type"] == "AWS::Lambda::Function"]
+    return sorted({str(function["Properties"]["Handler"]).rpartition(".")[0] for function in functions})
 
 
 def _own_files() -> Iterator[tuple[str, bytes]]:
-    yield "weir/__init__.py", (CODE / "weir" / "__init__.py").read_bytes()
-    for room in _ROOMS:
-        for path in sorted((CODE / "weir" / room).rglob("*")):
-            name = path.relative_to(CODE).as_posix()
-            if path.is_file() and "__pycache__" not in name and not name.startswith(_LEFT_OUT):
-                yield name, path.read_bytes()
+    for path in reach.files(CODE, entries()):
+        yield path.as_posix(), (CODE / path).read_bytes()
 
 
 def _wheels(lock: Path, architecture: str, cache: Path) -> Path:
@@ -88,12 +81,12 @@ def _wheel_files(wheel: Path) -> dict[str, bytes]:
         }
 
 
-def _zip(entries: dict[str, bytes]) -> bytes:
+def _zip(held: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in sorted(entries):
+        for name in sorted(held):
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = 0o644 << 16
-            archive.writestr(info, entries[name])
+            archive.writestr(info, held[name])
     return buffer.getvalue()

@@ -1,22 +1,154 @@
-"""The function's package: reproducible, small, complete without boto3 and aiohttp."""
+"""The functions' package: reproducible, small, and complete: its entries run from the zip alone."""
 
 from __future__ import annotations
 
 import io
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
 import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple
+from uuid import uuid4
 
+import boto3
 import pytest
 
+from tests.support import pythons
+from tests.support.engine_env import AT_MS, World, kinesis_event
 from weir.infra import package
+from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import StackFailed
+
+# Lambda's Python brings these; the package must bring all others.
+RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py")
+SITE = Path(sysconfig.get_path("purelib"))
+
+# Isolated and without site-packages: only the folders given can be imported from.
+IMPORT_ALL = """
+import importlib, json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+for name in json.loads(sys.argv[2]):
+    importlib.import_module(name)
+print("imported")
+"""
+INVOKE = """
+import importlib, json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+class Context:
+    aws_request_id = "packaged"
+    def get_remaining_time_in_millis(self):
+        return 60_000
+print(json.dumps(importlib.import_module(sys.argv[2]).handler(json.loads(sys.argv[3]), Context())))
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+class Unpacked(NamedTuple):
+    """A package as Lambda lays it out, and the Python that runs it."""
+
+    python: str
+    paths: list[str]
+    modules: list[str]
+
+    def run(self, script: str, *arguments: str, environment: dict[str, str] | None = None) -> list[str]:
+        """Run a script with the package and the runtime's libraries alone; return its lines."""
+        command = [self.python, "-I", "-S", "-c", script, json.dumps(self.paths), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    def invoke(self, module: str, event: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
+        """Return what the entry answers, after a check that it ran without the command line's packages."""
+        *_, answer, imported = self.run(INVOKE, module, json.dumps(event), environment=environment)
+        assert not {"click", "yaml", "aiohttp", "uvicorn"} & set(json.loads(imported))
+        found: dict[str, Any] = json.loads(answer)
+        return found
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
-    cache = tmp_path_factory.mktemp("wheels")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("wheels")
+
+
+@pytest.fixture(scope="module")
+def built(cache: Path) -> tuple[bytes, bytes]:
     first = package.build('{"sources": 1}', architecture="arm64", cache=cache)
     return first, package.build('{"sources": 1}', architecture="arm64", cache=cache)
+
+
+@pytest.fixture(scope="module")
+def unpacked(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
+    """Unpack the package for this machine: with Lambda's Python if it is here, else this one and its own libraries."""
+    machine = platform.machine()
+    architecture = "arm64" if machine in {"aarch64", "arm64"} else "x86_64"
+    content = package.build('{"sources": 1}', architecture=architecture, cache=cache)
+    held, runtime = tmp_path_factory.mktemp("package"), tmp_path_factory.mktemp("runtime")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(held)
+        names = archive.namelist()
+    modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names if is_ours(name)]
+    for name in RUNTIME:
+        (runtime / name).symlink_to(SITE / name)
+    python = pythons.find(package.PYTHON_VERSION) if sys.platform == "linux" else None
+    if python is None:
+        for wheel in {name.partition("/")[0] for name in names} - {"weir", "sources.json"}:
+            if (SITE / wheel).exists() and not wheel.endswith(".dist-info"):
+                shutil.rmtree(held / wheel) if (held / wheel).is_dir() else (held / wheel).unlink()
+                (held / wheel).symlink_to(SITE / wheel)
+    return Unpacked(python or sys.executable, [str(held), str(runtime)], modules)
+
+
+def is_ours(name: str) -> bool:
+    return name.startswith("weir/") and name.endswith(".py")
+
+
+@pytest.fixture(scope="module")
+def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(engine.endpoint, tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def stream(engine: Engine) -> str:
+    """Return the name of a new stream with one shard."""
+    name = f"stream-{uuid4().hex[:8]}"
+    options = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    boto3.client("kinesis", endpoint_url=engine.endpoint, **options).create_stream(StreamName=name, ShardCount=1)
+    return name
+
+
+class NoMetrics(BaseHTTPRequestHandler):
+    """Answers GetMetricStatistics as CloudWatch does where there is no datapoint."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"Label": "IteratorAge", "Datapoints": []}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def cloudwatch() -> Iterator[str]:
+    """Return the address of a CloudWatch without metrics: the engine has none at all."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), NoMetrics)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def test_same_content_gives_the_same_bytes(built: tuple[bytes, bytes]) -> None:
@@ -25,10 +157,10 @@ def test_same_content_gives_the_same_bytes(built: tuple[bytes, bytes]) -> None:
 
 
 def test_package_is_small_and_has_what_it_needs(built: tuple[bytes, bytes]) -> None:
-    """Under 6 MB; our rooms, the sources and the pinned libraries are in; boto3, aiohttp and samples are not."""
+    """Under 3.2 MB; our modules, the sources and the pinned libraries are in; boto3, aiohttp and samples are not."""
     names = zipfile.ZipFile(io.BytesIO(built[0])).namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert len(built[0]) < 6_000_000
+    assert len(built[0]) < 3_200_000
     assert {
         "sources.json",
         "weir",
@@ -37,7 +169,7 @@ def test_package_is_small_and_has_what_it_needs(built: tuple[bytes, bytes]) -> N
         "aws_embedded_metrics",
         "google",
     } <= tops
-    assert not {"boto3", "botocore", "aiohttp", "tests"} & tops
+    assert not {"boto3", "botocore", "aiohttp", "click", "yaml", "tests"} & tops
     assert not [
         name
         for name in names
@@ -45,6 +177,76 @@ def test_package_is_small_and_has_what_it_needs(built: tuple[bytes, bytes]) -> N
         or name.startswith(("weir/infra", "weir/loadtest", "weir/cli", "weir/ingest/sources/samples"))
     ]
     assert [name for name in names if name.endswith("aarch64-linux-gnu.so")]
+
+
+def test_of_operate_only_what_the_account_check_reads_is_in(built: tuple[bytes, bytes]) -> None:
+    """Nothing that writes, and no command's code: no target of a replay, no quarantine, no rebuild, no benchmark."""
+    names = [name for name in zipfile.ZipFile(io.BytesIO(built[0])).namelist() if name.startswith("weir/operate/")]
+    assert "weir/operate/audit/check.py" in names
+    assert not [
+        name
+        for name in names
+        if name.startswith(("weir/operate/replay/targets", "weir/operate/rebuild"))
+        or "quarantine" in name
+        or "bench" in name
+    ]
+
+
+def test_every_module_can_be_imported_from_the_package_alone(unpacked: Unpacked) -> None:
+    """No module in the zip imports what neither the zip nor Lambda's Python has."""
+    assert len(unpacked.modules) > 50
+    assert unpacked.run(IMPORT_ALL, json.dumps(unpacked.modules)) == ["imported"]
+
+
+@pytest.mark.engine
+def test_the_consumer_runs_from_the_package_alone(unpacked: Unpacked, world: World) -> None:
+    """One batch is judged and committed by what the zip holds: an event, an aggregate's and a forgery."""
+    from weir.consumers.judging.aggregate import aggregate
+    from weir.ingest.envelope import encode
+
+    [entry] = aggregate([("k", encode(world.payment("packaged", 2)))])
+    forged = world.payment("packaged", 4, secret="whsec_AAAA")
+    event = kinesis_event(world.payment("packaged", 1), entry.data, forged)
+    assert unpacked.invoke("weir.consumers.handler", event, world.environment) == {"batchItemFailures": []}
+    assert world.balances()["packaged"] == 3
+
+
+@pytest.mark.engine
+def test_the_handshake_runs_from_the_package_alone(unpacked: Unpacked, world: World, stream: str) -> None:
+    """A POST to the handshake function is stored in the stream, with the request id that API Gateway gave."""
+    event = {
+        "resource": "/v1/payments",
+        "path": "/v1/payments",
+        "httpMethod": "POST",
+        "multiValueHeaders": {},
+        "queryStringParameters": None,
+        "pathParameters": None,
+        "requestContext": {
+            "extendedRequestId": "packaged-1",
+            "requestTimeEpoch": AT_MS,
+            "identity": {"sourceIp": "192.0.2.7"},
+            "path": "/v1/payments",
+        },
+        "body": "e30=",
+        "isBase64Encoded": True,
+    }
+    environment = world.environment | {"STREAM": stream, "MAX_RECORD_KIB": "1024", "MAX_BODY_KIB": "560"}
+    answer = unpacked.invoke("weir.consumers.handshake_handler", event, environment)
+    assert (answer["statusCode"], "packaged-1" in answer["body"]) == (200, True)
+
+
+@pytest.mark.engine
+def test_the_account_check_runs_from_the_package_alone(
+    unpacked: Unpacked, world: World, stream: str, cloudwatch: str
+) -> None:
+    """The account of an empty stream is closed: nothing acknowledged, nothing missing."""
+    event = {"stream": stream, "function": "none", "window_minutes": 10}
+    environment = world.environment | {"AWS_ENDPOINT_URL_CLOUDWATCH": cloudwatch}
+    assert unpacked.invoke("weir.operate.audit.check", event, environment) == {
+        "acknowledged": 0,
+        "unaccounted": 0,
+        "in_flight": 0,
+    }
 
 
 def test_wheel_that_cannot_be_had_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
