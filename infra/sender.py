@@ -73,13 +73,19 @@ def curl(place: Place, catalogue: Catalogue) -> str | None:
     """Return a curl line that is accepted for good, of a source that signs no time; None if there is none."""
     plain_first = sorted(catalogue.items(), key=lambda entry: entry[1].preset != "hmac")
     for name, source in plain_first:
-        scheme = source.scheme
-        if isinstance(scheme, ContentScheme) and scheme.timestamp is None and scheme.alg.startswith("hmac"):
+        if _signs_any_body_in_a_header(source.scheme):
             draft = _draft(place, source, b'{"id":"evt_hello","type":"hello"}', "", "")
             headers = [f"-H {shlex.quote(f'{header}: {value}')}" for header, value in draft.headers.items()]
             url = f"{place.outputs()['Endpoint']}/{name}"
             return " ".join(["curl", "-i", url, *headers, "-d", shlex.quote(draft.body.decode())])
     return None
+
+
+def _signs_any_body_in_a_header(scheme: Scheme) -> bool:
+    """Tell whether a header with the HMAC of the body, whatever that holds, is the whole proof."""
+    if not isinstance(scheme, ContentScheme) or not scheme.signature.is_in_header:
+        return False
+    return scheme.timestamp is None and scheme.content == "{body}" and scheme.alg.startswith("hmac")
 
 
 def advice(catalogue: Catalogue, name: str) -> str | None:

@@ -32,6 +32,15 @@ FREE = {
     "whatsapp": "hub.challenge",
     "microsoft-graph": "validationToken",
 }
+IN_HEADER = {
+    "asana": "X-Hook-Secret",
+    "front": "X-Front-Challenge",
+    "okta": "x-okta-verification-challenge",
+    "worldline": "X-GCS-Webhooks-Endpoint-Verification",
+}
+POSTED = {"asana", "front", "microsoft-graph"}
+HEAD = {"mandrill", "trello"}
+ECHOING = [*sorted(FREE), *sorted(IN_HEADER)]
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +68,7 @@ def asked_with(preset: str, value: str) -> Given:
         return Given(querystring={"hub.mode": "subscribe", "hub.challenge": value, "hub.verify_token": "t"})
     if preset in FREE:
         return Given(querystring={FREE[preset]: value})
-    name = {"asana": "X-Hook-Secret", "okta": "x-okta-verification-challenge"}[preset]
-    return Given(header={"Host": "h", name: value})
+    return Given(header={"Host": "h", IN_HEADER[preset]: value})
 
 
 def test_every_template_question_of_the_presets_is_covered_here() -> None:
@@ -68,13 +76,13 @@ def test_every_template_question_of_the_presets_is_covered_here() -> None:
     templated = {
         name for name, preset in presets.all_presets().items() for each in preset.handshakes if not each.needs_code
     }
-    assert templated == {*FREE, "asana", "okta", "trello"}
+    assert templated == {*FREE, *IN_HEADER, *HEAD}
 
 
-@pytest.mark.parametrize("preset", [*sorted(FREE), "asana", "okta"])
+@pytest.mark.parametrize("preset", ECHOING)
 def test_a_question_is_answered_and_nothing_is_stored(preset: str) -> None:
     """A question under POST asks Kinesis for nothing, one under GET is no 405, and each gets its echo."""
-    method = "post" if preset in {"asana", "microsoft-graph"} else "get"
+    method = "post" if preset in POSTED else "get"
     asked = asked_with(preset, "a1B2:+/ ok")
     request = render(request_template(preset, method), asked)
     assert request.text is not None
@@ -85,6 +93,8 @@ def test_a_question_is_answered_and_nothing_is_stored(preset: str) -> None:
         assert answered.headers["X-Hook-Secret"] == "a1B2:+/ ok"
     elif preset == "okta":
         assert json.loads(answered.text or "") == {"verification": "a1B2:+/ ok"}
+    elif preset == "front":
+        assert json.loads(answered.text or "") == {"challenge": "a1B2:+/ ok"}
     else:
         assert answered.text == "a1B2:+/ ok"
         assert answered.headers == {"Content-Type": "text/plain", "X-Content-Type-Options": "nosniff"}
@@ -115,23 +125,22 @@ def test_header_questions_ignore_case(spelled: str) -> None:
     assert render(request_template("asana", "post"), Given(header={spelled: "abc"})).text == "{}"
 
 
-def test_head_is_answered() -> None:
-    """Trello's HEAD is a 200 without a body."""
-    assert render(request_template("trello", "head"), Given()).text == '{"statusCode":200}'
-    assert render(response_template("trello", "head"), Given()) == Rendered(
-        "", 200, {"Content-Type": "application/json"}
-    )
+@pytest.mark.parametrize("preset", sorted(HEAD))
+def test_head_is_answered(preset: str) -> None:
+    """A provider's HEAD is a 200 without a body."""
+    assert render(request_template(preset, "head"), Given()).text == '{"statusCode":200}'
+    assert render(response_template(preset, "head"), Given()) == Rendered("", 200, {"Content-Type": "application/json"})
 
 
 @pytest.mark.velocity
 @settings(max_examples=150, deadline=None)
-@given(preset=st.sampled_from([*sorted(FREE), "asana", "okta"]), value=TEXTS | HEADER_VALUES, body=TEXTS)
+@given(preset=st.sampled_from(ECHOING), value=TEXTS | HEADER_VALUES, body=TEXTS)
 @example("meta", "$foo #if(1) ${x}", "")
 @example("microsoft-graph", "<script>alert('x')</script>", REFUSAL)
 @example("asana", "é\"'\\", "")
 def test_both_engines_render_the_same(velocity: Velocity, preset: str, value: str, body: str) -> None:
     """Whatever is echoed, request and answer are the same on Apache Velocity and on the embedded gateway."""
-    method = "post" if preset in {"asana", "microsoft-graph"} else "get"
+    method = "post" if preset in POSTED else "get"
     asked = asked_with(preset, value)
     if any(not text.isprintable() or ord(max(text, default=" ")) > 255 for text in asked.header.values()):
         return  # no HTTP server lets such a header through

@@ -53,13 +53,14 @@ NOT_SIGNED = {
     "okta",
     "pipedrive",
     "postmark",
+    "revenuecat",
     "telegram",
 }
 IN_HEADER = [name for name in PRESETS if signature_header(source_of(name).scheme)]
 SEVERAL = [name for name in IN_HEADER if has_several_signatures(source_of(name).scheme)]
 HEX = [name for name in IN_HEADER if is_hex(source_of(name).scheme)]
 # Their proof is a part of the body or takes values from it, so that a body of any bytes cannot be signed.
-NEEDS_BODY = {"linear"}
+NEEDS_BODY = {"linear", "mandrill", "pusher"}
 
 every_preset = pytest.mark.parametrize("preset", PRESETS)
 

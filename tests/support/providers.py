@@ -16,7 +16,7 @@ from weir.ingest.sources import presets
 Post = Callable[..., tuple[int, dict[str, str], bytes]]
 
 # One API holds about thirty sources, so the providers share out over stacks.
-STACKS = 4
+STACKS = 5
 PARTS = [presets.names()[at::STACKS] for at in range(STACKS)]
 
 
@@ -48,8 +48,15 @@ def ask(name: str, key: str, post: Post) -> None:
     elif name == "okta":
         _, _, body = post(f"/v1/{name}", b"", {"x-okta-verification-challenge": "abc"}, method="GET")
         assert json.loads(body) == {"verification": "abc"}
-    elif name == "trello":
+    elif name in {"trello", "mandrill"}:
         assert post(f"/v1/{name}", b"", method="HEAD")[0] == 200
+    elif name == "front":
+        asked = {"type": "sync", "authorization": {"id": "cmp_abc"}}
+        headers = {"Content-Type": "application/json", "X-Front-Challenge": "a1B2"}
+        assert json.loads(post(f"/v1/{name}", json.dumps(asked).encode(), headers)[2]) == {"challenge": "a1B2"}
+    elif name == "worldline":
+        status, headers, body = post(f"/v1/{name}", b"", {"X-GCS-Webhooks-Endpoint-Verification": "c-1"}, method="GET")
+        assert (status, headers["content-type"], body) == (200, "text/plain", b"c-1")
     elif name == "x":
         _, _, body = post(f"/v1/{name}?crc_token=foo", b"", method="GET")
         digest = b64encode(hmac.new(key.encode(), b"foo", hashlib.sha256).digest()).decode()
