@@ -90,6 +90,13 @@ def test_aws_is_called_in_few_places(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_types_of_aws_clients_are_for_the_checker_alone(path: Path) -> None:
+    """`types_boto3` is installed for development only: it is imported under TYPE_CHECKING, and so is indented."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        assert not line.startswith(("from types_boto3", "import types_boto3")), f"{name_of(path)}: {line}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
 def test_the_environment_is_read_in_few_places(path: Path) -> None:
     """`os.environ` and `os.getenv` appear in consumers/settings.py and in what starts processes, nowhere else."""
     if name_of(path).startswith(MAY_READ_ENVIRONMENT):

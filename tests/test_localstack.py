@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,7 +67,9 @@ def deployed() -> Iterator[place.Place]:
     assert b"kept" not in gone.stdout
 
 
-def post(where: place.Place, path: str, body: bytes, headers: dict[str, str], method: str = "POST") -> tuple[int, Any]:
+def post(
+    where: place.Place, path: str, body: bytes, headers: Mapping[str, str | bytes], method: str = "POST"
+) -> tuple[int, Any]:
     import http.client
 
     address = urlsplit(where.outputs()["Endpoint"])
@@ -174,7 +176,7 @@ def test_what_is_stored_is_what_was_sent(deployed: place.Place, headers: dict[st
     """Over generated requests the mapping template's record decodes to the request, and is the bytes we would write."""
     headers = {name.lower(): value for name, value in headers.items()}
     path = f"/v1/partner/{key}" if key else "/v1/partner"
-    sent = {name: value.encode("latin-1") for name, value in headers.items()}
+    sent: dict[str, str | bytes] = {name: value.encode("latin-1") for name, value in headers.items()}
     status, answer = post(deployed, path, body, {**sent, "Content-Type": "application/octet-stream"})
     assert status == 200, answer
     data = record_of(deployed, answer["id"])

@@ -35,7 +35,7 @@ _ABSENT = {"ResourceNotFoundException", "ResourceNotFound"}
 _SERVICES = ("dynamodb", "ssm", "secretsmanager", "kinesis")
 
 
-class _LeanLoader(Loader):  # type: ignore[misc] # botocore has no types
+class _LeanLoader(Loader):
     """botocore's loader, for a few services."""
 
     def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
@@ -75,8 +75,12 @@ def _service(event_name: str) -> str:
 
 def ssm_client() -> Any:
     """Return a client whose worst case leaves a batch most of its time."""
-    retries = {"mode": "standard", "total_max_attempts": 2}
-    lean = Config(connect_timeout=2, read_timeout=3, retries=retries, parameter_validation=False)
+    lean = Config(
+        connect_timeout=2,
+        read_timeout=3,
+        retries={"mode": "standard", "total_max_attempts": 2},
+        parameter_validation=False,
+    )
     return session().create_client("ssm", config=lean)
 
 
@@ -103,7 +107,8 @@ def general_client(service: str) -> Any:
     """Return an ordinary client of any service, with retries of its own: for functions that nobody waits for."""
     import boto3  # noqa: PLC0415 - the consumer has no need of it
 
-    return boto3.client(service, config=Config(retries={"mode": "standard", "max_attempts": 5}))
+    make: Callable[..., Any] = boto3.client  # its types know names of services, not any string
+    return make(service, config=Config(retries={"mode": "standard", "max_attempts": 5}))
 
 
 def secret_reader(ssm: Callable[[], Any], secrets_manager: Callable[[], Any]) -> ReadParameters:

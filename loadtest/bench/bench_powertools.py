@@ -32,8 +32,8 @@ def book(delivery: dict[str, Any]) -> dict[str, Any]:
     """Write one event and its balance."""
     body = b64decode(delivery["envelope"]["body"])
     data = json.loads(body)["data"]
-    mark = _mark(delivery["envelope"], delivery["event_id"], delivery["headers"], body)
-    balance = _add(data["account"], {"events": 1, data["currency"]: data["amount"]})
+    mark: Any = _mark(delivery["envelope"], delivery["event_id"], delivery["headers"], body)
+    balance: Any = _add(data["account"], {"events": 1, data["currency"]: data["amount"]})
     dynamodb.transact_write_items(TransactItems=[mark, balance])
     return {"at": int(time())}
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from tests.support import aws
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -137,16 +138,10 @@ class Queue:
 @functools.cache
 def client(service: str, endpoint: str) -> Any:
     """Return the one client of a service; boto3's clients may be shared by threads."""
-    return boto3.client(
-        service,
-        endpoint_url=endpoint,
-        region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(
-            retries={"max_attempts": 8, "mode": "standard"},
-            max_pool_connections=50,
-            s3={"addressing_style": "path"},
-            read_timeout=60,
-        ),
+    config = Config(
+        retries={"max_attempts": 8, "mode": "standard"},
+        max_pool_connections=50,
+        s3={"addressing_style": "path"},
+        read_timeout=60,
     )
+    return aws.client(service, endpoint, config)

@@ -27,6 +27,7 @@ KINESIS = "https://docs.aws.amazon.com/streams/latest/dev/"
 UNDOCUMENTED = "(undocumented)"
 
 Observation = dict[str, Any]
+Run = Callable[[Bench], Awaitable[Observation]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Scenario:
     documents: str
     page: str
     expected: Observation
-    run: Callable[[Bench], Awaitable[Observation]]
+    run: Run
     known: Mapping[str, str] = field(default_factory=dict)
     cannot: Mapping[str, str] = field(default_factory=dict)
     heavy: bool = False
@@ -70,10 +71,10 @@ class Scenario:
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def scenario(section: str, *, documents: str, page: str, expected: Observation, **reasons: Any) -> Any:
+def scenario(section: str, *, documents: str, page: str, expected: Observation, **reasons: Any) -> Callable[[Run], Run]:
     """Register a function as a scenario; its name is the function's, and its docstring needs no words beside these."""
 
-    def register(run: Callable[[Bench], Awaitable[Observation]]) -> Callable[[Bench], Awaitable[Observation]]:
+    def register(run: Run) -> Run:
         name = run.__name__.replace("_", " ")
         assert name not in SCENARIOS, name
         SCENARIOS[name] = Scenario(name, section, documents, page, expected, run, **reasons)

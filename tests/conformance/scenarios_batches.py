@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from itertools import pairwise
+from typing import Any
 
 from tests.conformance.bench import Bench
 from tests.conformance.probe import flat
@@ -184,7 +185,7 @@ def behave(texts, records, call):
     expected={"delivered": ["null", "empty object", "empty list", "null list", "empty string", "list"]},
 )
 async def answers_that_mean_success(bench: Bench) -> Observation:
-    answers = {
+    answers: dict[str, Any] = {
         "null": None,
         "empty object": {},
         "empty list": {"batchItemFailures": []},
@@ -245,7 +246,8 @@ async def filter_comparisons(bench: Bench) -> Observation:
         {"m": [{"exists": True}]},
         {"o": [{"anything-but": ["drop"]}]},
     ]
-    given = [{"a": "xy"}, {"a": "no"}, {"n": 9}, {"n": 9.5}, {"m": "any"}, {"o": "keep"}, {"o": "drop"}]
+    given: list[dict[str, Any]] = [{"a": "xy"}, {"a": "no"}, {"n": 9}, {"n": 9.5}]
+    given += [{"m": "any"}, {"o": "keep"}, {"o": "drop"}]
     texts = [json.dumps({"id": number, **each}) for number, each in enumerate(given, 1)]
     await stream.put(texts, key=lambda _: "one")
     filters = [{"Pattern": json.dumps({"data": rule})} for rule in rules]

@@ -72,9 +72,9 @@ class Run:
         self.output = output
         lines = [json.loads(line) for line in output.splitlines()]
         self.events = [line for line in lines if line.get("action") == "event"]
-        self.batch = next((line for line in lines if line.get("action") == "batch"), {})
+        self.batch: dict[str, Any] = next((line for line in lines if line.get("action") == "batch"), {})
         self.bugs = [line for line in lines if line.get("action") == "bug"]
-        self.metrics = next((line for line in lines if "_aws" in line), {})
+        self.metrics: dict[str, Any] = next((line for line in lines if "_aws" in line), {})
 
     @property
     def outcomes(self) -> list[str]:
@@ -347,9 +347,10 @@ def test_an_event_of_another_kind_is_refused_in_words(consume: Consume, event: d
 def test_nothing_private_is_logged(world: World, consume: Consume) -> None:
     """At its most talkative the log holds ids and outcomes, and no body, header value, path or secret."""
     private = {"X-Private": "header-value-7", "Cookie": "cookie-value-8"}
+    private_options: list[dict[str, Any]] = [{}, {"secret": OTHER_SECRET}, {"source": "unset"}]
     envelopes = [
         replace(world.delivery(b'{"type":"t","body":"body-value-9"}', headers=private, **options), path="/path-value-0")
-        for options in ({}, {"secret": OTHER_SECRET}, {"source": "unset"})
+        for options in private_options
     ]
     run = consume(*envelopes, probe(world, "crash"), b'{"v":1,"id":"junk-value-1"}', LOG_LEVEL="DEBUG")
     assert len(run.events) == 5

@@ -7,6 +7,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.handlers import BUILTIN_HANDLERS
 
@@ -59,7 +60,7 @@ class Store:
         names = json.loads(request.body)["Names"]
         self.calls.append([name.rpartition("/")[2] for name in names])
         answer = self.fails(self.calls[-1])
-        return AWSResponse(request.url, answer.status, {}, answer) if answer else None
+        return AWSResponse(request.url, answer.status, HTTPHeaders(), answer) if answer else None
 
     def put(self, source: str, *values: str) -> None:
         self.put_text(source, json.dumps({"secrets": [{"value": value, "created_at_ms": 1} for value in values]}))
@@ -313,9 +314,10 @@ def test_the_lean_session_reaches_what_boto3_would() -> None:
     ordinary = botocore.session.get_session()
     for region in ("us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1"):
         for service in ("dynamodb", "ssm"):
+            sessions: tuple[Any, ...] = (lean_botocore.session(), ordinary)
             lean_client, client = (
                 session.create_client(service, region_name=region, config=Config(parameter_validation=False))
-                for session in (lean_botocore.session(), ordinary)
+                for session in sessions
             )
             assert lean_client.meta.region_name == client.meta.region_name
             assert lean_client.meta.config.signature_version == client.meta.config.signature_version
@@ -325,7 +327,12 @@ def test_the_lean_session_reaches_what_boto3_would() -> None:
 def address(client: Any, service: str) -> tuple[str, str]:
     """Return where a request would go and the scope under which it is signed."""
     seen: list[Any] = []
-    client.meta.events.register_first(f"before-send.{service}.*", lambda request, **_: seen.append(request) or refuse())
+
+    def keep(request: Any, **_: Any) -> None:
+        seen.append(request)
+        refuse()
+
+    client.meta.events.register_first(f"before-send.{service}.*", keep)
     call = client.get_parameters if service == "ssm" else client.transact_write_items
     with pytest.raises(ConnectionRefusedError):
         call(**({"Names": ["/a"]} if service == "ssm" else {"TransactItems": []}))

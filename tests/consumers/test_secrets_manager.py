@@ -7,10 +7,10 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 
+from tests.support import aws
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of
 from weir.consumers.events_table.lean_botocore import secret_reader
 from weir.consumers.judging.secrets import Secrets, elsewhere
@@ -24,8 +24,7 @@ Client = Callable[[], Any]
 
 def client(service: str, endpoint: str) -> Any:
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=2)
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    return boto3.client(service, endpoint_url=endpoint, config=config, **keys)
+    return aws.client(service, endpoint, config)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 
 from weir.consumers.commit.recent_marks import Memory
 from weir.consumers.events_table.item import Mark
@@ -19,7 +19,8 @@ from weir.ingest.errors import CommitConflict, ConfigError, SecretUnavailable, S
 
 
 def client_error(code: str, **facts: Any) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": "why"}, **facts}, "TransactWriteItems")
+    answer: Any = {"Error": {"Code": code, "Message": "why"}, **facts}
+    return ClientError(answer, "TransactWriteItems")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_each_error_has_one_meaning(code: str, kind: type[Exception]) -> None:
         (NoCredentialsError(), ConfigError),
     ],
 )
-def test_what_botocore_says_itself_has_a_meaning_too(error: Exception, kind: type[Exception]) -> None:
+def test_what_botocore_says_itself_has_a_meaning_too(error: BotoCoreError, kind: type[Exception]) -> None:
     """A lost answer is tried again, missing credentials are not."""
     assert type(translated(error)) is kind
 

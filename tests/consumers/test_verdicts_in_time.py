@@ -53,19 +53,19 @@ class Store:
 
 def delivery(source: Source, pair: SecretPair) -> Envelope:
     """Return what the gateway stores of the provider's sample."""
-    url = {"path": f"/v1/{source.name}"}
-    return replace(envelope_of(source, draft_of(source, pair)), request_id="req-1", source_ip="192.0.2.1", **url)
+    envelope = envelope_of(source, draft_of(source, pair))
+    return replace(envelope, request_id="req-1", source_ip="192.0.2.1", path=f"/v1/{source.name}")
 
 
 def as_stored(envelope: Envelope) -> Envelope:
     """Return it as the events table gives it back."""
-    facts = {
-        "request_id": envelope.request_id,
-        "arrived_at_ms": envelope.arrived_at_ms,
-        "source": envelope.source,
-        "key": envelope.key,
-    }
-    return blob.unpack(blob.pack(envelope), **facts)
+    return blob.unpack(
+        blob.pack(envelope),
+        request_id=envelope.request_id,
+        arrived_at_ms=envelope.arrived_at_ms,
+        source=envelope.source,
+        key=envelope.key,
+    )
 
 
 def record(envelope: Envelope) -> Record:

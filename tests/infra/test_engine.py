@@ -9,24 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
+from tests.support import aws
 from weir.infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
 from weir.ingest.errors import StackFailed
 
 
 def client(engine: Engine, service: str, *, attempts: int = 5) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=engine.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="weir",
-        aws_secret_access_key="weir",
-        config=Config(retries={"total_max_attempts": attempts}),
-    )
+    return aws.client(service, engine.endpoint, Config(retries={"total_max_attempts": attempts}))
 
 
 def records(engine: Engine) -> list[bytes]:

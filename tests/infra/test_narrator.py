@@ -34,7 +34,8 @@ LINES = b"""{"outcome":"applied","source":"github","type":"push"}
 
 def test_lines_that_are_no_documents_are_passed_over(tmp_path: Path) -> None:
     """A line that a kill tore, or that business code wrote in its own way, does not end the narration."""
-    log, said = tmp_path / "consumer.log", []
+    log = tmp_path / "consumer.log"
+    said: list[str] = []
     narrator = Narrator(log, said.append)
     narrator.on_batch(REPORT)
     log.write_bytes(LINES)

@@ -63,7 +63,7 @@ class Noted:
 @pytest.fixture
 def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
     """Note every call of botocore's clients on its way out."""
-    noted, original = Noted(), BaseClient._make_api_call
+    noted, original = Noted(), getattr(BaseClient, "_make_api_call")  # noqa: B009 - botocore's types leave it out
 
     def call(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
         noted.note(client.meta.service_model.service_name, operation, parameters)

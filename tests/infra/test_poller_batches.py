@@ -77,7 +77,8 @@ def test_the_event_is_lambdas() -> None:
 def test_a_batch_never_exceeds_size_or_payload(content: list[tuple[str, int]], size: int, limit: int) -> None:
     """Cut into batches, records keep their order, none is lost, and no event is too large but that of one record."""
     left = [record(number, "A" * length, key) for number, (key, length) in enumerate(content)]
-    expected, seen = list(left), []
+    expected = list(left)
+    seen: list[Any] = []
     while left:
         formed, full = form(left, batch_size=size, payload_limit_bytes=limit)
         event = json.dumps(EVENTS.event(formed.records), separators=(",", ":"))

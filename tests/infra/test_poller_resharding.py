@@ -69,7 +69,8 @@ async def split_and_merge(made: StreamUnderTest, put: Any) -> None:
 @asynccontextmanager
 async def in_order(made: StreamUnderTest) -> AsyncIterator[tuple[Consumer, Any]]:
     """Give a slow consumer that checks the order of every key, and a function that puts 120 more records."""
-    dice, last, number = random.Random(3), defaultdict(lambda: -1), 0
+    dice, number = random.Random(3), 0
+    last: dict[str, int] = defaultdict(lambda: -1)
     wrong: list[str] = []
 
     async def behave(records: list[dict[str, Any]]) -> None:

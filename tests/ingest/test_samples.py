@@ -10,6 +10,7 @@ import pytest
 from tests.support.deliveries import AT_MS, envelope_of, pair_of, source_of
 from weir.ingest.errors import ConfigError
 from weir.ingest.schemes import signatures
+from weir.ingest.schemes.prover import Draft
 from weir.ingest.sources import presets, samples
 
 PRESETS = presets.names()
@@ -45,7 +46,7 @@ def test_signed_gives_all_headers() -> None:
     body, headers = samples.sample("stripe", at_ms=AT_MS)
     complete = samples.signed(source, pair.sign_with, body=body, headers=headers, at_ms=AT_MS, message_id="m")
     assert set(complete) == {*headers, "Stripe-Signature"}
-    draft = samples.Draft(body, AT_MS, "m", complete)
+    draft = Draft(body, AT_MS, "m", complete)
     assert signatures.verify(source.scheme, [pair.verify_with], envelope_of(source, draft)).secret_index == 0
 
 

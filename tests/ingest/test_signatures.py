@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -158,6 +159,11 @@ def test_second_signature_valid(preset: str) -> None:
     assert verify(source, two, pair.verify_with).secret_index == 0
 
 
+def _always(value: str | None) -> Callable[[str], str | None]:
+    """Return a change of a header that gives this value, whatever was there."""
+    return lambda _: value
+
+
 @pytest.mark.parametrize("preset", HEX)
 def test_upper_case_hex(preset: str) -> None:
     """Hex digits in upper case are the same signature."""
@@ -172,7 +178,7 @@ def test_missing_header(preset: str) -> None:
     """Without its header, and with an empty one, a delivery is refused as unsigned."""
     source, pair, envelope = made(preset)
     for value in (None, ""):
-        unsigned = with_header(envelope, signature_header(source.scheme) or "", lambda _, value=value: value)
+        unsigned = with_header(envelope, signature_header(source.scheme) or "", _always(value))
         with pytest.raises(SignatureMissing):
             verify(source, unsigned, pair.verify_with)
 
@@ -245,7 +251,7 @@ def test_ugly_headers(preset: str) -> None:
     """Whatever a signature header holds, the answer is a reason for quarantine."""
     source, pair, envelope = made(preset)
     for ugly in UGLY:
-        spoilt = with_header(envelope, signature_header(source.scheme) or "", lambda _, ugly=ugly: ugly)
+        spoilt = with_header(envelope, signature_header(source.scheme) or "", _always(ugly))
         with pytest.raises(RecordError):
             verify(source, spoilt, pair.verify_with)
 
@@ -257,12 +263,14 @@ def test_too_many_signatures(preset: str) -> None:
     scheme = first_option(source.scheme)
     assert isinstance(scheme, ContentScheme)
     header = signature_header(source.scheme) or ""
-    if scheme.signature.split:
-        filler = (scheme.signature.prefix + "00" + scheme.signature.split) * (10 * MAX_SIGNATURES)
-        flooded = with_header(envelope, header, lambda value: f"{value}{scheme.signature.split}{filler}"[:8000])
+    split = scheme.signature.split
+    assert isinstance(split, str)
+    if split:
+        filler = f"{scheme.signature.prefix}00{split}" * (10 * MAX_SIGNATURES)
+        flooded = with_header(envelope, header, lambda value: f"{value}{split}{filler}"[:8000])
     else:
-        more = tuple((f"X-DocuSign-Signature-{n}", "AAAA") for n in range(2, 10 * MAX_SIGNATURES))
-        flooded = replace(envelope, headers=envelope.headers + more)
+        more = [(f"X-DocuSign-Signature-{n}", "AAAA") for n in range(2, 10 * MAX_SIGNATURES)]
+        flooded = replace(envelope, headers=(*envelope.headers, *more))
     with pytest.raises(SignatureMalformed):
         verify(source, flooded, pair.verify_with)
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.load_stack import target
 from weir.cli import main as command_line
+from weir.ingest.sources.catalogue import Catalogue
 from weir.loadtest.faults.fault_runner import play
 from weir.loadtest.faults.fault_stack import Rig
 from weir.loadtest.faults.scenario import SCENARIOS, Scenario
@@ -48,7 +49,7 @@ def test_a_fault_that_met_nothing_fails_its_scenario(
     bites: dict[str, int], faults: tuple[str, ...], tmp_path: Path
 ) -> None:
     """A scenario passes only if it shows that what it breaks was really broken."""
-    nowhere = Target(Nowhere(), {}, {}, b"", tmp_path, print)
+    nowhere = Target(Nowhere(), Catalogue({}), {}, b"", tmp_path, print)
     assert Stage(nowhere, None, bites=bites).judge("any", Bounds(), print).faults == faults
 
 
@@ -66,7 +67,7 @@ def test_a_stack_that_ended_by_itself_has_the_last_word(tmp_path: Path) -> None:
         raise ConnectionRefusedError("nobody listens")
 
     with Rig(run_stack, target, keep=tmp_path) as rig:
-        nowhere = Target(Nowhere(), {}, {}, b"", tmp_path, print)
+        nowhere = Target(Nowhere(), Catalogue({}), {}, b"", tmp_path, print)
         ending = play(Scenario("any", "a claim", breaks_down, Bounds(), anywhere=False), Stage(nowhere, rig), print)
     assert ending.faults == ("ConnectionRefusedError: nobody listens", f"the stack had ended; it last said: {words}")
 

@@ -56,7 +56,7 @@ def verdict(planned: Planned) -> str:
 
 def test_every_request_is_signed_as_its_provider_does() -> None:
     """Requests of every source verify, bad signatures do not, and event id, body hash and number are what facts say."""
-    seen = Counter()
+    seen = Counter[tuple[str, str]]()
     for planned in made(400, USUAL.of(sizes={1024: 1.0}, bad_signatures=0.2, oversized=0.0)):
         said, envelope = facts(planned), arrived(planned)
         seen[said["kind"], said["source"]] += 1

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import (
@@ -17,6 +16,7 @@ from botocore.exceptions import (
     HTTPClientError,
 )
 
+from tests.support import aws
 from weir.infra.local.engine.engine import Engine, free_port
 from weir.loadtest.faults.proxy import (
     Proxy,
@@ -48,8 +48,7 @@ def proxy(engine: Engine) -> Iterator[Proxy]:
 
 def client(service: str, endpoint: str) -> Any:
     config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-    session = boto3.Session("weir", "weir", region_name="us-east-1")
-    return session.client(service, endpoint_url=endpoint, config=config)
+    return aws.client(service, endpoint, config)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def verdict(
     """Judge the good world after a change to its stores."""
     sent = of or world.results()
     kept = world.found(world.results())
-    stores = {
+    stores: dict[str, Any] = {
         "items": dict(kept.items),
         "balances": {account: dict(row) for account, row in kept.balances.items()},
         "records": list(kept.records or ()),

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,11 @@ from tests.support import browser
 from tests.support import load_env as world
 from weir.ingest.errors import OptionInvalid
 from weir.loadtest import session
+from weir.loadtest.judging.found import Found
+from weir.loadtest.judging.reconcile import judge
 from weir.loadtest.judging.settle import lines, write
-from weir.loadtest.report import html_report, plots, summary
+from weir.loadtest.judging.verdict import Verdict
+from weir.loadtest.report import plots, summary
 from weir.loadtest.sending import results
 
 
@@ -33,16 +37,12 @@ def observe(path: Path, *, lose: bool) -> None:
         del kept.items["stripe#evt_3"]  # type: ignore[attr-defined]
     verdict = report_verdict(path, kept)
     lag = {"lag_max_s": 1.0, "lag_under_2_s_after_s": 0.0, "all_applied_after_s": 1.5, "series_s": [0.0, 1.0]}
-    batch = dict.fromkeys(("ignored", "retried"), 0) | dict.fromkeys(("duplicate", "quarantined"), 1)
+    batch: dict[str, Any] = dict.fromkeys(("ignored", "retried"), 0) | dict.fromkeys(("duplicate", "quarantined"), 1)
     batch |= {"ended_at_ms": 1500, "duration_ms": 100.0, "records": 8, "applied": 8, "calls": 2, "write_units": 40.0}
     write(path.with_name(summary.VERDICT_FILE), verdict, {"lag": lag, "batches": [batch]})
 
 
-def report_verdict(path: Path, kept: world.Found) -> world.Any:
-    from dataclasses import replace
-
-    from weir.loadtest.judging.reconcile import judge
-
+def report_verdict(path: Path, kept: Found) -> Verdict:
     facts = {"lag_max_s": 1.0, "lag_under_2_s_after_s": 0.0}
     return replace(judge(results.read(path), kept), facts=facts)
 
@@ -146,4 +146,3 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path.write_text(results.header("r", 1) + '{"seq": 1}\n', encoding="utf-8")
     with pytest.raises(OptionInvalid, match="line 2"):
         results.read(path)
-    assert html_report.page

@@ -28,6 +28,7 @@ def null_server() -> Iterator[str]:
     with subprocess.Popen(
         [sys.executable, "-m", "weir.loadtest.bench.null_server", "0"], stdout=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdout is not None
         yield process.stdout.readline().split()[1]
         process.terminate()
 

@@ -92,8 +92,8 @@ def test_arrival_time_is_what_counts(ward: Ward) -> None:
 
 def test_a_batch_is_applied_event_by_event(ward: Ward) -> None:
     """A batch that was quarantined whole becomes its events, each with a mark of its own; what is wrong stays alone."""
-    good = [{"id": f"e{n}", "type": "credit", "to": "bob", "cents": 1 << n} for n in range(3)]
-    bad = {"id": "e9", "type": "credit", "to": "bob", "cents": "many"}
+    good: list[dict[str, object]] = [{"id": f"e{n}", "type": "credit", "to": "bob", "cents": 1 << n} for n in range(3)]
+    bad: dict[str, object] = {"id": "e9", "type": "credit", "to": "bob", "cents": "many"}
     envelope = batch(ward, *good, bad, secret=OTHER)
     ward.consume(envelope)
     assert list(ward.quarantined()) == [f"batches!{envelope.request_id}"]

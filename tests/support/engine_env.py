@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
-
+from tests.support import aws
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.catalogue import Catalogue, load
@@ -65,14 +64,8 @@ class World:
             "SOURCES_FILE": str(compiled),
             "STACK": self.name,
         }
-        options = {
-            "endpoint_url": endpoint,
-            "region_name": "us-east-1",
-            "aws_access_key_id": "test",
-            "aws_secret_access_key": "test",
-        }
-        self.dynamodb = boto3.client("dynamodb", **options)
-        self.ssm = boto3.client("ssm", **options)
+        self.dynamodb = aws.client("dynamodb", endpoint)
+        self.ssm = aws.client("ssm", endpoint)
         for table, key in ((self.events_table, "pk"), (self.balances_table, "account")):
             self.dynamodb.create_table(
                 TableName=table,

@@ -14,6 +14,9 @@ from weir.ingest.sources import presets
 
 # (path, body, headers, method) -> status, headers with names in lower case, body
 Post = Callable[..., tuple[int, dict[str, str], bytes]]
+# post, path of the source, key
+Ask = Callable[[Post, str, str], None]
+JSON = {"Content-Type": "application/json"}
 
 # One API holds about thirty sources, so the providers share out over stacks.
 STACKS = 5
@@ -31,53 +34,109 @@ def write_sources(path: Path, names: list[str]) -> Path:
     return path
 
 
+def _echoes_a_query(post: Post, path: str, query: str) -> None:
+    status, headers, body = post(f"{path}?{query}", b"", method="GET")
+    assert (status, body, headers["content-type"]) == (200, b"c&h", "text/plain")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert post(path, b"", method="GET")[0] == 405
+
+
+def _meta(post: Post, path: str, _key: str) -> None:
+    _echoes_a_query(post, path, "hub.mode=subscribe&hub.challenge=c%26h&hub.verify_token=t")
+
+
+def _dropbox(post: Post, path: str, _key: str) -> None:
+    _echoes_a_query(post, path, "challenge=c%26h")
+
+
+def _microsoft_graph(post: Post, path: str, _key: str) -> None:
+    status, headers, body = post(f"{path}/key?validationToken=a+b", b"")
+    assert (status, headers["content-type"], body) == (200, "text/plain", b"a b")
+
+
+def _asana(post: Post, path: str, _key: str) -> None:
+    status, headers, body = post(path, b"{}", {"x-hook-secret": "b537"})
+    assert (status, headers["x-hook-secret"], body) == (200, "b537", b"")
+
+
+def _okta(post: Post, path: str, _key: str) -> None:
+    _, _, body = post(path, b"", {"x-okta-verification-challenge": "abc"}, method="GET")
+    assert json.loads(body) == {"verification": "abc"}
+
+
+def _head(post: Post, path: str, _key: str) -> None:
+    assert post(path, b"", method="HEAD")[0] == 200
+
+
+def _front(post: Post, path: str, _key: str) -> None:
+    question = {"type": "sync", "authorization": {"id": "cmp_abc"}}
+    answer = post(path, json.dumps(question).encode(), {**JSON, "X-Front-Challenge": "a1B2"})
+    assert json.loads(answer[2]) == {"challenge": "a1B2"}
+
+
+def _worldline(post: Post, path: str, _key: str) -> None:
+    status, headers, body = post(path, b"", {"X-GCS-Webhooks-Endpoint-Verification": "c-1"}, method="GET")
+    assert (status, headers["content-type"], body) == (200, "text/plain", b"c-1")
+
+
+def _x(post: Post, path: str, key: str) -> None:
+    _, _, body = post(f"{path}?crc_token=foo", b"", method="GET")
+    digest = b64encode(hmac.new(key.encode(), b"foo", hashlib.sha256).digest()).decode()
+    assert json.loads(body) == {"response_token": f"sha256={digest}"}
+
+
+def _zoom(post: Post, path: str, key: str) -> None:
+    question = {"event": "endpoint.url_validation", "payload": {"plainToken": "plain"}}
+    _, _, body = post(path, json.dumps(question).encode(), JSON)
+    digest = hmac.new(key.encode(), b"plain", hashlib.sha256).hexdigest()
+    assert json.loads(body) == {"plainToken": "plain", "encryptedToken": digest}
+
+
+def _braintree(post: Post, path: str, key: str) -> None:
+    public, _, private = key.partition("|")
+    challenge = "20f9f8ed05f77439fe955c977e4c8a53"
+    _, headers, body = post(f"{path}?bt_challenge={challenge}", b"", method="GET")
+    digest = hmac.new(hashlib.sha1(private.encode()).digest(), challenge.encode(), hashlib.sha1).hexdigest()
+    assert (headers["content-type"], body.decode()) == ("text/plain", f"{public}|{digest}")
+
+
+def _url_verification(post: Post, path: str, _key: str) -> None:
+    question = {"type": "url_verification", "challenge": "3eZ"}
+    _, _, body = post(path, json.dumps(question).encode(), JSON)
+    assert body in (b"3eZ", b'{"challenge":"3eZ"}')
+
+
+def _refused(question: dict[str, object], headers: dict[str, str] | None = None) -> Ask:
+    """Return a question of a provider that sends wrong signatures on purpose: the answer is 401."""
+
+    def ask_it(post: Post, path: str, _key: str) -> None:
+        assert post(path, json.dumps(question).encode(), {**JSON, **(headers or {})})[0] == 401
+
+    return ask_it
+
+
+QUESTIONS: dict[str, Ask] = {
+    "asana": _asana,
+    "braintree": _braintree,
+    "discord": _refused({"type": 0}),
+    "dropbox": _dropbox,
+    "front": _front,
+    "mandrill": _head,
+    "meta": _meta,
+    "microsoft-graph": _microsoft_graph,
+    "monday": _url_verification,
+    "okta": _okta,
+    "slack": _url_verification,
+    "trello": _head,
+    "twitch": _refused({"challenge": "c"}, {"Twitch-Eventsub-Message-Type": "webhook_callback_verification"}),
+    "whatsapp": _meta,
+    "worldline": _worldline,
+    "x": _x,
+    "xero": _refused({"events": [], "entropy": "x"}, {"x-xero-signature": "AAAA"}),
+    "zoom": _zoom,
+}
+
+
 def ask(name: str, key: str, post: Post) -> None:
     """Ask a provider's question and check the answer, by its documentation; ``key`` is what it signs with."""
-    if name in {"meta", "whatsapp", "dropbox"}:
-        query = "challenge=c%26h" if name == "dropbox" else "hub.mode=subscribe&hub.challenge=c%26h&hub.verify_token=t"
-        status, headers, body = post(f"/v1/{name}?{query}", b"", method="GET")
-        assert (status, body, headers["content-type"]) == (200, b"c&h", "text/plain")
-        assert headers["x-content-type-options"] == "nosniff"
-        assert post(f"/v1/{name}", b"", method="GET")[0] == 405
-    elif name == "microsoft-graph":
-        status, headers, body = post(f"/v1/{name}/key?validationToken=a+b", b"")
-        assert (status, headers["content-type"], body) == (200, "text/plain", b"a b")
-    elif name == "asana":
-        status, headers, body = post(f"/v1/{name}", b"{}", {"x-hook-secret": "b537"})
-        assert (status, headers["x-hook-secret"], body) == (200, "b537", b"")
-    elif name == "okta":
-        _, _, body = post(f"/v1/{name}", b"", {"x-okta-verification-challenge": "abc"}, method="GET")
-        assert json.loads(body) == {"verification": "abc"}
-    elif name in {"trello", "mandrill"}:
-        assert post(f"/v1/{name}", b"", method="HEAD")[0] == 200
-    elif name == "front":
-        asked = {"type": "sync", "authorization": {"id": "cmp_abc"}}
-        headers = {"Content-Type": "application/json", "X-Front-Challenge": "a1B2"}
-        assert json.loads(post(f"/v1/{name}", json.dumps(asked).encode(), headers)[2]) == {"challenge": "a1B2"}
-    elif name == "worldline":
-        status, headers, body = post(f"/v1/{name}", b"", {"X-GCS-Webhooks-Endpoint-Verification": "c-1"}, method="GET")
-        assert (status, headers["content-type"], body) == (200, "text/plain", b"c-1")
-    elif name == "x":
-        _, _, body = post(f"/v1/{name}?crc_token=foo", b"", method="GET")
-        digest = b64encode(hmac.new(key.encode(), b"foo", hashlib.sha256).digest()).decode()
-        assert json.loads(body) == {"response_token": f"sha256={digest}"}
-    elif name == "zoom":
-        asked = {"event": "endpoint.url_validation", "payload": {"plainToken": "plain"}}
-        _, _, body = post(f"/v1/{name}", json.dumps(asked).encode(), {"Content-Type": "application/json"})
-        digest = hmac.new(key.encode(), b"plain", hashlib.sha256).hexdigest()
-        assert json.loads(body) == {"plainToken": "plain", "encryptedToken": digest}
-    elif name == "braintree":
-        public, _, private = key.partition("|")
-        challenge = "20f9f8ed05f77439fe955c977e4c8a53"
-        _, headers, body = post(f"/v1/{name}?bt_challenge={challenge}", b"", method="GET")
-        digest = hmac.new(hashlib.sha1(private.encode()).digest(), challenge.encode(), hashlib.sha1).hexdigest()
-        assert (headers["content-type"], body.decode()) == ("text/plain", f"{public}|{digest}")
-    elif name in {"slack", "monday"}:
-        asked = {"type": "url_verification", "challenge": "3eZ"}
-        _, _, body = post(f"/v1/{name}", json.dumps(asked).encode(), {"Content-Type": "application/json"})
-        assert body in (b"3eZ", b'{"challenge":"3eZ"}')
-    else:  # they send wrong signatures on purpose
-        asked = {"discord": {"type": 0}, "xero": {"events": [], "entropy": "x"}, "twitch": {"challenge": "c"}}[name]
-        kind = {"Twitch-Eventsub-Message-Type": "webhook_callback_verification", "x-xero-signature": "AAAA"}
-        headers = {"Content-Type": "application/json", **kind}
-        assert post(f"/v1/{name}", json.dumps(asked).encode(), headers)[0] == 401
+    QUESTIONS[name](post, f"/v1/{name}", key)

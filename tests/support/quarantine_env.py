@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
-
+from tests.support import aws
 from tests.support.engine_env import Context, World, kinesis_event
 from weir.cli.quarantine import consumer_target
 from weir.consumers.batch.batch import Consumer, now_ms
@@ -71,14 +70,7 @@ class Ward(World):
         return self.client_with(service, None)
 
     def client_with(self, service: str, config: Any) -> Any:
-        return boto3.client(
-            service,
-            config=config,
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return aws.client(service, self.endpoint, config)
 
     def consume(self, *deliveries: Envelope | bytes, first: int = 100) -> None:
         """Feed deliveries to a consumer that starts now."""

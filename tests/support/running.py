@@ -116,9 +116,9 @@ class Running:
 
 
 @contextmanager
-def running(home: Path, *arguments: str, **variables: str) -> Iterator[Running]:
+def running(home: Path, *arguments: str, port: int | None = None, **variables: str) -> Iterator[Running]:
     """Run a stack for the length of a block."""
-    stack = Running(home, *arguments, **variables)
+    stack = Running(home, *arguments, port=port, **variables)
     try:
         yield stack.wait_ready()
     finally:

@@ -108,7 +108,7 @@ def _svix_signs(d: Delivery, at_s: int, message_id: str) -> dict[str, str]:
 def _slack(d: Delivery) -> bool:
     from slack_sdk.signature import SignatureVerifier
 
-    return SignatureVerifier(d.secret).is_valid_request(d.text, d.headers)
+    return bool(SignatureVerifier(d.secret).is_valid_request(d.text, d.headers))
 
 
 def _slack_signs(d: Delivery, at_s: int, _message_id: str) -> dict[str, str]:
@@ -126,7 +126,7 @@ def _twilio_params(d: Delivery) -> Any:
 def _twilio(d: Delivery) -> bool:
     from twilio.request_validator import RequestValidator
 
-    return RequestValidator(d.secret).validate(d.full_url, _twilio_params(d), d.header("X-Twilio-Signature"))
+    return bool(RequestValidator(d.secret).validate(d.full_url, _twilio_params(d), d.header("X-Twilio-Signature")))
 
 
 def _twilio_signs(d: Delivery, _at_s: int, _message_id: str) -> dict[str, str]:
@@ -140,37 +140,41 @@ def _sendgrid(d: Delivery) -> bool:
 
     prefix = "X-Twilio-Email-Event-Webhook-"
     webhook = EventWebhook(d.secret)
-    return webhook.verify_signature(d.text, d.header(f"{prefix}Signature"), d.header(f"{prefix}Timestamp"))
+    return bool(webhook.verify_signature(d.text, d.header(f"{prefix}Signature"), d.header(f"{prefix}Timestamp")))
 
 
 def _square(d: Delivery) -> bool:
     from square.utils.webhooks_helper import verify_signature
 
-    return verify_signature(
-        request_body=d.text,
-        signature_header=d.header("x-square-hmacsha256-signature"),
-        signature_key=d.secret,
-        notification_url=d.full_url,
+    return bool(
+        verify_signature(
+            request_body=d.text,
+            signature_header=d.header("x-square-hmacsha256-signature"),
+            signature_key=d.secret,
+            notification_url=d.full_url,
+        )
     )
 
 
 def _paddle(d: Delivery) -> bool:
     from paddle_billing.Notifications import Secret, Verifier
 
-    return Verifier().verify(SimpleNamespace(body=d.envelope.body, headers=d.headers), Secret(d.secret))
+    return bool(Verifier().verify(SimpleNamespace(body=d.envelope.body, headers=d.headers), Secret(d.secret)))
 
 
 def _hubspot(d: Delivery) -> bool:
     from hubspot.utils.signature import Signature
 
-    return Signature.is_valid(
-        signature=d.header("X-HubSpot-Signature-v3"),
-        client_secret=d.secret,
-        request_body=d.text,
-        signature_version="v3",
-        http_uri=d.full_url,
-        http_method="POST",
-        timestamp=d.header("X-HubSpot-Request-Timestamp"),
+    return bool(
+        Signature.is_valid(
+            signature=d.header("X-HubSpot-Signature-v3"),
+            client_secret=d.secret,
+            request_body=d.text,
+            signature_version="v3",
+            http_uri=d.full_url,
+            http_method="POST",
+            timestamp=d.header("X-HubSpot-Request-Timestamp"),
+        )
     )
 
 
@@ -185,14 +189,14 @@ def _hubspot_signs(d: Delivery, at_s: int, _message_id: str) -> dict[str, str]:
 def _hubspot_v1(d: Delivery) -> bool:
     from hubspot.utils.signature import Signature
 
-    return Signature.is_valid(d.header("X-HubSpot-Signature"), d.secret, d.text, signature_version="v1")
+    return bool(Signature.is_valid(d.header("X-HubSpot-Signature"), d.secret, d.text, signature_version="v1"))
 
 
 def _hubspot_v2(d: Delivery) -> bool:
     from hubspot.utils.signature import Signature
 
     signature = d.header("X-HubSpot-Signature")
-    return Signature.is_valid(signature, d.secret, d.text, http_uri=d.full_url, signature_version="v2")
+    return bool(Signature.is_valid(signature, d.secret, d.text, http_uri=d.full_url, signature_version="v2"))
 
 
 def _hubspot_v2_signs(d: Delivery, _at_s: int, _message_id: str) -> dict[str, str]:
@@ -234,7 +238,7 @@ def _discord(d: Delivery) -> bool:
     from discord_interactions import verify_key
 
     signature, at = d.header("X-Signature-Ed25519"), d.header("X-Signature-Timestamp")
-    return verify_key(d.envelope.body, signature, at, d.secret)
+    return bool(verify_key(d.envelope.body, signature, at, d.secret))
 
 
 def _gocardless(d: Delivery) -> bool:
@@ -264,7 +268,7 @@ def _plivo(d: Delivery) -> bool:
     prefix = "X-Plivo-Signature-V3"
     fields = dict(parse_qsl(d.text, keep_blank_values=True))
     nonce = d.header(f"{prefix}-Nonce")
-    return validate_v3_signature("POST", d.full_url, nonce, d.secret, d.header(prefix), fields)
+    return bool(validate_v3_signature("POST", d.full_url, nonce, d.secret, d.header(prefix), fields))
 
 
 def _adyen(d: Delivery) -> bool:
@@ -276,7 +280,7 @@ def _adyen(d: Delivery) -> bool:
 def _adyen_platform(d: Delivery) -> bool:
     from Adyen.util import is_valid_hmac_payload
 
-    return is_valid_hmac_payload(d.header("HmacSignature"), d.secret, d.envelope.body)
+    return bool(is_valid_hmac_payload(d.header("HmacSignature"), d.secret, d.envelope.body))
 
 
 def _adyen_platform_signs(d: Delivery, _at_s: int, _message_id: str) -> dict[str, str]:
@@ -288,7 +292,7 @@ def _adyen_platform_signs(d: Delivery, _at_s: int, _message_id: str) -> dict[str
 def _line(d: Delivery) -> bool:
     from linebot.v3.webhook import SignatureValidator
 
-    return SignatureValidator(d.secret).validate(d.text, d.header("x-line-signature"))
+    return bool(SignatureValidator(d.secret).validate(d.text, d.header("x-line-signature")))
 
 
 def _paypal(d: Delivery) -> bool:

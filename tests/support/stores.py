@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import boto3
-
+from tests.support import aws
 from tests.support.memory_store import EVENTS, KEYS, MemoryStore
 from weir.consumers.events_table.actions import to_json
 from weir.consumers.events_table.lean_botocore import session
@@ -64,19 +63,19 @@ class RealBench:
         return f"{self.prefix}-{name}"
 
     def items(self, name: str) -> dict[str, Item]:
-        pages = _client("dynamodb", self.endpoint).get_paginator("scan")
+        pages = aws.client("dynamodb", self.endpoint).get_paginator("scan")
         found = [item for page in pages.paginate(TableName=self.table(name)) for item in page["Items"]]
         return {item[KEYS[name]]["S"]: item for item in found}
 
     def payload(self, key: str) -> bytes:
-        answer = _client("s3", self.endpoint).get_object(Bucket=f"{self.prefix}-payloads", Key=key)
+        answer = aws.client("s3", self.endpoint).get_object(Bucket=f"{self.prefix}-payloads", Key=key)
         return bytes(answer["Body"].read())
 
 
 def real_bench(endpoint: str) -> RealBench:
     """Make tables and a bucket of their own on an engine."""
     prefix = f"w{uuid.uuid4().hex[:12]}"
-    admin = _client("dynamodb", endpoint)
+    admin = aws.client("dynamodb", endpoint)
     for name, key in KEYS.items():
         admin.create_table(
             TableName=f"{prefix}-{name}",
@@ -84,7 +83,7 @@ def real_bench(endpoint: str) -> RealBench:
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-    _client("s3", endpoint).create_bucket(Bucket=f"{prefix}-payloads")
+    aws.client("s3", endpoint).create_bucket(Bucket=f"{prefix}-payloads")
     return bench_at(endpoint, prefix)
 
 
@@ -100,18 +99,8 @@ def bench_at(endpoint: str, prefix: str) -> RealBench:
         aws_secret_access_key="test",
         config=client_config(8),
     )
-    store = DynamoStore(client, place, bucket=f"{prefix}-payloads", s3=lambda: _client("s3", endpoint))
+    store = DynamoStore(client, place, bucket=f"{prefix}-payloads", s3=lambda: aws.client("s3", endpoint))
     return RealBench(store, endpoint, prefix)
-
-
-def _client(service: str, endpoint: str) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
 
 
 def request(kind: str, table: str, **parameters: Any) -> str:

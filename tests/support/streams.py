@@ -13,8 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
-
+from tests.support.aws import client
 from weir.infra.local.engine_client.aws_json import AwsClient
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
 from weir.infra.local.poller.invocations import InvocationResult
@@ -117,7 +116,7 @@ class StreamUnderTest:
 
     @asynccontextmanager
     async def polled(
-        self, invoke: Any, options: dict[str, Any] | None = None, **properties: Any
+        self, invoke: Any, options: dict[str, Any] | None = None, /, **properties: Any
     ) -> AsyncIterator[Poller]:
         """Run a poller on the stream; stop it at the end."""
         poller = self.poller(invoke, properties, **options or {})
@@ -150,9 +149,7 @@ async def stream(endpoint: str, state: Path, *, shards: int = 1) -> AsyncIterato
 
 def aws(service: str, endpoint: str) -> Any:
     """Return a boto3 client of the engine: what the poller wrote is read by somebody else's code."""
-    return boto3.client(
-        service, endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="weir", aws_secret_access_key="weir"
-    )
+    return client(service, endpoint)
 
 
 class Bucket:

@@ -162,7 +162,8 @@ def test_each_key_comes_in_the_order_of_its_arrival(stage: Stage, data: st.DataO
     for name, numbers in dealt.items():
         put_object(stage, AT_MS + arrivals[numbers[0]], name, b"".join(lines[n] for n in numbers))
     cut = data.draw(st.integers(0, len(lines)))
-    first, cursor = [], dict[str, str]()
+    first: list[Any] = []
+    cursor = dict[str, str]()
     for step in FromArchive(Archive(stage.s3, bucket)).read({}):
         if len(first) == cut:
             break

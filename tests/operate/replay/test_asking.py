@@ -85,7 +85,7 @@ def test_comparisons_are_read_as_people_write_them(test: str, passes: bool) -> N
     """One or two equals signs, with or without quotation marks."""
     body = b'{"n": 5, "kind": "a b"}'
     envelope = Envelope("r", 1, "s", "", "", "/", {}, (("content-type", "application/json"),), body)
-    assert compile_test(test)(View(envelope, None)) is passes
+    assert compile_test(test)(View(envelope)) is passes
 
 
 @pytest.mark.parametrize("test", ["$.n >>> 5", "$.n =! 5", "$.[", "n = 5"])

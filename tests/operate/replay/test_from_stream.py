@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 
+from tests.support import aws
 from tests.support.stack_env import Stage
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import OptionInvalid
@@ -36,10 +36,8 @@ LOCALSTACK = os.environ.get("LOCALSTACK_ENDPOINT")
     ]
 )
 def kinesis(request: pytest.FixtureRequest, engine: Engine) -> Any:
-    url = engine.endpoint if request.param == "engine" else LOCALSTACK
-    return boto3.client(
-        "kinesis", endpoint_url=url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
-    )
+    url = engine.endpoint if request.param == "engine" else str(LOCALSTACK)
+    return aws.client("kinesis", url)
 
 
 @pytest.fixture
@@ -127,7 +125,7 @@ def test_reading_goes_on_behind_any_cursor_through_a_resharded_stream(kinesis: A
     put(kinesis, stream, range(30, 60))
     for stop in (0, 1, 17, 45, 60):
         cursor: dict[str, str] = {}
-        first = []
+        first: list[Any] = []
         for step in FromStream(kinesis, stream).read(cursor):
             if isinstance(step, Delivery) and len(first) == stop:
                 break
@@ -163,7 +161,8 @@ def test_a_replay_into_the_stream_keeps_bytes_and_the_order_of_each_key(stage: S
     assert (said["read"], said["published"]) == (2000, 2000)
     deliveries = read(stage.kinesis, stage.stream)
     assert len(deliveries) == 4000
-    originals, copies = defaultdict(list), defaultdict(list)
+    originals: dict[Any, list[Any]] = defaultdict(list)
+    copies: dict[Any, list[Any]] = defaultdict(list)
     looker = Looker(stage.catalogue)
     seen: set[str] = set()
     for one in deliveries:

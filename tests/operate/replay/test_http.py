@@ -104,7 +104,8 @@ def test_an_answer_that_is_no_2xx_is_a_failure_and_does_not_stop_the_rest(server
 
 def test_a_server_that_comes_late_misses_nothing_and_one_that_never_comes_ends_it() -> None:
     """While nobody answers it says so and waits; after its patience it gives up with a sentence."""
-    port, said = free_port(), []
+    port = free_port()
+    said: list[str] = []
     started: list[Server] = []
     timer = threading.Timer(1.0, lambda: started.append(Server(port)))
     timer.start()
