@@ -10,11 +10,12 @@ from tests.support.batches import NOW_MS, RETENTION_S, envelope, forged, prepare
 from weir.consumers.events_table import item as items
 from weir.consumers.events_table.attributes import item_bytes, item_json
 from weir.consumers.events_table.item import KEY_BYTES_MAX, Prepared, mark_key, payload_key, quarantine_key, read_mark
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import EnvelopeMalformed, EventRejected, SecretUnavailable
 from weir.ingest.schemes.prover import Verdict
 
 
-def item_of(one: Prepared, outcome: str = "applied") -> dict[str, Any]:
+def item_of(one: Prepared, outcome: Outcome = Outcome.APPLIED) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(item_json(items.event_fields(one, outcome, NOW_MS, items.inline(b"blob"))))
     return found
 
@@ -114,7 +115,7 @@ def test_no_text_makes_an_item_too_large() -> None:
     """Whatever a caller writes into ids, types and keys, the item holds the largest blob beside it."""
     long = "é" * 400_000
     one = prepared(long, key=long)
-    fields = items.event_fields(one, "applied", NOW_MS, items.inline(b"\xff" * items.BLOB_BYTES_MAX))
+    fields = items.event_fields(one, Outcome.APPLIED, NOW_MS, items.inline(b"\xff" * items.BLOB_BYTES_MAX))
     assert item_bytes(json.loads(item_json(fields))) < 400 * 1024
 
 

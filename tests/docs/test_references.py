@@ -13,6 +13,7 @@ from tests.docs.pages import FOLDER, PAGES
 from tests.support.batches import NOW_MS, forged, prepared
 from weir.consumers.batch.metrics import UNITS
 from weir.consumers.events_table import item
+from weir.consumers.outcome import Outcome
 from weir.ingest.schemes.prover import Verdict
 from weir.operate.audit.account import Account, Missing
 from weir.operate.audit.check import report
@@ -50,7 +51,7 @@ def test_every_attribute_of_an_item_is_explained_with_its_type() -> None:
     event = replace(prepared("e1", key="k1"), scheme=Verdict("stripe", 1).scheme, secret_index=1)
     refused = forged("r1")
     assert refused.error is not None
-    fields = [*item.event_fields(event, "applied", NOW_MS, item.inline(b"blob")), item.pointer("payloads/x")]
+    fields = [*item.event_fields(event, Outcome.APPLIED, NOW_MS, item.inline(b"blob")), item.pointer("payloads/x")]
     fields += item.quarantined_fields(refused, refused.error, NOW_MS, item.inline(b""))
     types = event_item_page.types_of(fields)
     assert set(types) | event_item_page.updated() == set(event_item_page.ATTRIBUTES)

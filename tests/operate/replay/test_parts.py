@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 from weir.operate.audit.account import Account, Missing
 from weir.operate.audit.check import report
@@ -80,7 +81,7 @@ def test_a_report_always_has_the_figures_that_one_asks_for() -> None:
     assert {empty.as_dict()[name] for name in ("read", "matched", "applied", "duplicate", "quarantined", "failed")} == {
         0
     }
-    empty.add([Result("quarantined", "signature_mismatch"), Result("applied")])
+    empty.add([Result(Outcome.QUARANTINED, "signature_mismatch"), Result(Outcome.APPLIED)])
     again = Report.restored(json.loads(json.dumps(empty.saved())))
     assert again.as_dict() == empty.as_dict()
     assert any("signature_mismatch" in line for line in again.lines())
