@@ -17,10 +17,9 @@ from threading import Thread
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import boto3
 import pytest
 
-from tests.support import pythons
+from tests.support import aws, pythons
 from tests.support.engine_env import AT_MS, World, kinesis_event
 from weir.infra import package
 from weir.infra.local.engine.engine import Engine
@@ -118,8 +117,7 @@ def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> World:
 def stream(engine: Engine) -> str:
     """Return the name of a new stream with one shard."""
     name = f"stream-{uuid4().hex[:8]}"
-    options = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    boto3.client("kinesis", endpoint_url=engine.endpoint, **options).create_stream(StreamName=name, ShardCount=1)
+    aws.client("kinesis", engine.endpoint).create_stream(StreamName=name, ShardCount=1)
     return name
 
 
