@@ -39,6 +39,13 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_the_index_leads_to_every_page() -> None:
+    """Each page of docs is linked from the index."""
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
+    assert {path for path in DOCUMENTS if ROOT / "docs" in path.parents} - linked == {index}
+
+
 @pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name not in _NOT_OURS])
 def test_named_code_exists(path: Path) -> None:
     """Each `file.py`, `file.py:function` and path in a room that a document names exists."""
@@ -103,10 +110,17 @@ def check(words: list[str]) -> None:
             break
         command, words = inner, words[1:]
         context = click.Context(command, info_name=command.name, parent=context)
+    command = _default(command, context) or command
     options, left, _ = command.make_parser(context).parse_args([word for word in words if word != "..."])
     assert not left or command.allow_extra_args, left
     for parameter in command.get_params(context):
         _check_choice(parameter, options.get(parameter.name or ""))
+
+
+def _default(command: click.Command, context: click.Context) -> click.Command | None:
+    """Return the command that a group runs where none is named."""
+    name = getattr(command, "default", None)
+    return command.get_command(context, name) if name and isinstance(command, click.Group) else None
 
 
 def _check_choice(parameter: click.Parameter, value: object) -> None:
