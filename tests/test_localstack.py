@@ -54,7 +54,7 @@ def there(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]
 def deployed() -> Iterator[place.Place]:
     prefix = f"/weir/{STACK}"
     out = weir(
-        *("deploy", "--to", "localstack", "--endpoint", str(ENDPOINT), "--stack", STACK),
+        *("deploy", "--at", "localstack", "--endpoint", str(ENDPOINT), "--stack", STACK),
         *("--set", f"SecretsPrefix={prefix}", "--set", "StreamMode=PROVISIONED", "--set", "ShardCount=1"),
     ).stdout.decode()
     assert "CREATE_COMPLETE" in out

@@ -108,6 +108,6 @@ def test_an_unknown_source_is_told_with_those_there_are(file: Path) -> None:
         json.dumps({"stack": "weir", "engine": "http://127.0.0.1:9", "outputs": {}})
     )
     done = CliRunner().invoke(main, ["secrets", "set", "stripe"], input="x")
-    assert done.exit_code == 1
-    assert "there are: github" in done.output
+    assert done.exit_code == 2
+    assert "Its sources are: github" in done.output
     assert "weir sources add stripe" in done.output

@@ -10,6 +10,7 @@ from typing import Any
 
 from weir.ingest.errors import OptionInvalid, ServiceError
 from weir.loadtest.faults import scenarios as faults  # noqa: F401 - each registers its scenarios
+from weir.loadtest.faults import scenarios_edges as faults_edges  # noqa: F401
 from weir.loadtest.faults.fault_stack import Rig, RunStack
 from weir.loadtest.faults.scenario import SCENARIOS, Scenario
 from weir.loadtest.faults.scenario_run import Ending, Stage

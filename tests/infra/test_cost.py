@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from weir.cli import main as command_line
+from weir.cli.main import main
 from weir.infra import cost, template
 
 GIVEN = {"ArtifactBucket": "-", "ApiDefinitionKey": "-", "FunctionKey": "-"}
@@ -87,7 +87,7 @@ def test_every_price_says_where_it_is_from() -> None:
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(command_line.main, ["cost", *arguments])
+    return CliRunner().invoke(main, ["cost", *arguments])
 
 
 def test_the_command_adds_up_and_refuses_what_makes_no_sense() -> None:

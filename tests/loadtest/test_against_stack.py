@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.support.load_stack import target
-from weir.cli import main as command_line
+from weir.cli.load_target import start_stack
+from weir.cli.main import main
 from weir.loadtest.faults.fault_stack import Rig
 from weir.loadtest.judging.stores import Stores
 from weir.loadtest.judging.verdict import mark_keys
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with Rig(command_line.load_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
+    with Rig(start_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
         yield started
 
 
@@ -39,9 +40,7 @@ def attacked(rig: Rig) -> Path:
 
 
 def command(rig: Rig, *arguments: str) -> Result:
-    return CliRunner().invoke(
-        command_line.main, ["load", *arguments], env={"WEIR_HOME": str(rig.home), "AWS_ENDPOINT_URL": None}
-    )
+    return CliRunner().invoke(main, ["load", *arguments], env={"WEIR_HOME": str(rig.home), "AWS_ENDPOINT_URL": None})
 
 
 def verdict(folder: Path) -> dict[str, Any]:
@@ -151,7 +150,7 @@ def test_mistakes_are_sentences(rig: Rig) -> None:
         (("attack", "--sizes", "99m"), "a body has between 1 byte and 16m"),
         (("attack", "--sizes", ""), "The list is empty"),
         (("faults", "earthquake"), "There is no scenario 'earthquake'"),
-        (("faults", "kinesis-down", "--to", "localstack"), "only on the embedded stack"),
+        (("faults", "kinesis-down", "--at", "localstack"), "only on the embedded stack"),
     ):
         said = command(rig, *arguments)
         assert said.exit_code in {1, 2}, arguments

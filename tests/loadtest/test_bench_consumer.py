@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from weir.cli import main as command_line
+from weir.cli.main import main
 from weir.ingest.envelope import decode
 from weir.ingest.schemes.signatures import verify
 from weir.ingest.sources.catalogue import Catalogue, load
@@ -30,7 +30,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, dict[str, An
     arguments = ["--rounds", "1", "--batches", "1", "--no-powertools", "--folder", str(folder), "--out"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench_consumer, "COLD_STARTS", 1)  # what they take is no claim of these tests
-        result = CliRunner().invoke(command_line.main, ["bench", "consumer", *arguments, str(folder / "report.json")])
+        result = CliRunner().invoke(main, ["bench", "consumer", *arguments, str(folder / "report.json")])
     return result, json.loads((folder / "report.json").read_bytes())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.load_stack import target
-from weir.cli import main as command_line
+from weir.cli.load_target import start_stack
 from weir.ingest.sources.catalogue import Catalogue
 from weir.loadtest.faults.fault_runner import play
 from weir.loadtest.faults.fault_stack import Rig
@@ -21,7 +21,7 @@ from weir.loadtest.session import Target
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with Rig(command_line.load_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
+    with Rig(start_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
         yield started
 
 

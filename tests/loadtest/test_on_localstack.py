@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from weir.cli import main as command_line
+from weir.cli.main import main
 
 ENDPOINT = os.environ.get("LOCALSTACK_ENDPOINT")
 STACK = f"load-{uuid.uuid4().hex[:8]}"
@@ -25,8 +25,8 @@ pytestmark = [
 
 def command(*arguments: str, home: str = "") -> Result:
     environment = {"WEIR_HOME": home or None, "AWS_ENDPOINT_URL": None}
-    where = ("--to", "localstack", "--endpoint", str(ENDPOINT), "--stack", STACK)
-    return CliRunner().invoke(command_line.main, [*arguments, *where], env=environment)
+    where = ("--at", "localstack", "--endpoint", str(ENDPOINT), "--stack", STACK)
+    return CliRunner().invoke(main, [*arguments, *where], env=environment)
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from tests.support.engine_env import AT_MS
 from tests.support.quarantine_env import Ward
-from weir.cli import main as command_line
-from weir.cli import sources
+from weir.cli import options, project, sources
+from weir.cli.main import main
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import StackFailed
@@ -186,42 +185,32 @@ def test_what_sns_refuses_waits_on(topic: Topic, sns: Sns, answer: tuple[int, st
     assert topic.waiting() == [one]
 
 
-def command(topic: Topic, *arguments: str) -> Any:
-    """Run `weir sources` at the ward."""
-
-    def at_place(function: Callable[..., None]) -> Callable[..., None]:
-        return functools.wraps(function)(functools.partial(function, topic.ward))
-
-    def unused(*_: Any) -> Any:
-        raise AssertionError
-
-    main = click.Group()
-    sources.add_commands(
-        main,
-        sources.Tools(
-            click.Command, click.Group, at_place, unused, lambda: topic.ward.catalogue, unused, click.echo,
-            command_line.confirmations,
-        ),
-    )  # fmt: skip
-    return CliRunner().invoke(main, ["sources", "confirm", *arguments])
+@pytest.fixture
+def command(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return how to run `weir sources confirm` at the ward."""
+    monkeypatch.setattr(options, "choose_place", lambda *_: topic.ward)
+    monkeypatch.setattr(project, "catalogue", lambda: topic.ward.catalogue)
+    monkeypatch.setattr(sources, "events_table", lambda _: topic.ward.table)
+    return lambda *arguments: CliRunner().invoke(main, ["sources", "confirm", *arguments])
 
 
-def test_the_command(topic: Topic, sns: Sns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(topic: Topic, sns: Sns, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The command lists what waits, confirms it, says so, and a second run finds nothing; failures give status 1."""
-    monkeypatch.setattr(command_line, "events_table", lambda _: topic.ward.table)
-    assert command(topic, "topic").output == "topic: no subscription waits\n"
+    assert command("topic").output == "topic: no subscription waits\n"
     topic.ward.consume(topic.request())
-    listed = command(topic, "topic", "--dry-run")
+    listed = command("topic", "--dry-run")
     assert (listed.exit_code, f"{topic.arn} waits: {HOST}/?Action" in listed.output) == (0, True)
     ask = sns.ask
     monkeypatch.setattr(subscriptions, "ask", functools.partial(_elsewhere, ask, subscriptions.ask))
     sns.answer = (400, "<Message>Invalid token</Message>", {})
-    refused = command(topic, "topic")
+    refused = command("topic")
+    assert json.loads(command("topic", "--json").output)["problem"] == "SNS answered 400: Invalid token."
     assert (refused.exit_code, refused.output) == (1, f"{topic.arn} waits: SNS answered 400: Invalid token.\n")
     sns.answer = (200, CONFIRMED, {})
-    assert command(topic, "topic").output == f"{topic.arn} confirmed: {ARN}\n"
-    assert command(topic, "topic").output == "topic: no subscription waits\n"
-    assert "no source of AWS SNS" in command(topic, "plain").output
+    assert command("topic").output == f"{topic.arn} confirmed: {ARN}\n"
+    assert command("topic").output == "topic: no subscription waits\n"
+    assert command("topic", "--json").output == ""
+    assert "not a source of AWS SNS" in command("plain").output
 
 
 def _elsewhere(at_server: Callable[[str], Any], real: Callable[[str], Any], url: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support import aws
 from tests.support.engine_env import Context, World, kinesis_event
-from weir.cli.quarantine import consumer_target
+from weir.cli.stacks import consumer_target
 from weir.consumers.batch.batch import Consumer, now_ms
 from weir.ingest.envelope import Envelope
 from weir.operate.lookup.events import Table

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from weir.cli import main as command_line
+from weir.cli.main import main
 from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.store import client_config
 from weir.consumers.judging.records import Record
@@ -236,7 +236,7 @@ class Stage:
     def weir(self, *arguments: str, code: int | None = 0) -> str:
         """Run a command here, in this process, and return what it printed."""
         gone = {name: None for name in os.environ if name.startswith(("AWS_", "WEIR_"))}
-        done = CliRunner().invoke(command_line.main, arguments, env={**gone, **self._own_variables()})
+        done = CliRunner().invoke(main, arguments, env={**gone, **self._own_variables()})
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         assert code is None or done.exit_code == code, (done.exit_code, done.stdout, done.stderr)

@@ -1,0 +1,55 @@
+"""`weir cost`."""
+
+from __future__ import annotations
+
+import click
+
+from weir.cli import project
+from weir.cli.framework import Command
+from weir.cli.options import Number, json_option, parameters, set_option
+from weir.cli.output import emit, emit_json
+
+
+@click.command(cls=Command)
+@click.option("--rate", default=10.0, show_default=True, type=Number(0.001), metavar="N", help="Webhooks/s on average.")
+@click.option("--peak", type=Number(0.001), metavar="N", help="Webhooks/s at the peak. Default: five times --rate.")
+@click.option(
+    "--body", default=1500, show_default=True, type=click.IntRange(0, 700_000), metavar="BYTES", help="Size of a body."
+)
+@click.option(
+    "--write-units",
+    default=3.8,
+    show_default=True,
+    type=Number(1),
+    metavar="N",
+    help="DynamoDB write units of an event; the report of `weir load` measures them.",
+)
+@set_option
+@json_option("the estimate as one JSON object")
+def cost(
+    rate: float, peak: float | None, body: int, write_units: float, settings: tuple[str, ...], as_json: bool
+) -> None:
+    """Calculate what a load takes and costs on AWS, part by part, from the template and AWS' list prices.
+
+    \b
+    weir cost --rate 100 --peak 1000
+    weir cost --rate 100 --set StreamMode=PROVISIONED --set BatchWindowSeconds=5
+    """
+    from weir.consumers.batch.metrics import UNITS
+    from weir.infra import cost as costs
+    from weir.infra import template
+
+    if peak is not None and peak < rate:
+        raise click.BadParameter(f"{peak:g} is below the average of {rate:g}", param_hint="--peak")
+    loaded = template.load()
+    deployed = {"ArtifactBucket": "-", "ApiDefinitionKey": "-", "FunctionKey": "-"}
+    values = template.parameters(loaded, {**deployed, **parameters(settings)})
+    alarms = sum(one["Type"] == "AWS::CloudWatch::Alarm" for one in loaded["Resources"].values())
+    kept_days = max(source.dedupe_days for source in project.catalogue().values())
+    load = costs.Load(rate, peak or 5 * rate, body, write_units, kept_days)
+    estimate = costs.Estimate(load, values, alarms_count=alarms, metrics_count=len(UNITS))
+    if as_json:
+        emit_json(estimate.document())
+        return
+    for line in costs.lines(estimate):
+        emit(line)

@@ -1,0 +1,61 @@
+"""`weir failures`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from weir.cli.framework import DefaultGroup, IdCommand
+from weir.cli.options import Number, at_place, json_option
+from weir.cli.output import comments, emit, emit_json
+from weir.cli.stacks import open_stack, replay_context
+
+if TYPE_CHECKING:
+    from weir.infra.place import Place
+
+
+@click.group(cls=DefaultGroup, default="list")
+def failures() -> None:
+    """What failed and why, grouped by cause. Without a command: list."""
+
+
+@failures.command("list", short_help="List what failed, by cause. The default.")
+@json_option("JSON Lines, one object for each group")
+@at_place
+def list_(place: Place, as_json: bool) -> None:
+    """List quarantined events and what the event source mapping gave up on, by cause.
+
+    For each cause: how many, the first and the last, an example, and how long the payload is kept.
+    """
+    from weir.operate.replay import runner
+
+    groups = runner.find_failures(open_stack(place), place.log_lines, comments(as_json=as_json)).groups()
+    for group in groups:
+        if as_json:
+            emit_json(group.as_dict())
+        else:
+            emit(runner.show_group(group))
+    if not groups and not as_json:
+        emit("no failures")
+
+
+@failures.command(cls=IdCommand, short_help="Judge and apply a group again, after the cause is fixed.")
+@click.argument("group_id", metavar="GROUP")
+@click.option("--rate", type=Number(0, min_open=True), metavar="N", help="At most N deliveries a second.")
+@click.option("--dry-run", is_flag=True, help="Only say what would become of each event.")
+@json_option("the report as one JSON object")
+@at_place
+def retry(place: Place, group_id: str, as_json: bool, **options: Any) -> None:
+    """After the cause is fixed: judge and apply a group again, in this process. What still fails stays where it is.
+
+    Runs this working tree's business code. GROUP is an id that `weir failures` prints.
+    """
+    from weir.operate.replay import runner
+    from weir.operate.replay.terminal import Terminal
+
+    with Terminal(emit) as terminal:
+        context = replay_context(place, terminal)
+        found = runner.find_failures(context.stack, place.log_lines, terminal.say)
+        sys.exit(runner.retry(context, found, group_id, options, terminal, as_json=as_json))

@@ -1,0 +1,95 @@
+"""Options that several commands share. Each means the same everywhere."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from weir.cli import project
+from weir.infra import KINDS, LOCALSTACK
+
+if TYPE_CHECKING:
+    from weir.infra.place import Place
+
+F = TypeVar("F", bound=Callable[..., None])
+
+SINCE = "Arrived no earlier: 2026-11-23T10:00Z, or 2h for two hours ago."
+
+
+class Number(click.FloatRange):
+    """A finite number within bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+def place_options(command: F) -> F:
+    """Give a command ``--at``, ``--endpoint`` and ``--stack``; it gets them as ``at``, ``endpoint`` and ``stack``."""
+    for option in (
+        click.option(
+            "--stack",
+            default="weir",
+            show_default=True,
+            envvar="WEIR_STACK",
+            metavar="NAME",
+            help="CloudFormation stack there. Default also: WEIR_STACK.",
+        ),
+        click.option(
+            "--endpoint",
+            envvar="WEIR_ENDPOINT",
+            metavar="URL",
+            help=f"Address of LocalStack ({LOCALSTACK} by default) or of another AWS endpoint. "
+            "Default: WEIR_ENDPOINT, then AWS_ENDPOINT_URL.",
+        ),
+        click.option(
+            "--at",
+            type=click.Choice(KINDS),
+            envvar="WEIR_AT",
+            help="Where Weir runs. Default: WEIR_AT, then the embedded stack.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def at_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where Weir runs, and hand it that `Place` as ``place``."""
+
+    @place_options
+    @functools.wraps(command)
+    def with_place(at: str | None, endpoint: str | None, stack: str, **options: Any) -> None:
+        command(place=choose_place(at, endpoint, stack), **options)
+
+    return with_place
+
+
+def choose_place(at: str | None, endpoint: str | None, stack: str) -> Place:
+    """Return the place that the options name. Raises: StackAbsent, OptionInvalid."""
+    from weir.infra import place
+
+    return place.choose(at, home=project.home(), stack=stack, endpoint=endpoint)
+
+
+def json_option(content: str) -> Callable[[F], F]:
+    """Return ``--json``, handed over as ``as_json``. ``content`` says what it prints."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {content}.")
+
+
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of infra/template.yaml; repeatable."
+)
+
+
+def parameters(settings: tuple[str, ...]) -> dict[str, str]:
+    """Split NAME=VALUE options. Raises: BadParameter."""
+    pairs = [setting.partition("=") for setting in settings]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE.", param_hint="--set")
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,51 @@
+"""`weir rebuild`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from weir.cli import project
+from weir.cli.framework import Command
+from weir.cli.options import at_place, json_option
+from weir.cli.output import emit
+from weir.cli.stacks import replay_context
+
+if TYPE_CHECKING:
+    from weir.infra.place import Place
+
+
+@click.command(cls=Command)
+@click.argument("tables", nargs=-1, metavar="[TABLE]...")
+@click.option(
+    "--from",
+    "origin",
+    default="events",
+    show_default=True,
+    type=click.Choice(["events", "archive", "stream"]),
+    help="Where the past is read.",
+)
+@click.option("--since", metavar="TIME", help="Only what arrived since. Default: everything.")
+@click.option("--pause", is_flag=True, help="Pause the consumer during the comparison.")
+@click.option("--swap", is_flag=True, help="Pause the consumer and write what differs into the present tables.")
+@click.option("--delete", is_flag=True, help="With --swap: also delete items that no event explains.")
+@click.option("--clean", is_flag=True, help="Only delete the fresh tables that earlier rebuilds have left.")
+@click.option("--keep", is_flag=True, help="Keep the fresh tables.")
+@json_option("report and differences as one JSON object")
+@at_place
+def rebuild(place: Place, tables: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Run this working tree's business code over the past into fresh tables and compare with the present ones.
+
+    TABLE is a logical name, such as balances; by default all. Exit code 1 when something differs.
+    """
+    from weir.infra import control
+    from weir.operate.rebuild import job as rebuilding
+    from weir.operate.replay.terminal import Terminal
+
+    with Terminal(emit) as terminal:
+        context = replay_context(place, terminal)
+        switch = rebuilding.Control(lambda: control.pause(place), lambda: control.resume(place))
+        job = rebuilding.Job(context, terminal, switch, project.home() / "replays", tables, **options)
+        sys.exit(job.run(as_json=as_json))

@@ -1,0 +1,93 @@
+"""`weir secrets`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from weir.cli import project
+from weir.cli.framework import Group
+from weir.cli.options import at_place, json_option
+from weir.cli.output import emit, emit_json
+
+if TYPE_CHECKING:
+    from weir.infra.place import Place
+
+
+@click.group(cls=Group)
+def secrets() -> None:
+    """The secrets that deliveries are signed with. No command prints a value."""
+
+
+@secrets.command("set", short_help="Read a secret from standard input and add it.")
+@click.argument("source")
+@at_place
+def set_(place: Place, source: str) -> None:
+    """Read a secret from standard input and make it live beside those that are."""
+    from weir.infra import secrets as store
+
+    count = store.add(place, project.source(source), _read_secret(source))
+    emit(f"{source}: {count} live secret{'s' if count > 1 else ''}")
+
+
+@secrets.command(short_help="Make a secret for a source that has none.")
+@click.argument("source")
+@at_place
+def generate(place: Place, source: str) -> None:
+    """Make a secret for a source that has none, to try things out; `make run` does so by itself."""
+    from weir.infra import signing_keys
+
+    made = signing_keys.provide(place, project.source(source))
+    emit(f"{source}: {'1 live secret, made here' if made else 'has a live secret already'}")
+
+
+@secrets.command(short_help="Add a secret and remove those that retries no longer need.")
+@click.argument("source")
+@at_place
+def rotate(place: Place, source: str) -> None:
+    """Like set, and remove the secrets that the provider's retries can no longer be signed with."""
+    from weir.infra import secrets as store
+
+    found = project.source(source)
+    window_s = found.retry_window_s or found.dedupe_s
+    count, retired = store.rotate(place, found, _read_secret(source), keep_s=window_s)
+    emit(f"{source}: {count} live secrets, {retired} retired")
+
+
+@secrets.command(short_help="Remove one live secret.")
+@click.argument("source")
+@click.argument("position", type=click.IntRange(0))
+@at_place
+def remove(place: Place, source: str, position: int) -> None:
+    """Remove the secret at POSITION of `weir secrets list`; 0 is the newest."""
+    from weir.infra import secrets as store
+
+    emit(f"{source}: {store.remove(place, project.source(source), position)} live")
+
+
+@secrets.command("list", short_help="List each source's live secrets by age.")
+@json_option("JSON Lines, one object for each source")
+@at_place
+def list_(place: Place, as_json: bool) -> None:
+    """List each source's live secrets by age, and where they are kept."""
+    from weir.infra import secrets as store
+    from weir.operate.lookup.times import show_moment
+
+    for name, source in project.catalogue().items():
+        live = [secret.created_at_ms for secret in store.live(place, source)]
+        if as_json:
+            emit_json({"source": name, "kept_in": source.secret, "live_since_ms": live})
+            continue
+        if not live:
+            emit(f"{name:24} none in {source.secret}")
+        for position, since_ms in enumerate(live):
+            emit(f"{name:24} {position} live since {show_moment(since_ms)} in {source.secret}")
+
+
+def _read_secret(source: str) -> str:
+    """Read one secret from standard input, without its line end; ask without echo at a terminal."""
+    if sys.stdin.isatty():
+        return str(click.prompt(f"secret of {source}", hide_input=True, err=True))
+    return sys.stdin.read().rstrip("\r\n")

@@ -1,0 +1,83 @@
+"""A place's parts, as the commands of an operator need them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weir.cli import project
+
+if TYPE_CHECKING:
+    from weir.infra.place import Place
+    from weir.ingest.sources.catalogue import Catalogue
+    from weir.operate.audit.sources import Stack
+    from weir.operate.lookup.events import Table
+    from weir.operate.replay.factory import Bench
+    from weir.operate.replay.loop import Target
+    from weir.operate.replay.terminal import Terminal
+
+
+def events_table(place: Place) -> Table:
+    """Return the events table of a place."""
+    from weir.operate.lookup.events import Table
+
+    outputs = place.outputs()
+    return Table(place.client("dynamodb"), outputs["EventsTable"], place.client("s3"), outputs["Bucket"])
+
+
+def open_stack(place: Place) -> Stack:
+    """Return the clients and names behind a place."""
+    from weir.infra import control
+    from weir.operate.audit.sources import Stack
+    from weir.operate.replay.origins.from_stream import AWS, EMULATOR
+
+    outputs = place.outputs()
+    return Stack(
+        table=events_table(place),
+        kinesis=place.client("kinesis"),
+        stream=outputs["StreamName"],
+        service=EMULATOR if place.emulated else AWS,
+        catalogue=project.catalogue(),
+        access_log=Path(outputs["AccessLog"]) if "AccessLog" in outputs else None,
+        # LocalStack makes the log group and never writes to it.
+        access_group=outputs["AccessLogGroup"] if place.kind == "aws" else "",
+        logs=place.client("logs") if place.kind == "aws" else None,
+        cloudwatch=place.client("cloudwatch") if place.kind == "aws" else None,
+        function=outputs["FunctionName"],
+        checkpoints=lambda: control.checkpoints(place),
+        has_archive="ArchiveName" in outputs,
+    )
+
+
+def replay_context(place: Place, terminal: Terminal) -> Bench:
+    """Return what a replay works with at a place."""
+    from weir.operate.replay.factory import Bench
+    from weir.operate.replay.targets.in_process import settings_of
+
+    return Bench(
+        stack=open_stack(place),
+        settings=settings_of(place.outputs()),
+        client=place.client,
+        client_with=place.client_with,
+        say=terminal.say,
+        stopped=terminal.stopped,
+        place=f"{place.label}, {place.outputs().get('Home') or place.outputs()['EventsTable']}",
+    )
+
+
+def consumer_target(place: Place, sources: Catalogue) -> Target:
+    """Return the consumer in this process, which gives what was refused another chance."""
+    from weir.consumers.events_table.store import client_config
+    from weir.operate.lookup.marks import Marks
+    from weir.operate.lookup.preview import Looker
+    from weir.operate.replay.targets import in_process
+    from weir.operate.replay.targets.release import Release
+    from weir.operate.replay.targets.to_consumer import ToConsumer
+
+    configured = in_process.settings_of(place.outputs())
+    dynamodb = place.client_with("dynamodb", client_config(configured.commit_concurrency))
+    judge = in_process.make_judge(sources, place.client, configured)
+    pipeline = in_process.make_pipeline(judge, dynamodb, configured, s3=place.client("s3"))
+    marks = Marks(place.client("dynamodb"), configured.events_table)
+    release = Release(place.client("dynamodb"), configured.events_table, marks)
+    return ToConsumer(pipeline, marks, Looker(sources), release, retries=True)
