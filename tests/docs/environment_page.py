@@ -17,7 +17,10 @@ _NAME = re.compile(r"WEIR_[A-Z_]+\Z")
 # What the command line reads: the names are found in cli/ and compared with these.
 COMMAND_LINE = {
     "WEIR_AT": ("`embedded`", "where Weir runs, for every command with `--at`"),
-    "WEIR_ENDPOINT": ("`AWS_ENDPOINT_URL`", "address of LocalStack or of another AWS endpoint, as `--endpoint` gives it"),
+    "WEIR_ENDPOINT": (
+        "`AWS_ENDPOINT_URL`",
+        "address of LocalStack or of another AWS endpoint, as `--endpoint` gives it",
+    ),
     "WEIR_HOME": ("`.weir` in the project", "folder of the embedded stack's state, of replays and of load tests"),
     "WEIR_SOURCES": ("`sources.yaml` in the project", "the sources file"),
     "WEIR_STACK": ("`weir`", "name of the CloudFormation stack, as `--stack` gives it"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tests.support import aws
 from tests.support.engine_env import Context, World, kinesis_event
@@ -16,6 +16,9 @@ from weir.operate.lookup.events import Table
 from weir.operate.quarantine import Selection, verify
 from weir.operate.replay.progress import Report
 from weir.operate.replay.targets import in_process
+
+if TYPE_CHECKING:
+    from weir.infra.place import Place
 
 _ATTRIBUTES = [
     {"AttributeName": "pk", "AttributeType": "S"},
@@ -85,7 +88,7 @@ class Ward(World):
 
     def verify(self, source: str = "", **selected: Any) -> Report:
         """Verify the quarantine with a process that starts now."""
-        target = consumer_target(self, self.catalogue)
+        target = consumer_target(cast("Place", self), self.catalogue)
         return verify(self.table, Selection(source, **selected), target, watch=lambda _: None, say=print)
 
     def quarantined(self) -> dict[str, str]:
