@@ -15,7 +15,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir.infra.place import Place
-from weir.ingest.errors import SettingInvalid, StackFailed
+from weir.ingest.errors import OptionInvalid, SecretInvalid, SecretsFull, StackFailed
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.prover import MAX_SECRETS
 from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Source
@@ -56,7 +56,8 @@ def live(place: Place, source: Source) -> list[Secret]:
 def add(place: Place, source: Source, value: str) -> int:
     """Make a secret live beside those that are; return how many are live now. The same value twice counts once.
 
-    Raises: SettingInvalid for a value that cannot be one of this source; StackFailed when the store does not answer.
+    Raises: SecretInvalid for a value that the source cannot have; SecretsFull when there is no room for one more;
+    StackFailed when the store does not answer.
     """
     secrets = _with(place, source, value)
     _keep(place, source, secrets)
@@ -83,11 +84,13 @@ def rotate(place: Place, source: Source, value: str, *, keep_s: int) -> tuple[in
 def remove(place: Place, source: Source, position: int) -> int:
     """Retire the secret at a position of the list, 0 the newest; return how many are live now.
 
-    Raises: SettingInvalid when there is none at that position.
+    Raises: OptionInvalid when there is none at that position.
     """
     secrets = live(place, source)
     if not 0 <= position < len(secrets):
-        raise SettingInvalid(f"{source.name} has {len(secrets)} live secrets; there is none at {position}.")
+        raise OptionInvalid(
+            f"{source.name} has {len(secrets)} live secrets; there is none at {position}: see `weir secrets list`."
+        )
     rest = secrets[:position] + secrets[position + 1 :]
     if rest or source.secret != SSM:
         _write(place, source, rest)
@@ -111,7 +114,7 @@ def _with(place: Place, source: Source, value: str) -> list[Secret]:
 
 def _keep(place: Place, source: Source, secrets: list[Secret]) -> None:
     if len(secrets) > MAX_SECRETS:  # the oldest would be called live, and what they signed refused
-        raise SettingInvalid(
+        raise SecretsFull(
             f"At most {MAX_SECRETS} secrets are tried for a delivery: retire old ones with `weir secrets remove`.",
             source=source.name,
         )
@@ -119,15 +122,17 @@ def _keep(place: Place, source: Source, secrets: list[Secret]) -> None:
 
 
 def _check(source: Source, value: str) -> None:
-    """Raises: SettingInvalid that says what is wrong and never quotes the value."""
+    """Raises: SecretInvalid that says what is wrong and never quotes the value."""
     # Only keys in PEM have lines; two secrets pasted at once must not become one.
     several_lines = any(character in value.strip() for character in "\r\n") and "-----BEGIN" not in value
     if not value.strip() or several_lines or "\0" in value:
-        raise SettingInvalid("A secret is one line of text, and not empty.", source=source.name)
+        raise SecretInvalid("A secret is one line of text, and not empty.", source=source.name)
     try:
         signatures.check_secret(source.scheme, value)
     except ValueError as error:
-        raise SettingInvalid(f"This is no secret of {source.name}: {error}.", scheme=source.scheme.label) from error
+        raise SecretInvalid(
+            f"It is not one that {source.name} can have: {error}.", scheme=source.scheme.label
+        ) from error
 
 
 def _read(place: Place, source: Source) -> str | None:
@@ -148,7 +153,7 @@ def _write(place: Place, source: Source, secrets: Iterable[Secret]) -> None:
     text = json.dumps({"secrets": stored}, separators=(",", ":"))
     size_bytes = len(text.encode("utf-8"))
     if size_bytes > (_ADVANCED_TIER_BYTES if source.secret == SSM else _MANAGED_BYTES):
-        raise SettingInvalid("These secrets are too long to be kept together: retire old ones.", source=source.name)
+        raise SecretsFull("Together these secrets are too long to be kept: retire old ones.", source=source.name)
     try:
         if source.secret == SSM:
             _put_parameter(place.client("ssm"), where(place, source), text, size_bytes)

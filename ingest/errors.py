@@ -1,7 +1,8 @@
 """Every error Weir raises, in three branches; the branch alone decides what becomes of a record.
 
-A leaf's docstring is its message, ``code`` is stable (it is the quarantine reason and stands in the README's table) and
-``hint`` says what a person can do.
+A leaf's docstring is its message, ``code`` is stable (it is the quarantine reason, and the README lists it) and
+``hint`` says what a person can do. ``raised_in`` names the folders and files in which that hint fits the cause;
+tests/test_errors.py holds every raise to it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ class ServiceError(Exception):
 
     code: ClassVar[str] = "error"
     hint: ClassVar[str] = ""
+    raised_in: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, detail: str = "", **facts: object) -> None:
         self.detail = detail
@@ -27,14 +29,14 @@ class ServiceError(Exception):
 
     @property
     def advice(self) -> str:
-        """Return what a person is told at the command line: what is wrong, then what to do about it."""
+        """Return the text for the command line: what is wrong, where, then what to do about it."""
         facts = ", ".join(f"{name}: {value}" for name, value in self.facts.items())
         what = self.detail or (type(self).__doc__ or "").strip().splitlines()[0]
         return "\n  ".join(part for part in (what, facts, self.hint) if part)
 
 
 class RecordError(ServiceError):
-    """This delivery is at fault: it is quarantined with its bytes and never retried."""
+    """The delivery itself is at fault: it is quarantined with its bytes and never retried."""
 
     code = "rejected"
 
@@ -43,14 +45,19 @@ class EnvelopeMalformed(RecordError):
     """The record is not an envelope that the gateway's mapping template writes."""
 
     code = "unreadable"
-    hint = "Something other than the gateway writes to the stream; see `weir events ID --body` for its bytes."
+    hint = "Something other than the gateway writes to the stream; `weir events ID --body` prints its bytes."
+    raised_in = (
+        "ingest/envelope.py",
+        "consumers/judging/",
+    )
 
 
 class AggregateDamaged(RecordError):
     """The record looks like a KPL aggregate but its checksum or its content is broken."""
 
     code = "aggregate_damaged"
-    hint = "The whole aggregate is kept under its sequence number; ask its producer to send it again."
+    hint = "The whole aggregate is kept under its sequence number. Ask its producer to send it again."
+    raised_in = ("consumers/judging/",)
 
 
 class SourceUnknown(RecordError):
@@ -58,20 +65,23 @@ class SourceUnknown(RecordError):
 
     code = "source_unknown"
     hint = "Add the source to sources.yaml, deploy, then verify the quarantine again."
+    raised_in = ("consumers/judging/",)
 
 
 class SignatureMissing(RecordError):
     """The delivery carries no signature."""
 
     code = "signature_missing"
-    hint = "Switch signing on at the provider, or check the scheme of the source."
+    hint = "Turn on signing at the provider, or correct the scheme of the source."
+    raised_in = ("ingest/schemes/",)
 
 
 class SignatureMalformed(RecordError):
     """The signature or its timestamp cannot be read."""
 
     code = "signature_malformed"
-    hint = "Compare the header with the scheme of the source."
+    hint = "Compare the delivery's headers with the scheme of the source."
+    raised_in = ("ingest/schemes/",)
 
 
 class SignatureMismatch(RecordError):
@@ -79,66 +89,85 @@ class SignatureMismatch(RecordError):
 
     code = "signature_mismatch"
     hint = "If the secret was changed at the provider: `weir secrets set SOURCE`, then verify the quarantine again."
+    raised_in = ("ingest/schemes/",)
 
 
 class SignatureExpired(RecordError):
-    """The signed time is further from the arrival time than the source tolerates."""
+    """The signed time is further from the time of arrival than the source allows."""
 
     code = "signature_expired"
-    hint = "A late retry or a replay by a third party; raise `tolerance_s` only if the provider says so."
+    hint = "A late retry, or a replay by a third party. Raise `tolerance_s` only if the provider says so."
+    raised_in = ("ingest/schemes/",)
 
 
 class EventMalformed(RecordError):
-    """The verified delivery does not hold the id or the batch that its source describes."""
+    """The verified delivery has no event id or no batch where its source says."""
 
     code = "event_malformed"
-    hint = "Compare the body with `event` in the source's definition."
+    hint = "Compare the body with `event` in the source's definition or its preset."
+    raised_in = (
+        "ingest/sources/",
+        "ingest/handshakes/",
+    )
 
 
 class EventRejected(RecordError):
     """The business code refused the event."""
 
     code = "event_rejected"
-    hint = "Mend the business code or the data, then retry the quarantined event."
+    hint = "Fix the business code or the data, then verify the quarantine again."
+    raised_in = ("consumers/business/",)
 
 
 class EventFailed(RecordError):
-    """The code failed on this event in a way that it did not foresee."""
+    """The code failed on this event with an exception that it does not raise on purpose."""
 
     code = "event_failed"
-    hint = "A bug, at the place that the detail names; mend it, deploy, then verify the quarantine again."
+    hint = "The detail names the file and line of the bug. Fix it, deploy, then verify the quarantine again."
+    raised_in = ("consumers/",)
 
 
 class ConditionFailed(RecordError):
-    """A condition that the business code set on an item does not hold."""
+    """A condition that the business code set on an item is not met."""
 
     code = "condition_failed"
-    hint = "Mend the business code or the data, then retry the quarantined event."
+    hint = "Fix the business code or the data, then verify the quarantine again."
+    raised_in = (
+        "consumers/",
+        "operate/replay/targets/",
+    )
 
 
 class EventTooLarge(RecordError):
-    """What the event would write is larger than DynamoDB takes in one transaction."""
+    """The event would write more than DynamoDB accepts in one transaction."""
 
     code = "too_large"
-    hint = "An item holds 400 KB and a transaction 100 changes and 4 MB; let the business code write less."
+    hint = "An item may have 400 KB, a transaction 100 changes and 4 MB. Make the business code write less."
+    raised_in = ("consumers/",)
 
 
 class ChangeInvalid(RecordError):
-    """DynamoDB refused the changes of the business code as invalid."""
+    """DynamoDB rejected the changes of the business code as invalid."""
 
     code = "change_invalid"
-    hint = "The reason quotes DynamoDB; mend the business code, then retry the quarantined event."
+    hint = "The detail quotes DynamoDB. Fix the business code, then verify the quarantine again."
+    raised_in = ("consumers/",)
 
 
 class SecretAbsent(RecordError):
-    """No readable secret for this source within the time that its events wait for one."""
+    """The source had no readable secret within the time that its events wait for one."""
 
     code = "secret_unavailable"
-    hint = "`weir secrets set SOURCE`, then verify the quarantine again: nothing was judged."
+    hint = "`weir secrets set SOURCE`, then verify the quarantine again: no signature was checked."
+    raised_in = (
+        "ingest/schemes/",
+        "ingest/handshakes/",
+        "consumers/judging/",
+    )
 
 
 class TransientError(ServiceError):
-    """Waiting may help: the record is not done and will be read again."""
+    """Waiting may help: the record is not finished and will be read again."""
 
     code = "transient"
 
@@ -148,61 +177,155 @@ class StoreThrottled(TransientError):
 
     code = "store_throttled"
     hint = "Raise the table's capacity or lower COMMIT_CONCURRENCY."
+    raised_in = (
+        "consumers/",
+        "operate/",
+    )
 
 
 class StoreUnavailable(TransientError):
-    """A store did not answer, or answered with its own failure."""
+    """A store did not answer, or answered that it failed."""
 
     code = "store_unavailable"
-    hint = "Nothing to do: the batch is read again. If it lasts, look at the service's health."
+    hint = "Nothing to do: the batch is read again. If it lasts, check the health of the AWS service."
+    raised_in = (
+        "consumers/",
+        "operate/",
+    )
 
 
 class CommitConflict(TransientError):
-    """Other transactions held the same items for as long as this invocation could wait."""
+    """Other transactions used the same items for as long as this invocation could wait."""
 
     code = "commit_conflict"
-    hint = "Spread the hot item, or lower the number of concurrent batches."
+    hint = "Spread the writes over more items, or lower ParallelizationFactor."
+    raised_in = ("consumers/",)
 
 
 class SecretUnavailable(TransientError):
-    """The secret store did not answer; the signature was not judged."""
+    """The secret store did not answer, so the signature was not checked."""
 
     code = "secret_store_unavailable"
-    hint = "The event waits. Check the function's right to read the parameter and its KMS key."
+    hint = "The event waits. Check that the function may read the parameter and use its KMS key."
+    raised_in = ("ingest/schemes/", "consumers/")
 
 
 class DeadlineNear(TransientError):
     """The invocation's time is nearly over; the rest of the batch goes to the next one."""
 
     code = "deadline_near"
-    hint = "Lower BatchSize or raise the function's Timeout if this happens often."
+    hint = "If this happens often, lower BatchSize or raise the function's Timeout."
+    raised_in = ("consumers/",)
 
 
 class TargetUnavailable(TransientError):
-    """The target of a replay does not take what it is given."""
+    """The target of a replay does not accept deliveries."""
 
     code = "target_unavailable"
-    hint = "Mend it, then resume the replay: it goes on where it stopped."
+    hint = "Fix the target, then resume the replay: it continues where it stopped."
+    raised_in = ("operate/replay/targets/",)
+
+
+class QuarantineRefused(TransientError):
+    """DynamoDB rejected the item of a delivery in quarantine."""
+
+    code = "quarantine_refused"
+    hint = "The log names the cause. The record is read again until it succeeds or goes to the failure destination."
+    raised_in = ("consumers/commit/",)
+
+
+class PayloadBucketUnset(TransientError):
+    """The delivery is too large for an item, and PAYLOAD_BUCKET is not set."""
+
+    code = "payload_bucket_unset"
+    hint = "Give the function a bucket for large deliveries, as infra/template.yaml does."
+    raised_in = ("consumers/commit/",)
+
+
+class MemoryShort(TransientError):
+    """The function had no memory left for this record."""
+
+    code = "memory_short"
+    hint = "Raise the function's MemorySize, or lower BatchSize."
+    raised_in = ("consumers/judging/",)
 
 
 class ConfigError(ServiceError):
-    """The set-up is wrong; nobody's delivery is at fault."""
+    """The configuration is wrong; no delivery is at fault."""
 
     code = "config"
 
 
 class SettingInvalid(ConfigError):
-    """An environment variable or option has a value that cannot be used."""
+    """An environment variable of a function has a value that cannot be used."""
 
     code = "setting_invalid"
     hint = "consumers/settings.py lists every setting with its meaning."
+    raised_in = ("consumers/settings.py",)
 
 
 class OptionInvalid(ConfigError):
     """A command was asked for something that it cannot do."""
 
     code = "option_invalid"
-    hint = "`weir COMMAND --help` says what it takes."
+    hint = "`weir COMMAND --help` lists the options and their values."
+    raised_in = ("operate/", "infra/", "loadtest/", "cli/")
+
+
+class IdUnknown(ConfigError):
+    """Nothing has this id."""
+
+    code = "id_unknown"
+    hint = "Copy the id from `weir events`, `weir failures` or `weir quarantine`; they print it in full."
+    raised_in = ("operate/", "cli/")
+
+
+class SecretInvalid(ConfigError):
+    """This cannot be kept as a secret of the source."""
+
+    code = "secret_invalid"
+    hint = "Copy the secret again from the provider's settings; `weir sources presets` says where it is."
+    raised_in = ("infra/secrets.py",)
+
+
+class SecretsFull(ConfigError):
+    """The source has as many live secrets as it can have."""
+
+    code = "secrets_full"
+    hint = "`weir secrets list` numbers them, and `weir secrets remove SOURCE POSITION` retires one."
+    raised_in = ("infra/secrets.py",)
+
+
+class SampleInvalid(ConfigError):
+    """A delivery of this body cannot be made for the source."""
+
+    code = "sample_invalid"
+    hint = "Give a body in the form that the provider sends: `weir send SOURCE FILE`."
+    raised_in = ("ingest/",)
+
+
+class InvocationInvalid(ConfigError):
+    """A function was invoked with an event that it is not for."""
+
+    code = "invocation_invalid"
+    hint = "Only what infra/template.yaml connects to the function may invoke it."
+    raised_in = ("consumers/",)
+
+
+class StoreRefused(ConfigError):
+    """A store rejects every call of the function."""
+
+    code = "store_refused"
+    hint = "Check that the tables and the bucket exist, and the function's role and credentials."
+    raised_in = ("consumers/events_table/",)
+
+
+class RecordTooLarge(ConfigError):
+    """A record is larger than the stream accepts."""
+
+    code = "record_too_large"
+    hint = "Raise the template's parameter MaxRecordKiB, and deploy."
+    raised_in = ("consumers/", "operate/")
 
 
 class PackageAbsent(ConfigError):
@@ -219,46 +342,53 @@ class EffectsInvalid(ConfigError):
     """The business code cannot be imported."""
 
     code = "effects_invalid"
-    hint = "Mend the file in consumers/business/effects, then deploy again: nothing was judged, and what waits is kept."
+    hint = "Fix the file in consumers/business/effects, then deploy again. No event was processed; all of them wait."
+    raised_in = ("consumers/business/",)
 
 
 class CatalogueInvalid(ConfigError):
     """The sources file cannot be used."""
 
     code = "sources_invalid"
-    hint = "`weir sources check` names line, field and remedy."
+    hint = "`weir sources check` names the line, the field and what to write."
+    raised_in = ("ingest/sources/", "ingest/contract/", "ingest/handshakes/", "consumers/wiring.py")
 
 
 class TemplateUnsupported(ConfigError):
-    """A template uses something that the embedded stack does not do."""
+    """A template uses something that the embedded stack cannot do."""
 
     code = "template_unsupported"
-    hint = "Use what the mapping template or CloudFormation template already uses, or deploy to LocalStack."
+    hint = "Use what infra/template.yaml and ingest/contract/ already use, or deploy to LocalStack."
+    raised_in = ("infra/",)
 
 
 class ParameterInvalid(ConfigError):
-    """A parameter of the template has a value that it may not have."""
+    """A parameter of the template has a value that the template does not allow."""
 
     code = "parameter_invalid"
-    hint = "infra/template.yaml lists the parameters with their defaults and what they mean."
+    hint = "infra/template.yaml lists the parameters with their defaults and meanings."
+    raised_in = ("infra/",)
 
 
 class SecretUnset(ConfigError):
-    """A source has no secret that a sample could be signed with."""
+    """The source has no secret to sign a sample with."""
 
     code = "secret_unset"
     hint = "`weir secrets set SOURCE`, or `weir secrets generate SOURCE` to try things out."
+    raised_in = ("infra/",)
 
 
 class StackAbsent(ConfigError):
     """There is no such stack."""
 
     code = "stack_absent"
-    hint = "`make run` starts one on this machine; --at localstack or --at aws looks there for what `weir deploy` made."
+    hint = "`make run` starts one on this machine; --at localstack or --at aws uses the one that `weir deploy` made."
+    raised_in = ("infra/", "operate/", "cli/")
 
 
 class StackFailed(ConfigError):
-    """A part of the stack could not be started, asked, created or deleted."""
+    """A part of the stack could not be started, called, created or deleted."""
 
     code = "stack_failed"
-    hint = "Mend what the message names, and try again: nothing that is stored was touched."
+    hint = "Fix what the message names, then try again. Nothing that is stored was changed."
+    raised_in = ("infra/", "operate/", "loadtest/", "cli/")

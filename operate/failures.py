@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from weir.consumers.batch.tally import BUG
 from weir.consumers.outcome import Outcome
-from weir.ingest.errors import OptionInvalid
+from weir.ingest.errors import IdUnknown
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate, Origin
 from weir.operate.lookup.events import Table
 from weir.operate.lookup.status import Settled
@@ -115,12 +115,12 @@ class Failures:
         return sorted(found.values(), key=lambda group: (-group.count, group.cause.group_id))
 
     def origin(self, group_id: str) -> tuple[Group, Origin]:
-        """Return a group and where its deliveries can be replayed from. Raises: OptionInvalid."""
+        """Return a group and where its deliveries can be replayed from. Raises: IdUnknown."""
         groups = self.groups()
         group = next((one for one in groups if one.cause.group_id == group_id), None)
         if group is None:
             known = ", ".join(one.cause.group_id for one in groups) or "none"
-            raise OptionInvalid(f"There is no group {group_id!r} of failures; there are: {known}.")
+            raise IdUnknown(f"There is no group {group_id!r} of failures; there are: {known}.")
         if group.cause.kind is Outcome.QUARANTINED:
             return group, FromTable(
                 self._table, wants=lambda facts: cause_of(facts) == group.cause, quarantine_only=True

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from weir.consumers.outcome import Outcome
-from weir.ingest.errors import SettingInvalid
+from weir.ingest.errors import IdUnknown, OptionInvalid
 from weir.operate.failures import Group, cause_of
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.events import Table
@@ -66,13 +66,11 @@ def groups(listed: Iterable[Mapping[str, Any]]) -> list[Group]:
 def find(table: Table, identifier: str, sources: Iterable[str]) -> list[dict[str, Any]]:
     """Return the quarantined items with this request id, event id or key, discarded ones too.
 
-    Raises: SettingInvalid when there is none.
+    Raises: IdUnknown when there is none.
     """
     found = [item for item in table.find(identifier, sources) if item["outcome"]["S"] == Outcome.QUARANTINED]
     if not found:
-        raise SettingInvalid(
-            f"{identifier!r} is not in quarantine; `weir events {identifier}` shows what became of it."
-        )
+        raise IdUnknown(f"{identifier!r} is not in quarantine; `weir events {identifier}` shows what became of it.")
     return found
 
 
@@ -100,13 +98,11 @@ def verify(
 def discard(table: Table, key: str, reason: str, *, now_ms: int) -> bool:
     """End a case: the item leaves the quarantine and stays stored, with the reason; False if it had left it already.
 
-    Raises: SettingInvalid for a reason that says nothing.
+    Raises: OptionInvalid for a reason that is empty or too long.
     """
     words = reason.strip()
     if not words or len(words) > REASON_CHARS_MAX:
-        raise SettingInvalid(
-            f"Say why, in at most {REASON_CHARS_MAX} characters: the reason is kept with the delivery."
-        )
+        raise OptionInvalid(f"Say why, in at most {REASON_CHARS_MAX} characters: the reason is kept with the delivery.")
     try:
         table.dynamodb.update_item(
             TableName=table.name,

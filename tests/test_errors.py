@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from weir.ingest import errors
@@ -14,6 +18,37 @@ def leaves(branch: type[ServiceError]) -> list[type[ServiceError]]:
 
 
 LEAVES = leaves(ServiceError)
+BRANCHES = (ServiceError, RecordError, TransientError, ConfigError)
+ROOT = Path(__file__).parent.parent
+ROOMS = ("ingest", "consumers", "operate", "infra", "loadtest", "cli")
+
+
+def made() -> Iterator[tuple[str, str]]:
+    """Yield file and line of each place in the product that makes an error of the taxonomy, and the error's name."""
+    names = {kind.__name__ for kind in (*LEAVES, *BRANCHES)}
+    for path in sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = node.func if isinstance(node, ast.Call) else node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(called, ast.Name) and called.id in names:
+                yield f"{path.relative_to(ROOT).as_posix()}:{node.lineno}", called.id  # type: ignore[attr-defined]
+
+
+MADE = sorted(set(made()))
+
+
+def test_only_leaves_are_raised() -> None:
+    """A branch has no hint, so that the product raises leaves alone."""
+    assert len(MADE) > 100
+    assert not [(place, name) for place, name in MADE if name in {kind.__name__ for kind in BRANCHES}]
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.__name__)
+def test_a_leaf_is_raised_where_its_hint_fits(leaf: type[ServiceError]) -> None:
+    """Each leaf says in which folders and files it is made, and is made there and nowhere else."""
+    places = [place for place, name in MADE if name == leaf.__name__]
+    assert leaf.raised_in
+    assert all((ROOT / folder).exists() for folder in leaf.raised_in)
+    assert not [place for place in places if not place.startswith(leaf.raised_in)]
 
 
 def test_the_walk_finds_every_error_of_the_module() -> None:

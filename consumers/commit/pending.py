@@ -30,7 +30,14 @@ from weir.consumers.events_table.item import (
     refusal_key,
 )
 from weir.consumers.outcome import Outcome
-from weir.ingest.errors import CommitConflict, RecordError, ServiceError, TransientError
+from weir.ingest.errors import (
+    CommitConflict,
+    PayloadBucketUnset,
+    QuarantineRefused,
+    RecordError,
+    ServiceError,
+    TransientError,
+)
 
 # Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
 SURELY_SMALL_BYTES = 60 * 1024
@@ -103,7 +110,7 @@ class Work:
     def refuse(self, error: RecordError) -> None:
         """Quarantine the event instead of applying it; what cannot even be quarantined is left for the next batch."""
         if self.refusal is not None or self.prepared.fate == "quarantine":
-            self.settle(Outcome.RETRY, error=TransientError("Its quarantine was refused.", cause=str(error)))
+            self.settle(Outcome.RETRY, error=QuarantineRefused(cause=str(error)))
         self.refusal = error
         self.actions = []
 
@@ -207,9 +214,7 @@ class Contents:
             work.blob = blob
             work.content = pointer(payload_key(prepared))
         elif len(blob) > BLOB_BYTES_MAX or prepared.count * len(blob) > _COPIES_BYTES_MAX:
-            return TransientError(
-                "The delivery is too large for an item and PAYLOAD_BUCKET is not set.", bytes=len(blob)
-            )
+            return PayloadBucketUnset(bytes=len(blob))
         else:
             work.content = inline(blob)
         return None

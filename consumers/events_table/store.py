@@ -17,7 +17,7 @@ from weir.consumers.events_table.actions import Request, to_json
 from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.item import Mark, read_mark
 from weir.consumers.events_table.port import NONE, Cancelled, Inserted, Place, Reason, Refused
-from weir.ingest.errors import CommitConflict, ConfigError, StoreThrottled, StoreUnavailable, TransientError
+from weir.ingest.errors import CommitConflict, StoreRefused, StoreThrottled, StoreUnavailable, TransientError
 
 # A call that takes longer is made again: under its token, so that nothing happens twice.
 CONNECT_TIMEOUT_S = 1
@@ -111,7 +111,7 @@ class DynamoStore:
     def put_payload(self, key: str, blob: bytes) -> None:
         """Keep a blob in the bucket."""
         if self._s3 is None:
-            raise ConfigError("There is a payload bucket but no client for it.")
+            raise StoreRefused("There is a payload bucket but no client for it.")
         try:
             answer = self._s3().put_object(Bucket=self._bucket, Key=key, Body=blob)
         except (ClientError, BotoCoreError) as error:
@@ -157,7 +157,7 @@ def translated(error: ClientError | BotoCoreError) -> Exception:
     """Return what an error of DynamoDB means for the commit."""
     if not isinstance(error, ClientError):
         if isinstance(error, NoCredentialsError | PartialCredentialsError):
-            return ConfigError("There are no AWS credentials.", cause=type(error).__name__)
+            return StoreRefused("There are no AWS credentials.", cause=type(error).__name__)
         return StoreUnavailable("DynamoDB did not answer.", cause=type(error).__name__)
     code, message = _code(error), str(error.response["Error"].get("Message", ""))
     if code == "TransactionCanceledException":
@@ -169,13 +169,13 @@ def translated(error: ClientError | BotoCoreError) -> Exception:
     return _transient(code, message)
 
 
-def _transient(code: str, message: str) -> TransientError | ConfigError:
+def _transient(code: str, message: str) -> TransientError | StoreRefused:
     if code in _THROTTLED:
         return StoreThrottled(message, code=code)
     if code == "TransactionConflictException":
         return CommitConflict(message)
     if code in _HOPELESS:
-        return ConfigError(message, code=code)
+        return StoreRefused(message, code=code)
     return StoreUnavailable(message, code=code)
 
 

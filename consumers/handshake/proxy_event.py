@@ -5,16 +5,12 @@ Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lamb
 
 from __future__ import annotations
 
-import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import ConfigError
-
-# As in `put_record.vtl`: a plain ordering key is the partition key itself, so that it can be recognised.
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9._~:@+=, -]+")
+from weir.ingest.errors import InvocationInvalid
 
 
 class Request(NamedTuple):
@@ -27,7 +23,7 @@ class Request(NamedTuple):
 def read(event: Mapping[str, Any]) -> Request:
     """Read a proxy event.
 
-    Raises: ConfigError if it is none: the function is for API Gateway alone.
+    Raises: InvocationInvalid if it is not one: the function is for API Gateway alone.
     """
     try:
         context = event["requestContext"]
@@ -44,16 +40,7 @@ def read(event: Mapping[str, Any]) -> Request:
         )
         return Request(event["httpMethod"], envelope)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError("This is no request of a proxy integration.", cause=repr(error)) from error
-
-
-def partition_key(envelope: Envelope) -> str:
-    """Return the partition key that the mapping template would give."""
-    if not envelope.key:
-        return envelope.request_id
-    if _PLAIN_KEY.fullmatch(envelope.key):
-        return envelope.key
-    return b64encode(envelope.key.encode("utf-8")).decode("ascii")
+        raise InvocationInvalid("Not a proxy event of API Gateway.", cause=repr(error)) from error
 
 
 def response(status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from weir.consumers.handshake import proxy_event
 from weir.consumers.handshake.proxy_event import response
 from weir.consumers.judging.secrets import Secrets
 from weir.consumers.settings import LOG_LEVELS, HandshakeSettings
-from weir.ingest.envelope import Envelope, encode
+from weir.ingest.envelope import Envelope, encode, partition_key
 from weir.ingest.errors import EventMalformed, RecordError, SecretAbsent, TransientError
 from weir.ingest.handshakes import questions
 from weir.ingest.schemes import signatures
@@ -118,7 +118,7 @@ class Answering:
     def _store(self, envelope: Envelope) -> dict[str, Any] | None:
         """Store a request; return the answer if that did not work."""
         try:
-            sequence_number = self._put(proxy_event.partition_key(envelope), _record(envelope))
+            sequence_number = self._put(partition_key(envelope), _record(envelope))
         except KeyTooLong:
             return _error(400, "key_too_long", _KEY_TOO_LONG, envelope)
         except RecordTooLarge:

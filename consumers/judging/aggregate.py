@@ -18,7 +18,7 @@ from contextlib import redirect_stderr
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from weir.ingest.errors import AggregateDamaged, ConfigError
+from weir.ingest.errors import AggregateDamaged, RecordTooLarge
 
 _MAGIC = b"\xf3\x89\x9a\xc2"
 _DIGEST_BYTES = 16
@@ -69,7 +69,7 @@ def aggregate(
     A key stays in one of ``lanes`` and a lane has one partition key of its own, so that whatever shares a key is read
     in the order given, however many shards and parallel batches the stream has. Each record also carries the lane's
     hash key: readers that check that a record belongs to their shard find that it does.
-    Raises: ConfigError for a record that the stream cannot hold.
+    Raises: RecordTooLarge for a record that the stream cannot hold.
     """
     open_lanes: dict[str, Any] = {}
     for key, data in records:
@@ -104,7 +104,7 @@ def _entry(lane: str, packed: Any) -> Entry:
 def _alone(lane: str, data: bytes, max_record_bytes: int) -> Entry:
     size = len(lane) + len(data)
     if size > max_record_bytes:
-        raise ConfigError("The stream's MaxRecordSizeInKiB is too small for a record.", bytes=size)
+        raise RecordTooLarge("The stream's MaxRecordSizeInKiB is too small for a record.", bytes=size)
     return Entry(lane, data, 1)
 
 

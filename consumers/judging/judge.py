@@ -19,7 +19,7 @@ from weir.consumers.events_table.item import Prepared
 from weir.consumers.judging.records import Record
 from weir.consumers.judging.secrets import Secrets
 from weir.ingest.envelope import Envelope, decode
-from weir.ingest.errors import ChangeInvalid, EventFailed, RecordError, SourceUnknown, TransientError
+from weir.ingest.errors import ChangeInvalid, EventFailed, MemoryShort, RecordError, SourceUnknown, TransientError
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.signatures import Fetch, Verdict
 from weir.ingest.sources import events
@@ -69,7 +69,7 @@ class Judge:
         except RecordError as error:
             return [self._quarantine(delivery, error, delivery.envelope)]
         except (TransientError, MemoryError) as error:
-            reason = error if isinstance(error, TransientError) else TransientError("", cause="MemoryError")
+            reason = error if isinstance(error, TransientError) else MemoryShort()
             return [_waiting(delivery, delivery.envelope, reason)]
         except Exception as error:  # noqa: BLE001 - see the module's docstring
             return [self._quarantine(delivery, _failed(error), delivery.envelope)]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from weir.consumers.judging.aggregate import disaggregate, looks_aggregated
-from weir.ingest.errors import AggregateDamaged, ConfigError, EnvelopeMalformed, RecordError
+from weir.ingest.errors import AggregateDamaged, EnvelopeMalformed, InvocationInvalid, RecordError
 
 
 class Record(NamedTuple):
@@ -38,7 +38,7 @@ class Record(NamedTuple):
 def read(event: Mapping[str, Any]) -> list[Record]:
     """Return every record of the event in the order of the shard.
 
-    Raises: ConfigError if the event is not what an event source mapping of a Kinesis stream sends.
+    Raises: InvocationInvalid if the event is not what an event source mapping of a Kinesis stream sends.
     """
     return [record for entry in _entries(event) for record in _open(entry)]
 
@@ -54,7 +54,9 @@ def lowest(sequence_numbers: set[str]) -> str:
 def _entries(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     entries = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(entries, list):
-        raise ConfigError("The event has no list of Records: the function is for a Kinesis event source mapping only.")
+        raise InvocationInvalid(
+            "The event has no list of Records: the function is for a Kinesis event source mapping only."
+        )
     return entries
 
 
@@ -67,7 +69,7 @@ def _open(entry: Mapping[str, Any]) -> list[Record]:
         arrived_at_ms = round(kinesis.get("approximateArrivalTimestamp", 0) * 1000)
         shard_id = entry.get("eventID", "").rpartition(":")[0] or "unknown"
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError("An entry of Records is not a Kinesis record.", cause=type(error).__name__) from error
+        raise InvocationInvalid("An entry of Records is not a Kinesis record.", cause=type(error).__name__) from error
 
     try:
         data = binascii.a2b_base64(text, strict_mode=True)

@@ -7,7 +7,7 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from weir.ingest.errors import ConfigError
+from weir.ingest.errors import SampleInvalid
 from weir.ingest.locations import View, form_pairs, media_type, reader, steps
 from weir.ingest.schemes.models import NUMBERED, ContentScheme, SignatureAt
 from weir.ingest.schemes.prover import Draft
@@ -70,7 +70,7 @@ def _header_text(scheme: ContentScheme, at: SignatureAt, stamp: str, signature: 
 def _document(draft: Draft, payload_field: str) -> Any:
     document = View(draft.envelope(), payload_field).root()
     if document is None:
-        raise ConfigError("This scheme signs inside the JSON body, and the body is not JSON. Send a JSON body.")
+        raise SampleInvalid("This scheme signs inside the JSON body, and the body is not JSON.")
     return document
 
 

@@ -12,8 +12,8 @@ from typing import cast
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import (
-    ConfigError,
     RecordError,
+    SampleInvalid,
     SecretAbsent,
     SignatureExpired,
     SignatureMalformed,
@@ -76,12 +76,12 @@ def sign(
 ) -> dict[str, str]:
     """Return the headers that prove ``body``; ``headers`` are those that go with it and may be signed too.
 
-    Raises: ConfigError for the providers that sign inside the body: use `sign_draft`.
+    Raises: SampleInvalid for the providers that sign inside the body: use `sign_draft`.
     """
     draft = Draft(body, at_ms, message_id, dict(headers or {}), url)
     sign_draft(scheme, secret, draft)
     if draft.body != body or draft.query:
-        raise ConfigError("This scheme signs inside the body or the query.", scheme=scheme.label)
+        raise SampleInvalid("This scheme signs inside the body or the query.", scheme=scheme.label)
     return {name: value for name, value in draft.headers.items() if (headers or {}).get(name) != value}
 
 

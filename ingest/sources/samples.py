@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from weir.ingest.errors import ConfigError
+from weir.ingest.errors import SampleInvalid
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.prover import Draft
 from weir.ingest.sources.catalogue import Source
@@ -31,12 +31,12 @@ def names() -> list[str]:
 def sample(preset: str | None, n: int = 0, *, seed: str = "", at_ms: int) -> tuple[bytes, dict[str, str]]:
     """Return body and headers of the provider's sample; equal arguments give equal bytes, others give other ids.
 
-    Raises: ConfigError when the preset has no sample.
+    Raises: SampleInvalid when the preset has no sample.
     """
     preset = preset or _GENERIC
     path = _HERE / f"{preset}.http"
     if not path.is_file():
-        raise ConfigError(f"There is no sample of {preset!r}; give a file with the body.")
+        raise SampleInvalid(f"There is no sample of {preset!r}.")
     head, _, body = _filled(path.read_bytes(), _values(f"{preset}/{seed}/{n}", n, at_ms)).partition(b"\n\n")
     lines = (line.partition(": ") for line in head.decode("latin-1").splitlines())
     return body.removesuffix(b"\n"), {name: value for name, _, value in lines}
@@ -45,7 +45,7 @@ def sample(preset: str | None, n: int = 0, *, seed: str = "", at_ms: int) -> tup
 def signed(
     source: Source, secret: str, *, body: bytes, headers: Mapping[str, str], at_ms: int, message_id: str
 ) -> dict[str, str]:
-    """Return all headers to POST with ``body``. Raises: ConfigError for providers that sign inside the body."""
+    """Return all headers to POST with ``body``. Raises: SampleInvalid for providers that sign inside the body."""
     made = signatures.sign(source.scheme, secret, body, at_ms=at_ms, message_id=message_id, headers=headers)
     return {**headers, **made}
 

@@ -13,7 +13,7 @@ from typing import Any
 from weir.consumers.events_table import blob as codec
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import OptionInvalid, StackFailed
+from weir.ingest.errors import IdUnknown, StackFailed
 from weir.operate.lookup.times import show_moment
 
 _SUMMARY = (
@@ -69,7 +69,7 @@ class Table:
 
         Direct reads answer for ids of the given sources; only if they find nothing is the whole table read.
 
-        Raises: OptionInvalid when nothing has the id.
+        Raises: IdUnknown when nothing has the id.
         """
         keys = [identifier, *(f"{source}{mark}{identifier}" for source in sources for mark in "#!")]
         found = [item for item in map(self.item, dict.fromkeys(keys)) if item is not None]
@@ -77,9 +77,7 @@ class Table:
             matching = (one for one in self.scan() if identifier in {one["event_id"], one["request_id"]})
             found = [item for item in (self.item(one["pk"]) for one in matching) if item is not None]
         if not found:
-            raise OptionInvalid(
-                f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`."
-            )
+            raise IdUnknown(f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`.")
         return sorted(found, key=lambda item: "!" in item["pk"]["S"].partition("#")[0])
 
     def item(self, key: str) -> dict[str, Any] | None:

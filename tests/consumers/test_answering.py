@@ -327,7 +327,7 @@ def test_malformed_requests_are_stored(preset: str, body: bytes) -> None:
 
 def test_other_events_are_refused() -> None:
     """The function says what it is for when something else invokes it."""
-    with pytest.raises(ConfigError, match="proxy integration"):
+    with pytest.raises(ConfigError, match="proxy event"):
         Fixture("slack").answering.serve({"Records": []})
 
 

@@ -15,7 +15,7 @@ from weir.consumers.events_table.lean_botocore import parameter_reader, session
 from weir.consumers.events_table.port import Cancelled, Place, Refused
 from weir.consumers.events_table.store import DynamoStore, client_config, translated
 from weir.infra.local.engine.engine import Engine
-from weir.ingest.errors import CommitConflict, ConfigError, SecretUnavailable, StoreThrottled, StoreUnavailable
+from weir.ingest.errors import CommitConflict, SecretUnavailable, StoreRefused, StoreThrottled, StoreUnavailable
 
 
 def client_error(code: str, **facts: Any) -> ClientError:
@@ -38,9 +38,9 @@ def client_error(code: str, **facts: Any) -> ClientError:
         ("ServiceUnavailable", StoreUnavailable),
         ("ExpiredTokenException", StoreUnavailable),
         ("SomethingNew", StoreUnavailable),
-        ("ResourceNotFoundException", ConfigError),
-        ("AccessDeniedException", ConfigError),
-        ("UnrecognizedClientException", ConfigError),
+        ("ResourceNotFoundException", StoreRefused),
+        ("AccessDeniedException", StoreRefused),
+        ("UnrecognizedClientException", StoreRefused),
     ],
 )
 def test_each_error_has_one_meaning(code: str, kind: type[Exception]) -> None:
@@ -55,7 +55,7 @@ def test_each_error_has_one_meaning(code: str, kind: type[Exception]) -> None:
     [
         (ReadTimeoutError(endpoint_url="u"), StoreUnavailable),
         (ConnectTimeoutError(endpoint_url="u"), StoreUnavailable),
-        (NoCredentialsError(), ConfigError),
+        (NoCredentialsError(), StoreRefused),
     ],
 )
 def test_what_botocore_says_itself_has_a_meaning_too(error: BotoCoreError, kind: type[Exception]) -> None:
@@ -106,7 +106,7 @@ def test_the_client_still_makes_ordinary_calls(engine: Engine) -> None:
 def test_a_bucket_without_a_client_is_a_fault_of_the_set_up() -> None:
     """A payload that has nowhere to go says so."""
     client = session().create_client("dynamodb", region_name="us-east-1", config=client_config(1))
-    with pytest.raises(ConfigError, match="bucket"):
+    with pytest.raises(StoreRefused, match="bucket"):
         DynamoStore(client, Place("t", {}, has_bucket=True), bucket="b").put_payload("k", b"")
 
 

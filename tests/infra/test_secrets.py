@@ -13,7 +13,7 @@ from tests.support.deliveries import pair_of, source_of
 from weir.infra import secrets, signing_keys
 from weir.infra.local.engine.engine import Engine
 from weir.infra.place import Place
-from weir.ingest.errors import SecretUnset, SettingInvalid, StackFailed
+from weir.ingest.errors import OptionInvalid, SecretInvalid, SecretsFull, SecretUnset, StackFailed
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.prover import MAX_SECRETS
 from weir.ingest.sources import presets
@@ -59,7 +59,7 @@ def test_the_last_one_can_be_removed(place: Place, store: str) -> None:
     """Secrets are retired by their place in the list, and one that is not there is named as such."""
     github = source(store)
     secrets.add(place, github, "only")
-    with pytest.raises(SettingInvalid, match="none at 1"):
+    with pytest.raises(OptionInvalid, match="none at 1"):
         secrets.remove(place, github, 1)
     assert secrets.remove(place, github, 0) == 0
     assert secrets.live(place, github) == []
@@ -71,9 +71,9 @@ def test_no_more_are_live_than_are_tried(place: Place) -> None:
     github = source("ssm")
     for number in range(MAX_SECRETS):
         secrets.add(place, github, f"secret {number}")
-    with pytest.raises(SettingInvalid, match="weir secrets remove"):
+    with pytest.raises(SecretsFull, match="weir secrets remove"):
         secrets.add(place, github, "one more")
-    with pytest.raises(SettingInvalid, match="weir secrets remove"):
+    with pytest.raises(SecretsFull, match="weir secrets remove"):
         secrets.rotate(place, github, "one more", keep_s=3600)
     assert len(secrets.live(place, github)) == MAX_SECRETS
     assert secrets.rotate(place, github, "one more", keep_s=0) == (2, MAX_SECRETS - 1)
@@ -83,7 +83,7 @@ def test_no_more_are_live_than_are_tried(place: Place) -> None:
 @pytest.mark.parametrize("value", ["", "  ", "two\nlines", "nul\0"])
 def test_what_cannot_be_a_secret_is_refused(place: Place, value: str) -> None:
     """A slip of the paste is told as such."""
-    with pytest.raises(SettingInvalid, match="one line of text"):
+    with pytest.raises(SecretInvalid, match="one line of text"):
         secrets.add(place, source("ssm"), value)
 
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_a_secret_is_refused(place: Place, value: str) -> None:
 )
 def test_a_secret_of_another_form_is_refused_and_not_quoted(place: Place, preset: str, value: str) -> None:
     """A secret that the scheme cannot use is refused when it is set, in words that do not quote it."""
-    with pytest.raises(SettingInvalid, match="This is no secret of") as refused:
+    with pytest.raises(SecretInvalid, match="not one that") as refused:
         secrets.add(place, source("ssm", preset), value)
     assert "private" not in str(refused.value)
     assert secrets.live(place, source("ssm", preset)) == []

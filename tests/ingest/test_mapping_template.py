@@ -21,7 +21,7 @@ from tests.support.templates import (
 )
 from tests.support.velocity import Velocity
 from weir.ingest.contract.routes import api_definition, mapping_template
-from weir.ingest.envelope import Envelope, decode, encode
+from weir.ingest.envelope import Envelope, decode, encode, partition_key
 
 TEMPLATE = mapping_template()
 
@@ -111,13 +111,25 @@ def test_the_partition_key_follows_the_key_alone(request: Given) -> None:
     bare = render(TEMPLATE, Given(path=request.path))
     assert result.text is not None
     assert bare.text is not None
-    partition_key = json.loads(result.text)["PartitionKey"]
-    assert partition_key == json.loads(bare.text)["PartitionKey"]
+    given = json.loads(result.text)["PartitionKey"]
+    assert given == json.loads(bare.text)["PartitionKey"]
     key = request.path.get("key", "")
     if not key:
-        assert partition_key == CONTEXT["extendedRequestId"]
+        assert given == CONTEXT["extendedRequestId"]
     else:
-        assert partition_key == key or b64decode(partition_key).decode() == key
+        assert given == key or b64decode(given).decode() == key
+
+
+@settings(max_examples=300, deadline=None)
+@given(request=requests())
+@example(HARD)
+@example(Given(path={"key": "k\n"}))
+@example(Given(path={"key": " "}))
+def test_the_partition_key_is_said_once(request: Given) -> None:
+    """`partition_key` gives a stored envelope the partition key that the template gave the request."""
+    result = render(TEMPLATE, request)
+    assert result.text is not None
+    assert partition_key(stored(request, result)) == json.loads(result.text)["PartitionKey"]
 
 
 DEFINITION = api_definition(["github"], {"partition": "aws", "region": "us-east-1", "credentials": "arn:role"})

@@ -15,7 +15,7 @@ from weir.consumers.business.changes import Change, Update, exists
 from weir.consumers.business.effects import effect
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import SettingInvalid
+from weir.ingest.errors import IdUnknown, OptionInvalid
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.events import Event
 from weir.operate import quarantine
@@ -200,7 +200,7 @@ def test_discarding_needs_a_reason_and_keeps_it(ward: Ward) -> None:
     ward.consume(envelope)
     (item,) = quarantine.find(ward.table, envelope.request_id, ward.catalogue)
     for empty in ("", "  ", "x" * 1001):
-        with pytest.raises(SettingInvalid, match="Say why"):
+        with pytest.raises(OptionInvalid, match="Say why"):
             quarantine.discard(ward.table, item["pk"]["S"], empty, now_ms=AT_MS)
     assert quarantine.discard(ward.table, item["pk"]["S"], "a test of theirs", now_ms=AT_MS)
     assert not quarantine.discard(ward.table, item["pk"]["S"], "again", now_ms=AT_MS)
@@ -216,7 +216,7 @@ def test_what_is_not_in_quarantine_is_said_to_be_elsewhere(ward: Ward) -> None:
     """An applied event cannot be discarded, and the message says where to look."""
     applied = ward.payment("ann", 1)
     ward.consume(applied)
-    with pytest.raises(SettingInvalid, match="weir events"):
+    with pytest.raises(IdUnknown, match="weir events"):
         quarantine.find(ward.table, applied.request_id, ward.catalogue)
 
 

@@ -8,14 +8,12 @@ Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.h
 
 from __future__ import annotations
 
-import re
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from weir.consumers.judging.aggregate import Entry, aggregate
-from weir.ingest.envelope import Envelope
+from weir.ingest.envelope import Envelope, partition_key
 from weir.ingest.errors import ConfigError, TargetUnavailable
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.preview import Looker
@@ -26,8 +24,6 @@ from weir.operate.replay.progress import Result
 _REQUEST_BYTES = 4_500_000
 _REQUEST_ENTRIES = 500
 _KEY_CHARS = 256
-# The mapping template takes such a key as it is and encodes any other.
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9._~:@+=, -]+")
 _BACKOFF_MAX_S = 5.0
 _NAP_S = 0.25
 
@@ -65,7 +61,7 @@ class ToStream:
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
         """Put all of them; returns once every one has a sequence number."""
-        pairs = [(partition_key(self._looker.look(one).envelope, one), one.data) for one in deliveries]
+        pairs = [(_stream_key(self._looker.look(one).envelope, one), one.data) for one in deliveries]
         try:
             entries = aggregate(pairs) if self._aggregated else (Entry(key, data, 1) for key, data in pairs)
             for request in _requests(entries):
@@ -124,14 +120,10 @@ class ToStream:
             wait_s -= _NAP_S
 
 
-def partition_key(envelope: Envelope | None, delivery: Delivery) -> str:
-    """Return the partition key under which the gateway stores such a delivery."""
-    if envelope is None:
-        return delivery.as_record().position[:_KEY_CHARS] or "unreadable"
-    if not envelope.key:
-        return envelope.request_id[:_KEY_CHARS]
-    key = envelope.key if _PLAIN_KEY.fullmatch(envelope.key) else b64encode(envelope.key.encode()).decode("ascii")
-    return key[:_KEY_CHARS]
+def _stream_key(envelope: Envelope | None, delivery: Delivery) -> str:
+    """Return the partition key under which the gateway stored such a delivery, or its position if it is unreadable."""
+    key = partition_key(envelope) if envelope else delivery.as_record().position
+    return key[:_KEY_CHARS] or "unreadable"
 
 
 def _requests(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
