@@ -333,6 +333,7 @@ class PackageAbsent(ConfigError):
 
     code = "package_absent"
     hint = (
+    raised_in = ("infra/", "loadtest/", "cli/")
         "In a clone: `make .venv/load`; elsewhere: `pip install 'weir-webhooks[load]'`. hdrhistogram has no wheel for "
         "Linux on ARM: with a C compiler, `pip install hdrhistogram`."
     )
