@@ -333,10 +333,10 @@ class PackageAbsent(ConfigError):
 
     code = "package_absent"
     hint = (
-    raised_in = ("infra/", "loadtest/", "cli/")
         "In a clone: `make .venv/load`; elsewhere: `pip install 'weir-webhooks[load]'`. hdrhistogram has no wheel for "
         "Linux on ARM: with a C compiler, `pip install hdrhistogram`."
     )
+    raised_in = ("infra/", "loadtest/", "cli/")
 
 
 class EffectsInvalid(ConfigError):
