@@ -51,6 +51,7 @@ class HandshakeSettings(NamedTuple):
     secrets_ttl_s: int
     max_record_kib: int
     max_body_kib: int
+    stack: str
     log_level: int
 
     @classmethod
@@ -67,6 +68,11 @@ def handshake_from_process() -> HandshakeSettings:
 def from_process() -> Settings:
     """Read this process's environment. Raises: SettingInvalid."""
     return Settings.from_environment(os.environ)
+
+
+def stack_from_process() -> str:
+    """Return the stack's name from this process's environment, for any of the functions. Raises: SettingInvalid."""
+    return str(_read(next(variable for variable in VARIABLES if variable.name == "STACK"), os.environ))
 
 
 def forgo_plugins() -> None:
@@ -165,7 +171,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("LOG_LEVEL", "log_level", _log_level, "INFO", "DEBUG, INFO, WARNING (no line for what went well), ERROR"),
 )
 
-_SHARED = {"SECRETS_PREFIX", "SOURCES_FILE", "SECRETS_TTL_S", "LOG_LEVEL"}
+_SHARED = {"SECRETS_PREFIX", "SOURCES_FILE", "SECRETS_TTL_S", "STACK", "LOG_LEVEL"}
 
 HANDSHAKE_VARIABLES: tuple[Variable, ...] = (
     Variable("STREAM", "stream", str, None, "the stream that everything but questions is written to"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from pathlib import Path
 from time import monotonic
@@ -59,7 +60,7 @@ def answering(stream: TextIO) -> Answering:
     configured = settings.handshake_from_process()
     sources = catalogue(configured.sources_file)
     kept = secrets(sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=0)
-    put = lean_botocore.record_putter(lean_botocore.kinesis_client(), configured.stream)
+    put = lean_botocore.record_putter(lean_botocore.kinesis_client(_fell_back), configured.stream)
     return Answering(configured, sources, kept, put, stream=stream, fetch=certificates(sources))
 
 
@@ -76,7 +77,7 @@ def store(configured: Settings) -> DynamoStore:
     """Return the store that the settings name, with a client of its own."""
     bucket = configured.payload_bucket
     return DynamoStore(
-        lean_botocore.session().create_client("dynamodb", config=client_config(configured.commit_concurrency)),
+        lean_botocore.create_client("dynamodb", client_config(configured.commit_concurrency), _fell_back),
         Place(configured.events_table, configured.tables, has_bucket=bool(bucket)),
         bucket=bucket,
         s3=_s3,
@@ -85,12 +86,12 @@ def store(configured: Settings) -> DynamoStore:
 
 @cache
 def _ssm() -> Any:
-    return lean_botocore.ssm_client()
+    return lean_botocore.ssm_client(_fell_back)
 
 
 @cache
 def _secrets_manager() -> Any:
-    return lean_botocore.secrets_manager_client()
+    return lean_botocore.secrets_manager_client(_fell_back)
 
 
 @cache
@@ -104,3 +105,14 @@ def catalogue(path: Path) -> Catalogue:
         return parse_compiled(path.read_bytes())
     except OSError as error:
         raise CatalogueInvalid("SOURCES_FILE cannot be read; deploy again.", file=str(path)) from error
+
+
+def _fell_back(service: str, error: Exception) -> None:
+    """Say that this botocore cannot make a lean client: one log line and one metric for each such client."""
+    from weir.consumers.batch import logs, metrics  # noqa: PLC0415 - hardly ever needed
+
+    log = logs.Log(sys.stdout, settings.LOG_LEVELS["WARNING"])
+    versions = {"service": service, "botocore": lean_botocore.BOTOCORE_VERSION, "error": logs.place(error)}
+    log.add(settings.LOG_LEVELS["WARNING"], "botocore_fallback", **versions)
+    log.add_document(metrics.document(settings.stack_from_process(), {"BotocoreFallbacks": 1}, versions))
+    log.flush()

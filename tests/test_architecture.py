@@ -23,6 +23,7 @@ MAY_IMPORT = {
 AWS_LIBRARIES = {"boto3", "botocore", "s3transfer"}
 MAY_CALL_AWS = (
     "consumers/events_table/lean_botocore.py",
+    "consumers/events_table/lean_session.py",
     "consumers/events_table/store.py",
     "infra/",
     "loadtest/",

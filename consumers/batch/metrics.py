@@ -30,6 +30,8 @@ UNITS = {
     "WriteUnits": "Count",
     "BatchDuration": "Milliseconds",
     "OldestArrivalAge": "Milliseconds",
+    # Of a cold start with a botocore that the functions were not tested with.
+    "BotocoreFallbacks": "Count",
     # Of the scheduled account.
     "Acknowledged": "Count",
     "InFlight": "Count",

@@ -1,26 +1,15 @@
-"""botocore made lean, and the calls that the functions make beside those of the store.
-
-One session serves the clients of the first batch, without what they do not need.
-
-Making ``boto3.client("dynamodb")`` takes 50 ms beside the imports, most of it for looking through the directories of
-400 services, for 1.2 MB of endpoints that the endpoint rules have replaced, for operations that are never called, and
-for event handlers of other services. The data loader is a component that a session lets one replace, and handlers can
-be registered one by one.
-"""
+"""The functions' clients, and the calls that they make beside those of the store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
+import botocore
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.handlers import BUILTIN_HANDLERS
-from botocore.loaders import Loader
 
-from weir.consumers.events_table.service_models import BY_SERVICE
 from weir.consumers.judging.secrets import Reading, ReadParameters
 from weir.ingest.errors import SecretUnavailable
 from weir.ingest.sources.catalogue import SECRETS_MANAGER
@@ -31,49 +20,30 @@ _PARAMETERS_IN_A_CALL = 10
 _SECRETS_IN_A_CALL = 20
 _ABSENT = {"ResourceNotFoundException", "ResourceNotFound"}
 
-# The services that the lean session knows; S3 goes by other rules.
-_SERVICES = ("dynamodb", "ssm", "secretsmanager", "kinesis")
+BOTOCORE_VERSION: str = botocore.__version__
+
+# Called with a service and what botocore raised, when a client is an ordinary one and not lean.
+FellBack: TypeAlias = Callable[[str, Exception], None]
 
 
-class _LeanLoader(Loader):
-    """botocore's loader, for a few services."""
+def create_client(service: str, config: Config, fell_back: FellBack) -> Any:
+    """Return a lean client; an ordinary one, after a call of ``fell_back``, if this botocore cannot make a lean one.
 
-    def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
-        if type_name == "service-2" and service_name in BY_SERVICE:
-            return BY_SERVICE[service_name]
-        return super().load_service_model(service_name, type_name, api_version)
+    A lean client is made with parts of botocore that it does not promise to keep. Lambda's own version may be any: an
+    ordinary client costs a slower cold start and does the same. Raises: what the ordinary client raises, too.
+    """
+    try:
+        from weir.consumers.events_table import lean_session  # noqa: PLC0415 - what is missing fails the import
 
-    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
-        return list(_SERVICES)
-
-    def load_data_with_path(self, name: str) -> Any:
-        if name != "endpoints":
-            return super().load_data_with_path(name)
-        # Without these, and as long as they look like its own, botocore goes by its endpoint rules alone (not for S3).
-        return {"partitions": []}, f"{self.BUILTIN_DATA_PATH}/endpoints"
-
-
-@cache
-def session() -> Any:
-    """Return the session for the clients of these few services; DynamoDB's and SSM's know the calls in `models`."""
-    lean = botocore.session.Session(include_builtin_handlers=False)
-    for event_name, *handler in builtin_handlers():
-        lean.register(event_name, *handler)
-    lean.register_component("data_loader", _LeanLoader())
-    return lean
+        return lean_session.session().create_client(service, config=config)
+    except Exception as error:  # noqa: BLE001 - a changed internal can fail in any way
+        ordinary: Any = botocore.session.Session()  # its types know names of services, not any string
+        client = ordinary.create_client(service, config=config)
+        fell_back(service, error)
+        return client
 
 
-def builtin_handlers() -> list[tuple[Any, ...]]:
-    """Return those of botocore's 130 event handlers that concern every service or one of ours, as (event, function)."""
-    return [spec for spec in BUILTIN_HANDLERS if _service(spec[0]) in {"", *_SERVICES}]
-
-
-def _service(event_name: str) -> str:
-    # "before-call", "before-sign.s3", "docs.*.ec2.RunInstances.complete-section"
-    return event_name.partition(".")[2].partition(".")[0]
-
-
-def ssm_client() -> Any:
+def ssm_client(fell_back: FellBack) -> Any:
     """Return a client whose worst case leaves a batch most of its time."""
     lean = Config(
         connect_timeout=2,
@@ -81,19 +51,19 @@ def ssm_client() -> Any:
         retries={"mode": "standard", "total_max_attempts": 2},
         parameter_validation=False,
     )
-    return session().create_client("ssm", config=lean)
+    return create_client("ssm", lean, fell_back)
 
 
-def secrets_manager_client() -> Any:
+def secrets_manager_client(fell_back: FellBack) -> Any:
     """Return a client like that for SSM."""
     lean = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
-    return session().create_client("secretsmanager", config=lean)
+    return create_client("secretsmanager", lean, fell_back)
 
 
-def kinesis_client() -> Any:
+def kinesis_client(fell_back: FellBack) -> Any:
     """Return a client that calls once: an answer that was lost is the sender's to ask for again."""
     lean = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}, parameter_validation=False)
-    return session().create_client("kinesis", config=lean)
+    return create_client("kinesis", lean, fell_back)
 
 
 def s3_client() -> Any:

@@ -47,10 +47,10 @@ print(json.dumps({"imported": imported, "invoked": invoked, "responses": respons
 """
 
 
-def cold(world: World, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a fresh process imported for the handler and after these invocations of it."""
+def cold(world: World, events: Sequence[dict[str, Any]], before: str = "") -> dict[str, Any]:
+    """Return what a fresh process imported for the handler and after these invocations, and its log."""
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", before + SCRIPT],
         input=json.dumps(events),
         env=world.environment,
         capture_output=True,
@@ -58,8 +58,9 @@ def cold(world: World, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
-    return found
+    *log, last = run.stdout.splitlines()
+    found: dict[str, Any] = json.loads(last)
+    return found | {"log": [json.loads(line) for line in log]}
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +106,47 @@ def test_modules_come_when_they_are_needed(world: World) -> None:
     invoked = set(cold(world, [kinesis_event(entry.data)])["invoked"])
     assert {"aws_kinesis_agg.deaggregator", "google.protobuf"} <= invoked
     assert not (UNNEEDED.keys() - {"aws_kinesis_agg", "google.protobuf"}) & invoked
+
+
+BROKEN = {
+    "the loader moved": """
+import botocore.loaders, botocore.session
+moved = botocore.loaders.Loader
+botocore.session.create_loader = lambda paths=None: moved()
+del botocore.loaders.Loader
+""",
+    "the session takes no such argument": """
+import botocore.session
+class Session(botocore.session.Session):
+    def __init__(self, session_vars=None):
+        super().__init__(session_vars)
+botocore.session.Session = Session
+""",
+    "the models have another form": """
+import botocore.model
+made = botocore.model.ServiceModel.__init__
+def make(self, description, **options):
+    if len(description["operations"]) < 20:
+        raise KeyError("documentation")
+    made(self, description, **options)
+botocore.model.ServiceModel.__init__ = make
+""",
+}
+
+
+@pytest.mark.parametrize("change", BROKEN)
+def test_a_botocore_that_makes_no_lean_client_costs_no_batch(world: World, change: str) -> None:
+    """Where botocore's internals changed, ordinary clients do the batch, and a log line and a metric say so."""
+    ended = cold(world, [kinesis_event(world.payment(f"fallback-{change}", 1))], BROKEN[change])
+    assert ended["responses"] == [{"batchItemFailures": []}]
+    assert world.balances()[f"fallback-{change}"] == 1
+    said = [line for line in ended["log"] if line.get("action") == "botocore_fallback"]
+    assert [line["service"] for line in said] == ["dynamodb", "ssm"]
+    assert {line["level"] for line in said} == {"WARNING"}
+    metrics = [line for line in ended["log"] if "BotocoreFallbacks" in line]
+    assert [(line["BotocoreFallbacks"], line["Stack"]) for line in metrics] == [(1, world.name)] * 2
+
+
+def test_the_botocore_of_the_lock_makes_lean_clients(first: dict[str, Any]) -> None:
+    """With the version that is locked nothing falls back."""
+    assert not [line for line in first["log"] if "fallback" in json.dumps(line).lower()]

@@ -11,7 +11,7 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.handlers import BUILTIN_HANDLERS
 
-from weir.consumers.events_table import lean_botocore, service_models
+from weir.consumers.events_table import lean_botocore, lean_session, service_models
 from weir.consumers.judging.secrets import Secrets
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope
@@ -83,10 +83,15 @@ def clock() -> Clock:
     return Clock()
 
 
+def never(service: str, error: Exception) -> None:
+    """The botocore of the tests makes lean clients of every service."""
+    raise AssertionError(service) from error
+
+
 @pytest.fixture
 def store(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Store:
     monkeypatch.setenv("AWS_ENDPOINT_URL", engine.endpoint)
-    client = lean_botocore.ssm_client()
+    client = lean_botocore.ssm_client(never)
     client.full = botocore.session.get_session().create_client("ssm")
     return Store(client, f"/{abs(hash(request.node.nodeid))}")
 
@@ -314,7 +319,7 @@ def test_the_lean_session_reaches_what_boto3_would() -> None:
     ordinary = botocore.session.get_session()
     for region in ("us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1"):
         for service in ("dynamodb", "ssm"):
-            sessions: tuple[Any, ...] = (lean_botocore.session(), ordinary)
+            sessions: tuple[Any, ...] = (lean_session.session(), ordinary)
             lean_client, client = (
                 session.create_client(service, region_name=region, config=Config(parameter_validation=False))
                 for session in sessions
@@ -346,7 +351,7 @@ def refuse() -> None:
 
 def test_the_lean_session_has_every_handler_that_concerns_it() -> None:
     """What is left out belongs to other services or to documentation; nothing that is kept needs a certain place."""
-    kept = lean_botocore.builtin_handlers()
+    kept = lean_session.builtin_handlers()
     assert kept
     assert all(len(spec) == 2 for spec in kept)
     for spec in BUILTIN_HANDLERS:

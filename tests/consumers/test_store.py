@@ -11,7 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 
 from weir.consumers.commit.recent_marks import Memory
 from weir.consumers.events_table.item import Mark
-from weir.consumers.events_table.lean_botocore import parameter_reader, session
+from weir.consumers.events_table.lean_botocore import parameter_reader
+from weir.consumers.events_table.lean_session import session
 from weir.consumers.events_table.port import Cancelled, Place, Refused
 from weir.consumers.events_table.store import DynamoStore, client_config, translated
 from weir.infra.local.engine.engine import Engine

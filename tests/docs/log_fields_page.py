@@ -49,6 +49,14 @@ ACTIONS: dict[str, tuple[str, dict[str, str]]] = {
         "The consumer writes one for each exception that it did not foresee and that belongs to no single event.",
         {**_OF_BATCH, "detail": "the exception's type and place, without its message, which may quote the data"},
     ),
+    "botocore_fallback": (
+        "The consumer and the handshake function write one, and the metric `BotocoreFallbacks`, for each client that could not be made lean.",
+        {
+            "service": "the client's service",
+            "botocore": "the version of botocore",
+            "error": "type and place of the exception",
+        },
+    ),
     "handshake": (
         "The handshake function writes one for each question that it answers, and for what it could not store.",
         {

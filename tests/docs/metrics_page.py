@@ -22,6 +22,9 @@ BATCH = {
     "BatchDuration": "time from the start of the invocation's work to its report",
     "OldestArrivalAge": "age of the oldest delivery in the batch, counted from its arrival at the gateway",
 }
+COLD_START = {
+    "BotocoreFallbacks": "clients that are ordinary ones since the runtime's botocore cannot make lean ones: all is done, at a slower cold start",
+}
 ACCOUNT = {
     "Acknowledged": "deliveries of the window that were answered 2xx",
     "InFlight": "those that the consumer has not read yet",
@@ -39,6 +42,8 @@ def page() -> str:
         "Insights finds them, and no metric has to be paid for. The alarms are in [parameters.md](parameters.md#alarms).",
         "## Of each batch",
         _table(BATCH),
+        "## Of a cold start",
+        _table(COLD_START),
         "## Of the scheduled account check",
         _table(ACCOUNT),
     )

@@ -32,7 +32,7 @@ def test_every_variable_of_the_command_line_is_explained() -> None:
 
 def test_every_metric_is_explained() -> None:
     """Each metric of the code has its meaning, once."""
-    assert [*metrics_page.BATCH, *metrics_page.ACCOUNT] == list(UNITS)
+    assert [*metrics_page.BATCH, *metrics_page.COLD_START, *metrics_page.ACCOUNT] == list(UNITS)
 
 
 def test_every_field_of_the_access_log_is_explained() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -27,6 +28,8 @@ from weir.ingest.errors import StackFailed
 
 # Lambda's Python brings these; the package must bring all others.
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py")
+BOTOCORE_VERSIONS = os.environ.get("BOTOCORE_VERSIONS", "").split()
+NO_VERSION = pytest.param("", marks=pytest.mark.skip(reason="set BOTOCORE_VERSIONS='1.34.162 newest'"))
 SITE = Path(sysconfig.get_path("purelib"))
 
 # Isolated and without site-packages: only the folders given can be imported from.
@@ -207,6 +210,28 @@ def test_the_consumer_runs_from_the_package_alone(unpacked: Unpacked, world: Wor
     event = kinesis_event(world.payment("packaged", 1), entry.data, forged)
     assert unpacked.invoke("weir.consumers.handler", event, world.environment) == {"batchItemFailures": []}
     assert world.balances()["packaged"] == 3
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("version", BOTOCORE_VERSIONS or [NO_VERSION])
+def test_the_functions_run_on_other_versions_of_botocore(
+    unpacked: Unpacked, world: World, version: str, tmp_path: Path
+) -> None:
+    """Lambda may bring another botocore than the lock's: lean clients can be made with it, and the batch is done."""
+    wanted = "boto3" if version == "newest" else f"boto3=={version}"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(tmp_path), wanted]
+    subprocess.run(command, check=True, capture_output=True)
+    other = unpacked._replace(paths=[unpacked.paths[0], str(tmp_path)])
+    account = f"botocore-{version}"
+    lines = other.run(
+        INVOKE,
+        "weir.consumers.handler",
+        json.dumps(kinesis_event(world.payment(account, 1), world.payment(account, 2))),
+        environment=world.environment,
+    )
+    assert json.loads(lines[-2]) == {"batchItemFailures": []}
+    assert world.balances()[account] == 3
+    assert not [line for line in lines if "botocore_fallback" in line]
 
 
 @pytest.mark.engine

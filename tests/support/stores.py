@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from tests.support import aws
 from tests.support.memory_store import EVENTS, KEYS, MemoryStore
 from weir.consumers.events_table.actions import to_json
-from weir.consumers.events_table.lean_botocore import session
+from weir.consumers.events_table.lean_session import session
 from weir.consumers.events_table.port import Place, Store
 from weir.consumers.events_table.store import DynamoStore, client_config
 
