@@ -200,7 +200,9 @@ def test_thousand_posts_with_the_handler_killed(tmp_path: Path) -> None:
         stack.weir("secrets", "set", "payments", text=SECRET)
         accounts = [f"acct-{number}" for number in range(7)]
         stop = threading.Event()
-        killer = threading.Thread(target=kill_handlers, args=(stack, stop, 5))
+        killer = threading.Thread(
+            target=kill_handlers, args=(stack, stop, 5), daemon=True
+        )  # a failed test must end, too
         killer.start()
 
         def send(number: int) -> tuple[str, str, int]:
