@@ -41,16 +41,16 @@ def account(place: Place, since: str, until: str, grace: str, as_json: bool) -> 
     unaccounted for: it is named, with where it was last seen.
     """
     from weir.operate.audit import account as accounts
-    from weir.operate.audit.sources import open_books
-    from weir.operate.lookup.times import parse_span_s, parse_window_ms
+    from weir.operate.audit.sources import open_audit_sources
+    from weir.operate.lookup.times import parse_duration_s, parse_window_ms
 
     now_ms = round(time.time() * 1000)
-    grace_ms = round(parse_span_s(grace) * 1000) if grace else _GRACE_S[place.kind] * 1000
+    grace_ms = round(parse_duration_s(grace) * 1000) if grace else _GRACE_S[place.kind] * 1000
     since_ms, until_ms = parse_window_ms(since, until, now_ms)
     stack = open_stack(place)
-    books = open_books(stack, since_ms or 0, until_ms or now_ms, now_ms, grace_ms=grace_ms)
-    closed = accounts.take(books, since_ms or 0, until_ms or now_ms, _progress())
-    if books.acknowledged is None:
+    sources = open_audit_sources(stack, since_ms or 0, until_ms or now_ms, now_ms, grace_ms=grace_ms)
+    closed = accounts.compute_account(sources, since_ms or 0, until_ms or now_ms, _progress())
+    if sources.acknowledged is None:
         none = f"there is no {stack.access_log}" if stack.access_log else f"{place.label} keeps no access log"
         closed.notes.append(f"{none}: what the stream holds counts as acknowledged.")
     if as_json:

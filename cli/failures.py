@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,14 +29,14 @@ def list_(place: Place, as_json: bool) -> None:
 
     For each cause: how many, the first and the last, an example, and how long the payload is kept.
     """
-    from weir.operate.replay import runner
+    from weir.operate.failures import find_failures
 
-    groups = runner.find_failures(open_stack(place), place.log_lines, comments(as_json=as_json)).groups()
+    groups = find_failures(open_stack(place), place.log_lines, comments(as_json=as_json)).groups()
     for group in groups:
         if as_json:
             emit_json(group.as_dict())
         else:
-            emit(runner.show_group(group))
+            emit(group.show())
     if not groups and not as_json:
         emit("no failures")
 
@@ -47,15 +47,15 @@ def list_(place: Place, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would become of each event.")
 @json_option("the report as one JSON object")
 @at_place
-def retry(place: Place, group_id: str, as_json: bool, **options: Any) -> None:
+def retry(place: Place, group_id: str, rate: float | None, dry_run: bool, as_json: bool) -> None:
     """After the cause is fixed: judge and apply a group again, in this process. What still fails stays where it is.
 
     Runs this working tree's business code. GROUP is an id that `weir failures` prints.
     """
-    from weir.operate.replay import runner
+    from weir.operate import failures as cases
     from weir.operate.replay.terminal import Terminal
 
     with Terminal(emit) as terminal:
         context = replay_context(place, terminal)
-        found = runner.find_failures(context.stack, place.log_lines, terminal.say)
-        sys.exit(runner.retry(context, found, group_id, options, terminal, as_json=as_json))
+        found = cases.find_failures(context.stack, place.log_lines, terminal.say)
+        sys.exit(cases.retry(context, found, group_id, rate_per_s=rate, dry_run=dry_run, as_json=as_json))

@@ -39,7 +39,7 @@ def lag(place: Place, over_s: float, as_json: bool) -> None:
     reader = LagReader(
         stack.kinesis,
         stack.stream,
-        stack.settled,
+        stack.statuses,
         stack.checkpoints,
         retention_s=stack.retention_s,
         service=stack.service,

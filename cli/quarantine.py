@@ -54,9 +54,10 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
 def groups(place: Place, selection: Selection, as_json: bool) -> None:
     """Group what is in quarantine by cause: how many, first and last arrival, an example."""
     from weir.operate import quarantine as cases
+    from weir.operate.lookup.causes import group_quarantined
     from weir.operate.lookup.events import iso
 
-    for group in cases.groups(cases.listing(events_table(place), selection)):
+    for group in group_quarantined(cases.listing(events_table(place), selection)):
         if as_json:
             emit_json(group.as_dict())
             continue

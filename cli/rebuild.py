@@ -47,5 +47,5 @@ def rebuild(place: Place, tables: tuple[str, ...], as_json: bool, **options: Any
     with Terminal(emit) as terminal:
         context = replay_context(place, terminal)
         switch = rebuilding.Control(lambda: control.pause(place), lambda: control.resume(place))
-        job = rebuilding.Job(context, terminal, switch, project.home() / "replays", tables, **options)
+        job = rebuilding.Job(context, switch, project.home() / "replays", tables, **options)
         sys.exit(job.run(as_json=as_json))

@@ -14,6 +14,7 @@ from weir.cli.options import SINCE, Number, at_place, json_option
 from weir.cli.output import emit
 from weir.cli.stacks import replay_context
 from weir.consumers.outcome import LISTED
+from weir.operate.replay import origins, targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +45,8 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(cls=Command)
-@click.option("--from", "origin", metavar="ORIGIN", help="stream, archive, failures, quarantine, events, or a file.")
-@click.option("--to", "target", metavar="TARGET", help="consumer, stream, an http address, or a file.")
+@click.option("--from", "origin", metavar="ORIGIN", help=f"{origins.choices()}.")
+@click.option("--to", "target", metavar="TARGET", help=f"{targets.choices()}.")
 @filters
 @click.option("--until", metavar="TIME", help="Arrived no later. Default: now.")
 @click.option("--shard", "shards", multiple=True, metavar="SHARD", help="Read only this shard of the stream.")
@@ -82,29 +83,30 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
     Idempotent: what is applied already is not applied again. Ctrl-C stops cleanly; --resume continues. Exit code 1
     when something failed, 2 when it could not begin, 130 when it was stopped.
     """
-    from weir.operate.replay import request, runner
+    from weir.operate.replay import options as replay_options
+    from weir.operate.replay import runner
     from weir.operate.replay.terminal import Terminal
 
     if resume:
-        request.check_resumed({**options, "checkpoint": checkpoint})
-    asked = None if resume else request.asked(options)
+        replay_options.check_resumed({**options, "checkpoint": checkpoint})
+    request = None if resume else replay_options.request_of(options)
     path = resume or checkpoint or project.home() / "replays" / f"replay-{runner.default_name()}.json"
     rate = options["rate"]
     with Terminal(emit) as terminal:
         context = replay_context(place, terminal)
-        sys.exit(runner.replay(context, asked, path, terminal, as_json=as_json, rate_per_s=rate))
+        sys.exit(runner.replay(context, request, path, as_json=as_json, rate_per_s=rate))
 
 
 @click.command(cls=Command)
 @click.option("--to", "target", required=True, metavar="URL", help="{source} and {key} in it are filled in.")
 @filters
-@click.option("--new", "afresh", is_flag=True, help="Begin now, not where it stopped the last time.")
+@click.option("--new", "is_new", is_flag=True, help="Begin now, not where it stopped the last time.")
 @at_place
-def listen(place: Place, afresh: bool, **options: Any) -> None:
+def listen(place: Place, is_new: bool, **options: Any) -> None:
     """Forward what arrives to a server of your own, byte for byte; the next call continues where this one stopped."""
-    from weir.operate.replay import runner
+    from weir.operate.replay.listen import listen as forward
     from weir.operate.replay.terminal import Terminal
 
     with Terminal(emit) as terminal:
         context, folder = replay_context(place, terminal), project.home() / "replays"
-        sys.exit(runner.listen(context, options, folder, terminal, afresh=afresh))
+        sys.exit(forward(context, options, folder, is_new=is_new))

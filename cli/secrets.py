@@ -73,7 +73,7 @@ def remove(place: Place, source: str, position: int) -> None:
 def list_(place: Place, as_json: bool) -> None:
     """List each source's live secrets by age, and where they are kept."""
     from weir.infra import secrets as store
-    from weir.operate.lookup.times import show_moment
+    from weir.operate.lookup.times import show_time
 
     for name, source in project.catalogue().items():
         live = [secret.created_at_ms for secret in store.live(place, source)]
@@ -83,7 +83,7 @@ def list_(place: Place, as_json: bool) -> None:
         if not live:
             emit(f"{name:24} none in {source.secret}")
         for position, since_ms in enumerate(live):
-            emit(f"{name:24} {position} live since {show_moment(since_ms)} in {source.secret}")
+            emit(f"{name:24} {position} live since {show_time(since_ms)} in {source.secret}")
 
 
 def _read_secret(source: str) -> str:

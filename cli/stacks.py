@@ -10,11 +10,11 @@ from weir.cli import project
 if TYPE_CHECKING:
     from weir.infra.place import Place
     from weir.ingest.sources.catalogue import Catalogue
-    from weir.operate.audit.sources import Stack
     from weir.operate.lookup.events import Table
-    from weir.operate.replay.factory import Bench
-    from weir.operate.replay.loop import Target
-    from weir.operate.replay.terminal import Terminal
+    from weir.operate.lookup.stack import Stack
+    from weir.operate.replay.context import ReplayContext
+    from weir.operate.replay.ports import Target
+    from weir.operate.replay.progress import Console
 
 
 def events_table(place: Place) -> Table:
@@ -28,8 +28,7 @@ def events_table(place: Place) -> Table:
 def open_stack(place: Place) -> Stack:
     """Return the clients and names behind a place."""
     from weir.infra import control
-    from weir.operate.audit.sources import Stack
-    from weir.operate.replay.origins.from_stream import AWS, EMULATOR
+    from weir.operate.lookup.stack import AWS, EMULATOR, Stack
 
     outputs = place.outputs()
     return Stack(
@@ -49,19 +48,18 @@ def open_stack(place: Place) -> Stack:
     )
 
 
-def replay_context(place: Place, terminal: Terminal) -> Bench:
+def replay_context(place: Place, console: Console) -> ReplayContext:
     """Return what a replay works with at a place."""
-    from weir.operate.replay.factory import Bench
+    from weir.operate.replay.context import ReplayContext
     from weir.operate.replay.targets.in_process import settings_of
 
-    return Bench(
+    return ReplayContext(
         stack=open_stack(place),
         settings=settings_of(place.outputs()),
         client=place.client,
         client_with=place.client_with,
-        say=terminal.say,
-        stopped=terminal.stopped,
-        place=f"{place.label}, {place.outputs().get('Home') or place.outputs()['EventsTable']}",
+        console=console,
+        label=f"{place.label}, {place.outputs().get('Home') or place.outputs()['EventsTable']}",
     )
 
 
@@ -69,7 +67,7 @@ def consumer_target(place: Place, sources: Catalogue) -> Target:
     """Return the consumer in this process, which gives what was refused another chance."""
     from weir.consumers.events_table.store import client_config
     from weir.operate.lookup.marks import Marks
-    from weir.operate.lookup.preview import Looker
+    from weir.operate.lookup.preview import Previewer
     from weir.operate.replay.targets import in_process
     from weir.operate.replay.targets.release import Release
     from weir.operate.replay.targets.to_consumer import ToConsumer
@@ -80,4 +78,4 @@ def consumer_target(place: Place, sources: Catalogue) -> Target:
     pipeline = in_process.make_pipeline(judge, dynamodb, configured, s3=place.client("s3"))
     marks = Marks(place.client("dynamodb"), configured.events_table)
     release = Release(place.client("dynamodb"), configured.events_table, marks)
-    return ToConsumer(pipeline, marks, Looker(sources), release, retries=True)
+    return ToConsumer(pipeline, marks, Previewer(sources), release, retries=True)

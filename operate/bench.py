@@ -16,16 +16,16 @@ from typing import Any
 from weir.consumers.judging.aggregate import Entry
 from weir.ingest.envelope import Envelope, encode
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.preview import Looker
+from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.checkpoint import Checkpoint
-from weir.operate.replay.filters import Filter, Wanted
+from weir.operate.replay.filters import Filter
 from weir.operate.replay.loop import Replay
 from weir.operate.replay.origins.from_file import FromFile
 from weir.operate.replay.pace import Pace
-from weir.operate.replay.progress import Progress
+from weir.operate.replay.progress import Progress, peak_mib
+from weir.operate.replay.request import Wanted
 from weir.operate.replay.targets.to_file import ToFile
 from weir.operate.replay.targets.to_stream import ToStream
-from weir.operate.replay.terminal import peak_mib
 
 # Source: https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
 _SHARD_RECORDS_PER_S = 1000
@@ -118,7 +118,7 @@ def memory(folder: Path, count: int, body_bytes: int, say: Callable[[str], objec
             say(f"{progress.report.read:>12,} replayed, {time.perf_counter() - began_s:>6.1f} s, {peaks[-1]:>6.1f} MiB")
 
     pace = Pace(None, clock=time.monotonic, sleep=time.sleep)
-    wants = Filter(Wanted(), Looker({}), {})
+    wants = Filter(Wanted(), Previewer({}), {})
     Replay(FromFile(source), wants, ToFile(folder / "copy.jsonl"), Checkpoint(None), pace, watch=watch).run()
     return peaks
 
@@ -143,7 +143,7 @@ def _round(kinesis: Any, chosen: list[Delivery], *, aggregated: bool) -> Republi
         bodies.append(len(params["body"]))
 
     kinesis.meta.events.register("before-call.kinesis.PutRecords", note, unique_id="figures")
-    target = _Counting(kinesis, stream, Looker({}), aggregated=aggregated)
+    target = _Counting(kinesis, stream, Previewer({}), aggregated=aggregated)
     target.sizes = []
     began_s = time.perf_counter()
     for start in range(0, len(chosen), _BATCH):
@@ -153,7 +153,7 @@ def _round(kinesis: Any, chosen: list[Delivery], *, aggregated: bool) -> Republi
     kinesis.meta.events.unregister("before-call.kinesis.PutRecords", unique_id="figures")
     kinesis.delete_stream(StreamName=stream, EnforceConsumerDeletion=True)
     for one in chosen:
-        one.look = None
+        one.preview = None
     return Republished(
         way="aggregated" if aggregated else "an entry each",
         events=len(chosen),

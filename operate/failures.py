@@ -1,118 +1,68 @@
 """What failed and why: quarantined events and batches that the mapping gave up on, grouped by cause.
 
-A group's id follows from its cause, so that it can be named in a later command. What has been applied since, by a retry
-or a replay, is no failure any more and not listed.
+A group's id follows from its cause, so that a later command can name it. What has been applied since, by a retry or a
+replay, is not a failure any more and not listed.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
-from weir.consumers.batch.tally import BUG
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import IdUnknown
+from weir.operate.lookup.causes import Cause, Group, Groups, cause_of
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate, Origin
 from weir.operate.lookup.events import Table
-from weir.operate.lookup.status import Settled
+from weir.operate.lookup.stack import Stack
+from weir.operate.lookup.status import DeliveryStatuses
+from weir.operate.replay.checkpoint import Checkpoint
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.filters import Filter
 from weir.operate.replay.origins.from_failures import PREFIX, FailedBatch, FromFailures
 from weir.operate.replay.origins.from_table import FromTable
+from weir.operate.replay.request import ReplayRequest
+from weir.operate.replay.runner import run
+from weir.operate.replay.targets import make_target
 
-Kind: TypeAlias = Literal[Outcome.QUARANTINED, "given up"]
 # Returns, by request id, why the consumer said that it could not finish a delivery.
 Explain = Callable[[Sequence[str]], Mapping[str, str]]
 
 _DAY_MS = 86_400_000
 _EXPLAINED = 200
-# A bug is told by type and place, at the end of the detail.
-PLACE = re.compile(r"(\S+) at (?:\S*/)?([^/\s:]+:\d+) in (\S+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why something failed; equal causes are one group."""
-
-    kind: Kind
-    reason: str
-    exception: str
-    source: str
-    type: str
-
-    @property
-    def group_id(self) -> str:
-        """Return a short name that this cause always has."""
-        text = repr((str(self.kind), self.reason, self.exception, self.source, self.type))
-        return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
-@dataclass(slots=True)
-class Group:
-    """All failures of one cause. ``example`` is the oldest; ``kept_until_ms`` None: until somebody deletes it."""
-
-    cause: Cause
-    count: int = 0
-    first_ms: int = 0
-    last_ms: int = 0
-    example: str = ""
-    detail: str = ""
-    kept_until_ms: int | None = None
-    objects: set[str] = field(default_factory=set)
-    request_ids: set[str] = field(default_factory=set)
-
-    def add(self, at_ms: int, example: str, detail: str) -> None:
-        """Take one more failure in."""
-        if not self.count or at_ms < self.first_ms:
-            self.first_ms, self.example, self.detail = at_ms, example, detail
-        self.last_ms = max(self.last_ms, at_ms)
-        self.count += 1
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        cause = self.cause
-        return {
-            "group": cause.group_id,
-            "kind": cause.kind,
-            "reason": cause.reason,
-            "exception": cause.exception,
-            "source": cause.source,
-            "type": cause.type,
-            "count": self.count,
-            "first_ms": self.first_ms,
-            "last_ms": self.last_ms,
-            "example": self.example,
-            "detail": self.detail,
-            "kept_until_ms": self.kept_until_ms,
-        }
 
 
 class Failures:
     """Finds and groups failures of one stack."""
 
     def __init__(
-        self, table: Table, settled: Settled, *, explain: Explain, say: Callable[[str], object] = lambda _: None
+        self,
+        table: Table,
+        statuses: DeliveryStatuses,
+        *,
+        explain: Explain,
+        say: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._table = table
-        self._settled = settled
+        self._statuses = statuses
         self._explain = explain
         self._given_up = FromFailures(table.s3, table.bucket, say=say)
 
     def groups(self) -> list[Group]:
         """Return the groups, the largest first."""
-        found: dict[Cause, Group] = {}
+        groups = Groups()
         for facts in self._quarantined():
-            group = found.setdefault(cause_of(facts), Group(cause_of(facts)))
-            group.add(facts["received_at_ms"] or 0, facts["pk"], facts["detail"] or "")
+            groups.add_quarantined(facts, facts["pk"])
         for cause, batch, delivery in self._unfinished():
-            group = found.setdefault(cause, Group(cause))
-            group.add(delivery.arrived_at_ms, self._identity(delivery), f"s3://{self._table.bucket}/{batch.key}")
+            identity = self._identity(delivery)
+            group = groups.add(cause, delivery.arrived_at_ms, identity, f"s3://{self._table.bucket}/{batch.key}")
             group.objects.add(batch.key)
-            group.request_ids.add(self._identity(delivery))
-        for group in found.values():
+            group.request_ids.add(identity)
+        found = groups.largest_first()
+        for group in found:
             group.kept_until_ms = self._kept_until_ms(group)
-        return sorted(found.values(), key=lambda group: (-group.count, group.cause.group_id))
+        return found
 
     def origin(self, group_id: str) -> tuple[Group, Origin]:
         """Return a group and where its deliveries can be replayed from. Raises: IdUnknown."""
@@ -132,14 +82,14 @@ class Failures:
         return FromTable(self._table, quarantine_only=True).scan()
 
     def _unfinished(self) -> Iterator[tuple[Cause, FailedBatch, Delivery]]:
-        """Yield what the mapping gave up on and nobody has finished since, each delivery once."""
+        """Yield what the mapping gave up on and is still open, each delivery once."""
         seen: set[str] = set()
         left: list[tuple[FailedBatch, Delivery]] = []
         for batch in self._given_up.batches():
             deliveries = batch.deliveries()
-            for delivery, state in zip(deliveries, self._settled.states(deliveries), strict=True):
+            for delivery, status in zip(deliveries, self._statuses.of(deliveries), strict=True):
                 identity = self._identity(delivery)
-                if state == "unsettled" and identity not in seen:
+                if status == "open" and identity not in seen:
                     seen.add(identity)
                     left.append((batch, delivery))
         said = self._explain([self._identity(delivery) for _, delivery in left[-_EXPLAINED:]]) if left else {}
@@ -147,14 +97,14 @@ class Failures:
             yield self._cause(batch, delivery, said.get(self._identity(delivery), "")), batch, delivery
 
     def _cause(self, batch: FailedBatch, delivery: Delivery, said: str) -> Cause:
-        look = self._settled.looker.look(delivery)
-        source = look.envelope.source if look.envelope else ""
-        types = {event.type for event in look.events}
+        preview = self._statuses.previewer.preview(delivery)
+        source = preview.envelope.source if preview.envelope else ""
+        types = {event.type for event in preview.events}
         type_ = types.pop() if len(types) == 1 else "several" if types else ""
         return Cause("given up", batch.condition, said or batch.error, source, type_)
 
     def _identity(self, delivery: Delivery) -> str:
-        envelope = self._settled.looker.look(delivery).envelope
+        envelope = self._statuses.previewer.preview(delivery).envelope
         return envelope.request_id if envelope else delivery.as_record().position
 
     def _kept_until_ms(self, group: Group) -> int | None:
@@ -167,7 +117,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Those of an origin's deliveries that somebody chose."""
+    """Those of an origin's deliveries that ``wants`` says yes to."""
 
     origin: Origin
     wants: Callable[[Delivery], bool]
@@ -189,12 +139,35 @@ class Chosen:
                 yield step
 
 
-def cause_of(facts: Mapping[str, Any]) -> Cause:
-    """Return why an event was quarantined."""
-    reason = str(facts.get("reason") or "")
-    place = PLACE.search(facts.get("detail") or "") if reason == BUG else None
-    exception = f"{place[1].rpartition('.')[2]} at {place[2]} in {place[3]}" if place else ""
-    return Cause(Outcome.QUARANTINED, reason, exception, str(facts.get("source") or ""), str(facts.get("type") or ""))
+def find_failures(
+    stack: Stack, log_lines: Callable[[Sequence[str]], list[dict[str, Any]]], say: Callable[[str], object]
+) -> Failures:
+    """Return what finds failures; the consumer's log explains those that the mapping gave up on."""
+
+    def explain(request_ids: Sequence[str]) -> Mapping[str, str]:
+        return explain_by_log(log_lines(request_ids)) if request_ids else {}
+
+    return Failures(stack.table, stack.statuses, explain=explain, say=say)
+
+
+def retry(
+    context: ReplayContext,
+    failures: Failures,
+    group_id: str,
+    *,
+    rate_per_s: float | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Replay one group of failures to the consumer in this process; return the exit code. Raises: IdUnknown."""
+    group, origin = failures.origin(group_id)
+    if not as_json:
+        context.console.say(group.show())
+    # By the name of an origin whose deliveries were refused, the consumer gives them another chance.
+    request = ReplayRequest(origin="failures", target="consumer", dry_run=dry_run, rate_per_s=rate_per_s)
+    target = make_target(context, request)
+    checkpoint = Checkpoint(None, request)
+    return run(context, origin, Filter.of(context, request), target, checkpoint, as_json=as_json)
 
 
 def explain_by_log(lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:

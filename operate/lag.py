@@ -15,9 +15,10 @@ from typing import Any
 
 from weir.consumers.judging.records import open_record
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.status import Settled
-from weir.operate.lookup.times import show_span
-from weir.operate.replay.origins.from_stream import Service, list_shards
+from weir.operate.lookup.stack import Service
+from weir.operate.lookup.status import DeliveryStatuses
+from weir.operate.lookup.times import show_duration
+from weir.operate.replay.origins.from_stream import list_shards
 
 _PAGES = 20
 _PAGE_RECORDS = 1000
@@ -73,14 +74,14 @@ def show(shards: Sequence[ShardLag]) -> list[str]:
     lines = [f"{'SHARD':22} {'UNREAD':>9} {'BEHIND':>10} {'ARRIVING':>11} {'DRAINING':>11}  TIME TO LOSS"]
     for one in shards:
         unread = f"{one.unread:,}{'+' if one.unread_is_more else ''}"
-        behind = "-" if one.oldest_age_s is None else show_span(one.oldest_age_s)
-        loss = "-" if one.time_to_loss_s is None else show_span(one.time_to_loss_s)
+        behind = "-" if one.oldest_age_s is None else show_duration(one.oldest_age_s)
+        loss = "-" if one.time_to_loss_s is None else show_duration(one.time_to_loss_s)
         name = one.shard_id.removeprefix("shardId-") + (" closed" if one.is_closed else "")
         lines.append(
             f"{name:22} {unread:>9} {behind:>10} {one.arriving_per_s:>9,.1f}/s {one.draining_per_s:>9,.1f}/s  {loss}"
         )
     waiting = [one.time_to_loss_s for one in shards if one.time_to_loss_s is not None]
-    lines.append(f"time to loss: {show_span(min(waiting))}" if waiting else "nothing waits to be read")
+    lines.append(f"time to loss: {show_duration(min(waiting))}" if waiting else "nothing waits to be read")
     return lines
 
 
@@ -91,7 +92,7 @@ class LagReader:
         self,
         kinesis: Any,
         stream: str,
-        settled: Settled,
+        statuses: DeliveryStatuses,
         checkpoints: Checkpoints,
         *,
         retention_s: float,
@@ -100,14 +101,14 @@ class LagReader:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._kinesis, self._stream = kinesis, stream
-        self._settled = settled
+        self._statuses = statuses
         self._checkpoints = checkpoints
         self._retention_s = retention_s
         self._service = service
         self._clock, self._sleep = clock, sleep
 
     def measure(self, over_s: float) -> list[ShardLag]:
-        """Look twice, ``over_s`` apart, so that it shows what drains."""
+        """Measure twice, ``over_s`` apart, so that it shows what drains."""
         shards = {given["ShardId"]: given for given in list_shards(self._kinesis, self._stream)}
         before = {shard_id: self._unread(shard_id) for shard_id in shards}
         began_s = self._clock()
@@ -134,7 +135,7 @@ class LagReader:
         )
 
     def _drained(self, shard_id: str, before: _Unread, after: _Unread) -> int:
-        """Count the records that have been done between two looks."""
+        """Count the records that have been done between the two measurements."""
         if not before.first_sequence or before.first_sequence == after.first_sequence:
             return 0
         start = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": before.first_sequence}
@@ -151,7 +152,7 @@ class LagReader:
     def _unread(self, shard_id: str) -> _Unread:
         known = self._checkpoints()
         if known is None:
-            start = self._first_unsettled(shard_id)
+            start = self._first_open(shard_id)
         else:
             start = dict(known.get(shard_id, {"ShardIteratorType": "TRIM_HORIZON"}))
         if not start:
@@ -165,23 +166,23 @@ class LagReader:
         oldest_s = first["ApproximateArrivalTimestamp"].timestamp() if first else None
         return _Unread(count, pages == _PAGES, oldest_s, first["SequenceNumber"] if first else "")
 
-    def _first_unsettled(self, shard_id: str) -> dict[str, Any]:
+    def _first_open(self, shard_id: str) -> dict[str, Any]:
         """Return where the first record without an outcome stands; nothing when the newest has one."""
         newest = self._newest(shard_id)
-        if newest is None or self._is_settled(shard_id, newest):
+        if newest is None or self._has_outcome(shard_id, newest):
             return {}
         high_s = newest["ApproximateArrivalTimestamp"].timestamp()
         low_s = self._clock() - self._retention_s
         while high_s - low_s > _PRECISION_S:
             middle_s = (low_s + high_s) / 2
             probe = self._first_at(shard_id, middle_s)
-            if probe is not None and not self._is_settled(shard_id, probe):
+            if probe is not None and not self._has_outcome(shard_id, probe):
                 high_s = middle_s
             else:
                 low_s = middle_s
         for page in self._pages(shard_id, _at(low_s)):
-            for one, is_settled in zip(page, self._are_settled(shard_id, page), strict=True):
-                if not is_settled:
+            for one, has_outcome in zip(page, self._have_outcomes(shard_id, page), strict=True):
+                if not has_outcome:
                     return {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": one["SequenceNumber"]}
         return {}
 
@@ -200,10 +201,10 @@ class LagReader:
                 return page[0]
         return None
 
-    def _is_settled(self, shard_id: str, given: Given) -> bool:
-        return self._are_settled(shard_id, [given])[0]
+    def _has_outcome(self, shard_id: str, given: Given) -> bool:
+        return self._have_outcomes(shard_id, [given])[0]
 
-    def _are_settled(self, shard_id: str, page: Sequence[Given]) -> list[bool]:
+    def _have_outcomes(self, shard_id: str, page: Sequence[Given]) -> list[bool]:
         """Tell of each record, aggregates included, whether all in it has an outcome."""
         deliveries, owners = [], []
         for at, given in enumerate(page):
@@ -211,8 +212,8 @@ class LagReader:
             for record in open_record(shard_id, given["SequenceNumber"], at_ms, given["Data"]):
                 deliveries.append(Delivery(record.data, shard_id, record.position, at_ms, record=record))
                 owners.append(at)
-        states = self._settled.states(deliveries)
-        open_ones = {at for at, state in zip(owners, states, strict=True) if state == "unsettled"}
+        statuses = self._statuses.of(deliveries)
+        open_ones = {at for at, status in zip(owners, statuses, strict=True) if status == "open"}
         return [at not in open_ones for at in range(len(page))]
 
     def _count_between(self, shard_id: str, since_s: float, until_s: float) -> int:

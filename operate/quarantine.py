@@ -1,4 +1,4 @@
-"""The quarantine as an operator works it off: what is in it by cause, its bytes, another judgement, the end of a case.
+"""The quarantine as an operator works through it: what is in it, another judgement, discarding.
 
 `verify` sends deliveries through the replay's own way to the consumer, so that there is one pipeline: judged as of
 their arrival with today's sources, secrets and business code, applied exactly once under the usual marks. An item
@@ -15,11 +15,10 @@ from typing import Any
 
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import IdUnknown, OptionInvalid
-from weir.operate.failures import Group, cause_of
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.events import Table
-from weir.operate.replay.loop import Target
 from weir.operate.replay.origins.from_table import FromTable
+from weir.operate.replay.ports import Target
 from weir.operate.replay.progress import Report
 
 REASON_CHARS_MAX = 1000
@@ -51,16 +50,6 @@ class Selection:
 def listing(table: Table, selection: Selection) -> list[Mapping[str, Any]]:
     """Return the facts of what is selected, oldest first."""
     return sorted(selection.origin(table).scan(), key=lambda facts: (facts["received_at_ms"] or 0, facts["pk"]))
-
-
-def groups(listed: Iterable[Mapping[str, Any]]) -> list[Group]:
-    """Group by cause, the largest first; each group's example is its oldest."""
-    found: dict[str, Group] = {}
-    for facts in listed:
-        cause = cause_of(facts)
-        group = found.setdefault(cause.group_id, Group(cause))
-        group.add(facts["received_at_ms"] or 0, facts["request_id"] or facts["pk"], facts["detail"] or "")
-    return sorted(found.values(), key=lambda group: (-group.count, group.cause.group_id))
 
 
 def find(table: Table, identifier: str, sources: Iterable[str]) -> list[dict[str, Any]]:
@@ -96,7 +85,7 @@ def verify(
 
 
 def discard(table: Table, key: str, reason: str, *, now_ms: int) -> bool:
-    """End a case: the item leaves the quarantine and stays stored, with the reason; False if it had left it already.
+    """Take an item out of the quarantine; it stays stored, with the reason. False if it had left it already.
 
     Raises: OptionInvalid for a reason that is empty or too long.
     """

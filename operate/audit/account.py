@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 from weir.consumers.outcome import FINAL
 from weir.operate.lookup.delivery import Delivery, Origin
-from weir.operate.lookup.preview import Looker
-from weir.operate.lookup.status import Settled, State
-from weir.operate.lookup.times import show_moment
+from weir.operate.lookup.preview import Previewer
+from weir.operate.lookup.status import DeliveryStatuses, Status
+from weir.operate.lookup.times import show_time
 
 _CHUNK = 500
 _SHOWN = 20
@@ -51,7 +51,7 @@ class Repeated:
     places: tuple[str, ...]
 
 
-class Progress(Protocol):
+class ConsumerProgress(Protocol):
     """How far the consumer has read."""
 
     def has_read(self, shard_id: str, sequence_number: str, arrived_at_ms: int) -> bool:
@@ -105,7 +105,7 @@ class Account:
         sums: dict[str, int] = {"acknowledged": self.acknowledged}
         sums |= {outcome: self.counts[outcome] for outcome in FINAL}
         sums |= {"in flight": self.counts["in_flight"], "unaccounted": len(self.missing)}
-        lines = [f"{show_moment(self.since_ms)} to {show_moment(self.until_ms)}"]
+        lines = [f"{show_time(self.since_ms)} to {show_time(self.until_ms)}"]
         lines += [f"{name:14} {count:>12,}" for name, count in sums.items()]
         for lost in self.missing[:_NAMED]:
             lines.append(f"  {lost.request_id} {lost.source or '?'}: last seen in {lost.last_seen}")
@@ -116,7 +116,7 @@ class Account:
         if len(self.repeated) > _SHOWN:
             lines.append(f"  and {len(self.repeated) - _SHOWN:,} more that stand there more than once")
         if self.unacknowledged:
-            begins = f", which begins at {show_moment(self.log_since_ms)}" if self.log_since_ms > self.since_ms else ""
+            begins = f", which begins at {show_time(self.log_since_ms)}" if self.log_since_ms > self.since_ms else ""
             lines.append(f"  {self.unacknowledged:,} more are stored that the access log does not show{begins}")
         return lines + [f"  {note}" for note in [*self._hole(), *self.notes]]
 
@@ -125,7 +125,7 @@ class Account:
         if not self.unarchived:
             return []
         times = [one.at_ms for one in self.unarchived]
-        since, until = show_moment(min(times)), show_moment(max(times))
+        since, until = show_time(min(times)), show_time(max(times))
         return [
             f"{len(times):,} that arrived from {since} to {until} are not in the archive;",
             f"  while the stream has them: weir replay --from stream --since {since} --until {until} --to stream",
@@ -133,7 +133,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class AuditSources:
     """What the account is made of. ``acknowledged`` None: there is no access log, so the stream counts as one.
 
     ``primary`` is the stream, or the archive for what is older; ``others`` are asked in turn, and only for what has not
@@ -145,8 +145,8 @@ class Books:
     acknowledged: Iterable[Acknowledged] | None
     primary: Origin
     others: Sequence[Origin]
-    settled: Settled
-    progress: Progress
+    statuses: DeliveryStatuses
+    progress: ConsumerProgress
     failures: Callable[[], Iterable[tuple[str, str]]]
     stored: Callable[[], Iterable[tuple[str, str]]]
     grace_ms: int = 0
@@ -154,40 +154,42 @@ class Books:
     archived_until_ms: int = -1
 
 
-def take(books: Books, since_ms: int, until_ms: int, watch: Callable[[int], object] = lambda _: None) -> Account:
+def compute_account(
+    sources: AuditSources, since_ms: int, until_ms: int, watch: Callable[[int], object] = lambda _: None
+) -> Account:
     """Close the account of a window; both of its ends are included. ``watch`` is told how many have been looked at."""
-    return _Closing(books, Account(since_ms, until_ms), watch).close()
+    return _Computation(sources, Account(since_ms, until_ms), watch).close()
 
 
-class _Closing:
+class _Computation:
     """One account on its way."""
 
-    def __init__(self, books: Books, account: Account, watch: Callable[[int], object]) -> None:
-        self._books = books
+    def __init__(self, sources: AuditSources, account: Account, watch: Callable[[int], object]) -> None:
+        self._sources = sources
         self._account = account
         self._watch = watch
-        self._looker: Looker = books.settled.looker
-        self._has_log = books.acknowledged is not None
+        self._previewer: Previewer = sources.statuses.previewer
+        self._has_log = sources.acknowledged is not None
         self._unseen: dict[str, int] = {}  # acknowledged, arrival; not seen anywhere yet
         self._unarchived: dict[str, int] = {}  # acknowledged, arrival; not seen in the archive, where it should be
-        self._unsettled: dict[str, Delivery] = {}
+        self._open: dict[str, Delivery] = {}
         self._places: dict[str, str] = {}  # of each delivery in the primary book, the first
         self._repeated: dict[str, list[str]] = {}
 
     def close(self) -> Account:
-        """Read all books in turn, each only for what the ones before leave open."""
-        books, account = self._books, self._account
-        self._unseen = {one.request_id: one.at_ms for one in books.acknowledged or () if self._is_within(one.at_ms)}
+        """Read all sources in turn, each only for what the ones before leave open."""
+        sources, account = self._sources, self._account
+        self._unseen = {one.request_id: one.at_ms for one in sources.acknowledged or () if self._is_within(one.at_ms)}
         account.acknowledged = len(self._unseen)
         account.log_since_ms = min(self._unseen.values(), default=0)
-        self._unarchived = {one: at_ms for one, at_ms in self._unseen.items() if at_ms <= books.archived_until_ms}
-        self._match(books.primary, is_primary=True)
-        for other in books.others:
+        self._unarchived = {one: at_ms for one, at_ms in self._unseen.items() if at_ms <= sources.archived_until_ms}
+        self._match(sources.primary, is_primary=True)
+        for other in sources.others:
             if self._unseen:
                 self._match(other, is_primary=False)
         if self._unseen:
             self._search_table()
-        self._look_again()
+        self._read_again()
         self._name_missing()
         self._search_archive()
         account.repeated = [Repeated(request_id, tuple(places)) for request_id, places in self._repeated.items()]
@@ -196,14 +198,14 @@ class _Closing:
     def _match(self, origin: Origin, *, is_primary: bool) -> None:
         for chunk in _chunks(self._within(origin)):
             fresh = [delivery for delivery in chunk if self._takes(delivery, is_primary=is_primary)]
-            for delivery, state in zip(fresh, self._books.settled.states(fresh), strict=True):
-                self._settle(delivery, state)
+            for delivery, status in zip(fresh, self._sources.statuses.of(fresh), strict=True):
+                self._count(delivery, status)
             self._watch(len(self._places))
 
     def _within(self, origin: Origin) -> Iterator[Delivery]:
         for step in origin.read({}):
             if isinstance(step, Delivery):
-                envelope = self._looker.look(step).envelope
+                envelope = self._previewer.preview(step).envelope
                 if envelope is not None and self._is_within(envelope.arrived_at_ms):
                     if step.record is None:  # only the archive does not tell a record's place
                         self._unarchived.pop(envelope.request_id, None)
@@ -213,7 +215,7 @@ class _Closing:
         return self._account.since_ms <= at_ms <= self._account.until_ms
 
     def _takes(self, delivery: Delivery, *, is_primary: bool) -> bool:
-        """Tell whether a delivery is to be settled: if it was acknowledged, the first time that it is seen."""
+        """Tell whether a delivery is to be looked up: if it was acknowledged, the first time that it is seen."""
         request_id = self._request_id(delivery)
         if is_primary:
             if request_id in self._places:
@@ -228,16 +230,16 @@ class _Closing:
             self._account.acknowledged += is_primary
         return is_primary and not self._has_log
 
-    def _settle(self, delivery: Delivery, state: State) -> None:
+    def _count(self, delivery: Delivery, status: Status) -> None:
         request_id = self._request_id(delivery)
-        if state == "unsettled":
-            self._unsettled[request_id] = delivery
+        if status == "open":
+            self._open[request_id] = delivery
         else:
-            self._unsettled.pop(request_id, None)
-            self._account.counts[state] += 1
+            self._open.pop(request_id, None)
+            self._account.counts[status] += 1
 
     def _search_table(self) -> None:
-        for request_id, outcome in self._books.stored():
+        for request_id, outcome in self._sources.stored():
             if self._unseen.pop(request_id, None) is not None:
                 self._account.counts[outcome] += 1
 
@@ -245,21 +247,21 @@ class _Closing:
         """Look for what should be in the archive and has not been met there; a hole may have been filled later."""
         for missing in self._account.missing:  # named already
             self._unarchived.pop(missing.request_id, None)
-        for request_id in self._books.archived() if self._unarchived else ():
+        for request_id in self._sources.archived() if self._unarchived else ():
             self._unarchived.pop(request_id, None)
             if not self._unarchived:
                 break
         self._account.unarchived = [Acknowledged(*one) for one in self._unarchived.items()]
 
-    def _look_again(self) -> None:
-        """Give what was being committed while the books were read another chance."""
-        for chunk in _chunks(list(self._unsettled.values())):
-            for delivery, state in zip(chunk, self._books.settled.states(chunk), strict=True):
-                self._settle(delivery, state)
+    def _read_again(self) -> None:
+        """Give what was being committed while the sources were read another chance."""
+        for chunk in _chunks(list(self._open.values())):
+            for delivery, status in zip(chunk, self._sources.statuses.of(chunk), strict=True):
+                self._count(delivery, status)
 
     def _name_missing(self) -> None:
-        given_up = dict(self._books.failures()) if self._unsettled else {}
-        for request_id, delivery in self._unsettled.items():
+        given_up = dict(self._sources.failures()) if self._open else {}
+        for request_id, delivery in self._open.items():
             if request_id in given_up:
                 place = f"given up by the mapping and kept in {given_up[request_id]}: weir failures"
                 self._miss(delivery, place)
@@ -268,13 +270,13 @@ class _Closing:
             else:
                 self._miss(delivery, _last_seen(delivery))
         for request_id, at_ms in self._unseen.items():
-            if at_ms > self._account.until_ms - self._books.grace_ms:
+            if at_ms > self._account.until_ms - self._sources.grace_ms:
                 self._account.counts["in_flight"] += 1
             else:
                 self._account.missing.append(Missing(request_id, at_ms, "", _LOG_ALONE))
 
     def _miss(self, delivery: Delivery, last_seen: str) -> None:
-        envelope = self._looker.look(delivery).envelope
+        envelope = self._previewer.preview(delivery).envelope
         if envelope is not None:
             missing = Missing(envelope.request_id, envelope.arrived_at_ms, envelope.source, last_seen)
             self._account.missing.append(missing)
@@ -282,12 +284,12 @@ class _Closing:
     def _is_in_flight(self, delivery: Delivery) -> bool:
         record = delivery.record
         if record is None:
-            envelope = self._looker.look(delivery).envelope
-            return envelope is not None and not self._books.progress.has_passed(envelope.arrived_at_ms)
-        return not self._books.progress.has_read(record.shard_id, record.sequence_number, record.arrived_at_ms)
+            envelope = self._previewer.preview(delivery).envelope
+            return envelope is not None and not self._sources.progress.has_passed(envelope.arrived_at_ms)
+        return not self._sources.progress.has_read(record.shard_id, record.sequence_number, record.arrived_at_ms)
 
     def _request_id(self, delivery: Delivery) -> str:
-        envelope = self._looker.look(delivery).envelope
+        envelope = self._previewer.preview(delivery).envelope
         return envelope.request_id if envelope else ""
 
 

@@ -17,10 +17,10 @@ from typing import Any
 from weir.consumers import settings, wiring
 from weir.consumers.batch import metrics
 from weir.consumers.events_table import lean_botocore
-from weir.operate.audit.account import Account, take
-from weir.operate.audit.sources import Stack, open_books
+from weir.operate.audit.account import Account, compute_account
+from weir.operate.audit.sources import open_audit_sources
 from weir.operate.lookup.events import Table
-from weir.operate.replay.origins.from_stream import AWS
+from weir.operate.lookup.stack import AWS, Stack
 
 _SETTLE_S = 300
 _GRACE_S = 60
@@ -51,7 +51,9 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noq
         function=event["function"],
         has_archive=event.get("archive") == "firehose",
     )
-    account = take(open_books(stack, since_ms, until_ms, now_ms, grace_ms=grace_ms), since_ms, until_ms)
+    account = compute_account(
+        open_audit_sources(stack, since_ms, until_ms, now_ms, grace_ms=grace_ms), since_ms, until_ms
+    )
     for line in report(account, configured.stack):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The books behind the account, as each place keeps them: access log, stream, archive, failures, table, progress.
+"""The sources of the account, as each place keeps them: access log, stream, archive, failures, table, progress.
 
 The embedded stack keeps its access log and its checkpoints in files. AWS keeps the log in CloudWatch and tells only the
 age of what the consumer reads. LocalStack 4.14 keeps neither: there the stream itself says what was acknowledged.
@@ -7,7 +7,7 @@ age of what the consumer reads. LocalStack 4.14 keeps neither: there the stream 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -16,16 +16,13 @@ from typing import Any
 
 from weir.consumers.outcome import Outcome
 from weir.ingest.lines import whole
-from weir.ingest.sources.catalogue import Catalogue
-from weir.operate.audit.account import Acknowledged, Books, Progress
+from weir.operate.audit.account import Acknowledged, AuditSources, ConsumerProgress
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate, Origin
-from weir.operate.lookup.events import Table
-from weir.operate.lookup.marks import Marks
-from weir.operate.lookup.preview import Looker
-from weir.operate.lookup.status import Settled
+from weir.operate.lookup.preview import Previewer
+from weir.operate.lookup.stack import Stack
 from weir.operate.replay.origins.archive_objects import Archive
 from weir.operate.replay.origins.from_failures import FromFailures
-from weir.operate.replay.origins.from_stream import FromStream, Service, Span
+from weir.operate.replay.origins.from_stream import FromStream, StreamRange
 
 # A log line is written after the answer, and CloudWatch takes its time.
 _LOG_LATE_MS = 300_000
@@ -36,43 +33,8 @@ _ARCHIVED_MS = 1_200_000
 _METRIC_S = 600
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """The clients and names of one stack. ``access_log`` is a file's path or None; ``access_group`` a log group or ''.
-
-    ``checkpoints`` returns iterator parameters by shard; None where the service keeps that to itself.
-    """
-
-    table: Table
-    kinesis: Any
-    stream: str
-    service: Service
-    catalogue: Catalogue
-    access_log: Path | None = None
-    access_group: str = ""
-    logs: Any = None
-    cloudwatch: Any = None
-    function: str = ""
-    checkpoints: Callable[[], dict[str, dict[str, Any]] | None] = lambda: None
-    has_archive: bool = True
-
-    @property
-    def marks(self) -> Marks:
-        return Marks(self.table.dynamodb, self.table.name)
-
-    @property
-    def settled(self) -> Settled:
-        return Settled(Looker(self.catalogue), self.marks)
-
-    @property
-    def retention_s(self) -> int:
-        """Return for how long the stream keeps a record."""
-        summary = self.kinesis.describe_stream_summary(StreamName=self.stream)["StreamDescriptionSummary"]
-        return int(summary["RetentionPeriodHours"]) * 3600
-
-
-def open_books(stack: Stack, since_ms: int, until_ms: int, now_ms: int, *, grace_ms: int) -> Books:
-    """Return the books of a window.
+def open_audit_sources(stack: Stack, since_ms: int, until_ms: int, now_ms: int, *, grace_ms: int) -> AuditSources:
+    """Return the audit sources of a window.
 
     What is older than the stream keeps it, or on AWS than the archive needs to have it, is read from the archive: a
     shard gives a reader 2 MB/s for all, S3 gives what it takes.
@@ -87,16 +49,16 @@ def open_books(stack: Stack, since_ms: int, until_ms: int, now_ms: int, *, grace
     if stack.has_archive and border_ms > since_ms:
         older = archive_of(stack, since_ms, min(border_ms, until_ms))
         parts = ((older, since_ms, border_ms - 1), (primary, border_ms, until_ms))
-        primary = Joined(Looker(stack.catalogue), parts)
+        primary = Joined(Previewer(stack.catalogue), parts)
         others = [stream_of(stack, since_ms, until_ms, now_ms)]
-    settled = stack.settled
-    return Books(
+    statuses = stack.statuses
+    return AuditSources(
         acknowledged=acknowledged(stack, since_ms, until_ms),
         primary=primary,
         others=others,
-        settled=settled,
+        statuses=statuses,
         progress=progress(stack, now_ms, grace_ms),
-        failures=lambda: given_up(stack, settled.looker),
+        failures=lambda: given_up(stack, statuses.previewer),
         stored=lambda: stored(stack, since_ms, until_ms),
         grace_ms=grace_ms,
         archived=lambda: archived(stack, since_ms, until_ms),
@@ -106,7 +68,7 @@ def open_books(stack: Stack, since_ms: int, until_ms: int, now_ms: int, *, grace
 
 def stream_of(stack: Stack, since_ms: int, until_ms: int, now_ms: int) -> Origin:
     """Return a part of the stream, as it is now."""
-    span = Span(since_ms=since_ms, until_ms=until_ms, ends_ms=now_ms)
+    span = StreamRange(since_ms=since_ms, until_ms=until_ms, ends_ms=now_ms)
     return FromStream(stack.kinesis, stack.stream, span, stack.service)
 
 
@@ -126,8 +88,8 @@ class Joined:
 
     label = "archive and stream"
 
-    def __init__(self, looker: Looker, parts: tuple[tuple[Origin, int, int], ...]) -> None:
-        self._looker = looker
+    def __init__(self, previewer: Previewer, parts: tuple[tuple[Origin, int, int], ...]) -> None:
+        self._previewer = previewer
         self._parts = parts
 
     def estimate(self) -> Estimate:
@@ -139,7 +101,7 @@ class Joined:
         for origin, since_ms, until_ms in self._parts:
             for step in origin.read(cursor):
                 if isinstance(step, Delivery):
-                    envelope = self._looker.look(step).envelope
+                    envelope = self._previewer.preview(step).envelope
                     if envelope is not None and since_ms <= envelope.arrived_at_ms <= until_ms:
                         yield step
 
@@ -187,11 +149,11 @@ def read_line(line: str) -> Acknowledged | None:
 # ------------------------------------------------------------------------------------------------ failures and table
 
 
-def given_up(stack: Stack, looker: Looker) -> Iterator[tuple[str, str]]:
+def given_up(stack: Stack, previewer: Previewer) -> Iterator[tuple[str, str]]:
     """Yield the request id of every delivery that the mapping gave up on, and the object that keeps it."""
     for batch in FromFailures(stack.table.s3, stack.table.bucket).batches():
         for delivery in batch.deliveries():
-            envelope = looker.look(delivery).envelope
+            envelope = previewer.preview(delivery).envelope
             if envelope is not None:
                 yield envelope.request_id, f"s3://{stack.table.bucket}/{batch.key}"
 
@@ -215,7 +177,7 @@ def stored(stack: Stack, since_ms: int, until_ms: int) -> Iterator[tuple[str, st
 # ------------------------------------------------------------------------------------------------ progress
 
 
-def progress(stack: Stack, now_ms: int, grace_ms: int) -> Progress:
+def progress(stack: Stack, now_ms: int, grace_ms: int) -> ConsumerProgress:
     """Return how far the consumer has read, as exactly as the place can tell."""
     known = stack.checkpoints()
     if known is not None:

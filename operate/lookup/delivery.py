@@ -27,7 +27,7 @@ class Delivery:
     arrived_at_ms: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
     record: Record | None = None
-    look: Any = None  # weir.operate.lookup.preview.Look, once somebody has looked
+    preview: Any = None  # weir.operate.lookup.preview.Preview, once somebody has looked
 
     @property
     def where(self) -> str:

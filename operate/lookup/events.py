@@ -14,7 +14,7 @@ from weir.consumers.events_table import blob as codec
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import IdUnknown, StackFailed
-from weir.operate.lookup.times import show_moment
+from weir.operate.lookup.times import show_time
 
 _SUMMARY = (
     *("pk", "source", "event_id", "request_id", "outcome", "reason", "detail", "type", "key"),
@@ -150,7 +150,7 @@ def summary(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def iso(at_ms: int | None) -> str | None:
     """Write epoch milliseconds as ISO 8601 in UTC."""
-    return None if at_ms is None else show_moment(at_ms)
+    return None if at_ms is None else show_time(at_ms)
 
 
 def sha256(body: bytes) -> str:

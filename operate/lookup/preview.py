@@ -18,7 +18,7 @@ from weir.operate.lookup.delivery import Delivery
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Preview:
     """A delivery read without proof; ``readings`` are its events, twice where its body may be empty or ``{}``."""
 
     envelope: Envelope | None = None
@@ -42,31 +42,31 @@ class Look:
         return [whole, *(f"{whole}.{index}" for index in range(count if count > 1 else 0))]
 
 
-class Looker:
+class Previewer:
     """Looks at deliveries with one catalogue; each delivery is looked at once."""
 
     def __init__(self, catalogue: Mapping[str, Source]) -> None:
         self._catalogue = catalogue
 
-    def look(self, delivery: Delivery) -> Look:
+    def preview(self, delivery: Delivery) -> Preview:
         """Return what can be known of a delivery."""
-        if delivery.look is None:
-            delivery.look = self._look(delivery.data)
-        return delivery.look  # type: ignore[no-any-return]
+        if delivery.preview is None:
+            delivery.preview = self._preview(delivery.data)
+        return delivery.preview  # type: ignore[no-any-return]
 
-    def _look(self, data: bytes) -> Look:
+    def _preview(self, data: bytes) -> Preview:
         try:
             envelope = decode(data)
         except RecordError:
-            return Look()
+            return Preview()
         source = self._catalogue.get(envelope.source)
         if source is None:
-            return Look(envelope)
+            return Preview(envelope)
         readings = [_extract(source, envelope)]
         other = envelope.with_alternative_body()
         if other is not None:
             readings.append(_extract(source, other))
-        return Look(envelope, tuple(found for found in readings if found))
+        return Preview(envelope, tuple(found for found in readings if found))
 
 
 def _extract(source: Source, envelope: Envelope) -> tuple[Event, ...]:

@@ -13,39 +13,39 @@ from typing import Literal, TypeAlias
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Mark, Marks
-from weir.operate.lookup.preview import Look, Looker
+from weir.operate.lookup.preview import Preview, Previewer
 
-State: TypeAlias = Outcome | Literal["unsettled"]
+Status: TypeAlias = Outcome | Literal["open"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """Tells the state of many deliveries at once."""
+class DeliveryStatuses:
+    """Tells the status of many deliveries at once."""
 
-    looker: Looker
+    previewer: Previewer
     marks: Marks
 
-    def states(self, deliveries: Sequence[Delivery]) -> list[State]:
-        """Return the state of each delivery.
+    def of(self, deliveries: Sequence[Delivery]) -> list[Status]:
+        """Return the status of each delivery.
 
-        Of several events in one delivery the state that says most counts: one that is unsettled, then quarantined,
+        Of several events in one delivery the status that says most counts: one that is open, then quarantined,
         applied, ignored, duplicate.
         """
-        looks = [self.looker.look(delivery) for delivery in deliveries]
-        known = self.marks.read(key for look in looks for keys in look.mark_keys() for key in keys)
-        states = [_of_marks(look, known) for look in looks]
-        left = [at for at, state in enumerate(states) if state == "unsettled"]
+        previews = [self.previewer.preview(delivery) for delivery in deliveries]
+        known = self.marks.read(key for preview in previews for keys in preview.mark_keys() for key in keys)
+        statuses = [_of_marks(preview, known) for preview in previews]
+        left = [at for at, status in enumerate(statuses) if status == "open"]
         if left:
-            keys = {at: _quarantine_keys(looks[at], deliveries[at]) for at in left}
+            keys = {at: _quarantine_keys(previews[at], deliveries[at]) for at in left}
             refused = self.marks.read(key for group in keys.values() for key in group)
             for at in left:
-                states[at] = _of_quarantine(looks[at], known, refused, keys[at])
-        return states
+                statuses[at] = _of_quarantine(previews[at], known, refused, keys[at])
+        return statuses
 
 
-def _of_marks(look: Look, known: dict[str, Mark]) -> State:
-    request_id = look.envelope.request_id if look.envelope else ""
-    for keys in look.mark_keys():
+def _of_marks(preview: Preview, known: dict[str, Mark]) -> Status:
+    request_id = preview.envelope.request_id if preview.envelope else ""
+    for keys in preview.mark_keys():
         marks = [
             known[key]
             for index, key in enumerate(keys)
@@ -56,24 +56,24 @@ def _of_marks(look: Look, known: dict[str, Mark]) -> State:
             if Outcome.APPLIED in own:
                 return Outcome.APPLIED
             return Outcome.IGNORED if own else Outcome.DUPLICATE
-    return "unsettled"
+    return "open"
 
 
-def _of_quarantine(look: Look, known: dict[str, Mark], refused: dict[str, Mark], keys: list[str]) -> State:
+def _of_quarantine(preview: Preview, known: dict[str, Mark], refused: dict[str, Mark], keys: list[str]) -> Status:
     """Judge what the marks alone do not explain: quarantined as a whole, or event by event."""
     found = [key for key in keys if key in refused and refused[key].outcome == Outcome.QUARANTINED]
     if not found:
-        return "unsettled"
+        return "open"
     if keys[0] in found:
         return Outcome.QUARANTINED
     whole = f"{keys[0]}."
     singles = {int(key.removeprefix(whole)) for key in found}
-    for reading in look.mark_keys():
+    for reading in preview.mark_keys():
         done = {index for index, key in enumerate(reading) if key in known and known[key].is_done}
         if done | singles >= set(range(len(reading))):
             return Outcome.QUARANTINED
-    return "unsettled"
+    return "open"
 
 
-def _quarantine_keys(look: Look, delivery: Delivery) -> list[str]:
-    return look.quarantine_keys() or [f"!{delivery.as_record().position}"]
+def _quarantine_keys(preview: Preview, delivery: Delivery) -> list[str]:
+    return preview.quarantine_keys() or [f"!{delivery.as_record().position}"]

@@ -12,7 +12,7 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _EPOCH = re.compile(r"\d{9,10}(\.\d+)?|\d{12,13}")
 
 
-def parse_span_s(text: str) -> float:
+def parse_duration_s(text: str) -> float:
     """Return seconds of ``90s``, ``15m``, ``2h``, ``7d``, ``1w``. Raises: OptionInvalid."""
     found = _SPAN.fullmatch(text.strip())
     if not found:
@@ -22,14 +22,14 @@ def parse_span_s(text: str) -> float:
 
 def parse_window_ms(since: str | None, until: str | None, now_ms: int) -> tuple[int | None, int | None]:
     """Return both ends of a window, None where none is given. Raises: OptionInvalid when it ends before it begins."""
-    since_ms = parse_moment_ms(since, now_ms) if since else None
-    until_ms = parse_moment_ms(until, now_ms) if until else None
+    since_ms = parse_time_ms(since, now_ms) if since else None
+    until_ms = parse_time_ms(until, now_ms) if until else None
     if since_ms is not None and until_ms is not None and until_ms < since_ms:
         raise OptionInvalid(f"--until {until} is before --since {since}: nothing can have arrived between them.")
     return since_ms, until_ms
 
 
-def parse_moment_ms(text: str, now_ms: int) -> int:
+def parse_time_ms(text: str, now_ms: int) -> int:
     """Return epoch milliseconds of a moment: an ISO 8601 time (UTC unless it says), a span ago, or an epoch time.
 
     Raises: OptionInvalid.
@@ -38,7 +38,7 @@ def parse_moment_ms(text: str, now_ms: int) -> int:
     if text == "now":
         return now_ms
     if _SPAN.fullmatch(text):
-        return now_ms - round(parse_span_s(text) * 1000)
+        return now_ms - round(parse_duration_s(text) * 1000)
     if _EPOCH.fullmatch(text):
         return int(text) if len(text) >= 12 and "." not in text else round(float(text) * 1000)
     try:
@@ -50,7 +50,7 @@ def parse_moment_ms(text: str, now_ms: int) -> int:
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def show_span(seconds: float) -> str:
+def show_duration(seconds: float) -> str:
     """Write a span of time in its two largest units."""
     seconds = max(0.0, seconds)
     if seconds < 10:
@@ -70,6 +70,6 @@ def show_bytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:,.1f} KB"
 
 
-def show_moment(at_ms: int) -> str:
-    """Write epoch milliseconds as ISO 8601 in UTC, which `parse_moment_ms` reads back."""
+def show_time(at_ms: int) -> str:
+    """Write epoch milliseconds as ISO 8601 in UTC, which `parse_time_ms` reads back."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,11 +12,11 @@ from pathlib import Path
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Origin
-from weir.operate.lookup.times import parse_moment_ms
+from weir.operate.lookup.times import parse_time_ms
 from weir.operate.rebuild.tables import (
     Comparer,
     Comparison,
-    Fresh,
+    FreshTables,
     ToRebuild,
     drop,
     left_behind,
@@ -25,18 +25,20 @@ from weir.operate.rebuild.tables import (
     swap,
 )
 from weir.operate.replay.checkpoint import Checkpoint
-from weir.operate.replay.factory import Bench, consumer_with, make_filter, make_origin
-from weir.operate.replay.filters import Filter, Wanted
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.filters import Filter
 from weir.operate.replay.loop import Replay
+from weir.operate.replay.origins import make_origin
 from weir.operate.replay.origins.from_table import FromTable
 from weir.operate.replay.pace import Pace
-from weir.operate.replay.progress import Report
+from weir.operate.replay.progress import Console, Report
+from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.runner import default_name
 from weir.operate.replay.targets.in_process import TrustingSecrets, make_secrets
-from weir.operate.replay.terminal import Terminal
+from weir.operate.replay.targets.to_consumer import with_secrets
 
 _STOPPED, _DIFFERS = 130, 1
-# What arrived while the past was read has an arrival time from before it was committed.
+# What arrived while the past was read was committed later than its arrival time.
 _OVERLAP_MS = 900_000
 _SHOWN = 50
 
@@ -53,8 +55,7 @@ class Control:
 class Job:
     """One rebuild. ``tables`` are the logical names to compare, all if there are none."""
 
-    bench: Bench
-    terminal: Terminal
+    context: ReplayContext
     control: Control
     folder: Path
     tables: tuple[str, ...]
@@ -68,22 +69,26 @@ class Job:
     report: Report = field(default_factory=Report)
     caught_up: int = 0
 
+    @property
+    def _console(self) -> Console:
+        return self.context.console
+
     def run(self, *, as_json: bool) -> int:
         """Do all steps; return the exit code."""
         if self.delete and not self.swap:
-            raise OptionInvalid("--delete goes with --swap.")
-        names = self.tables or tuple(self.bench.settings.tables)
-        if unknown := set(names) - set(self.bench.settings.tables):
+            raise OptionInvalid("--delete works only with --swap.")
+        names = self.tables or tuple(self.context.settings.tables)
+        if unknown := set(names) - set(self.context.settings.tables):
             raise OptionInvalid(
-                f"There is no table {min(unknown)!r}; there are: {', '.join(self.bench.settings.tables)}."
+                f"There is no table {min(unknown)!r}; there are: {', '.join(self.context.settings.tables)}."
             )
-        dynamodb = self.bench.stack.table.dynamodb
-        left = left_behind(dynamodb, self.bench.settings)
+        dynamodb = self.context.stack.table.dynamodb
+        left = left_behind(dynamodb, self.context.settings)
         if self.clean:
             return self._clean(left)
         if left:
-            self.terminal.say(f"left by rebuilds that were killed, kept or still run: {', '.join(left)}; see --clean")
-        fresh = make_fresh(dynamodb, self.bench.settings, default_name())
+            self._console.say(f"left by other rebuilds (killed, kept or running): {', '.join(left)}; see --clean")
+        fresh = make_fresh(dynamodb, self.context.settings, default_name())
         try:
             return self._rebuild(fresh, names, as_json=as_json)
         finally:
@@ -92,23 +97,23 @@ class Job:
 
     def _clean(self, left: list[str]) -> int:
         if not left:
-            self.terminal.say("no rebuild has left tables behind")
+            self._console.say("no rebuild has left tables behind")
         for table in left:
-            self.bench.stack.table.dynamodb.delete_table(TableName=table)
-            self.terminal.say(f"deleted {table}")
+            self.context.stack.table.dynamodb.delete_table(TableName=table)
+            self._console.say(f"deleted {table}")
         return 0
 
-    def _rebuild(self, fresh: Fresh, names: tuple[str, ...], *, as_json: bool) -> int:
+    def _rebuild(self, fresh: FreshTables, names: tuple[str, ...], *, as_json: bool) -> int:
         began_ms = round(time.time() * 1000)
         if not self._pass(fresh, self.origin, self._since_ms(began_ms)):
-            self.terminal.say("stopped; nothing was compared and the present tables are as they were")
+            self._console.say("stopped; nothing was compared and the present tables are as they were")
             return _STOPPED
 
         def catch_up() -> None:
             self._pass(fresh, "events", began_ms - _OVERLAP_MS)
 
         catch_up()
-        comparer = Comparer(self.bench.stack.table.dynamodb)
+        comparer = Comparer(self.context.stack.table.dynamodb)
         pairs = {name: (fresh.present[name], fresh.settings.tables[name]) for name in names}
         with self._at_rest():
             found = settle(comparer, catch_up, pairs)
@@ -119,33 +124,33 @@ class Job:
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
-        """Pause the consumer where that is asked for, and let it go on whatever happens."""
+        """Pause the consumer where that is asked for, and resume it whatever happens."""
         if not (self.pause or self.swap):
             yield
             return
-        self.terminal.say("pausing the consumer")
+        self._console.say("pausing the consumer")
         self.control.pause()
         try:
             yield
         finally:
             self.control.resume()
-            self.terminal.say("the consumer goes on")
+            self._console.say("the consumer is resumed")
 
     def _since_ms(self, now_ms: int) -> int | None:
-        return parse_moment_ms(self.since, now_ms) if self.since else None
+        return parse_time_ms(self.since, now_ms) if self.since else None
 
-    def _pass(self, fresh: Fresh, origin: str, since_ms: int | None) -> bool:
+    def _pass(self, fresh: FreshTables, origin: str, since_ms: int | None) -> bool:
         """Bring what an origin holds into the fresh tables; what is there already stays."""
         checkpoint = Checkpoint(None, report=Report())
-        wants = make_filter(self.bench, {"since_ms": since_ms})
+        wants = Filter.of(self.context, ReplayRequest(since_ms=since_ms))
         job = Replay(
             self._origin(origin, wants, since_ms),
             wants,
             self._target(fresh),
             checkpoint,
             Pace(None, clock=time.monotonic, sleep=time.sleep),
-            stopped=self.terminal.stopped,
-            watch=self.terminal.watch,
+            stopped=self._console.stopped,
+            watch=self._console.watch,
         )
         is_done = job.run()
         if not self.report.read:
@@ -157,34 +162,31 @@ class Job:
     def _origin(self, name: str, wants: Filter, since_ms: int | None) -> Origin:
         if name != "events":
             ends_ms = round(time.time() * 1000)
-            return make_origin(self.bench, {"from": name, "since_ms": since_ms, "ends_ms": ends_ms}, wants)
+            return make_origin(self.context, ReplayRequest(origin=name, since_ms=since_ms, ends_ms=ends_ms), wants)
         # What is quarantined has had no effect on the present tables.
-        applied = Filter(
-            Wanted(since_ms=since_ms, outcomes=frozenset({Outcome.APPLIED, Outcome.IGNORED})),
-            self.bench.looker,
-            self.bench.stack.catalogue,
-        )
-        return FromTable(self.bench.stack.table, applied.wants_facts, say=self.bench.say)
+        request = ReplayRequest(since_ms=since_ms, outcomes=(Outcome.APPLIED, Outcome.IGNORED))
+        applied = Filter.of(self.context, request)
+        return FromTable(self.context.stack.table, applied.wants_facts, say=self._console.say)
 
-    def _target(self, fresh: Fresh) -> ToRebuild:
-        bench = self.bench
-        secrets = make_secrets(bench.stack.catalogue, bench.client, bench.settings, TrustingSecrets)
+    def _target(self, fresh: FreshTables) -> ToRebuild:
+        context = self.context
+        secrets = make_secrets(context.stack.catalogue, context.client, context.settings, TrustingSecrets)
         if not isinstance(secrets, TrustingSecrets):
             raise TypeError(type(secrets))
-        consumer = consumer_with(bench, secrets, fresh.settings, retries=False)
-        return ToRebuild(consumer, secrets, bench.looker, bench.stack.marks)
+        consumer = with_secrets(context, secrets, fresh.settings, retries=False)
+        return ToRebuild(consumer, secrets, context.previewer, context.stack.marks)
 
     def _swap(self, found: dict[str, Comparison], pairs: dict[str, tuple[str, str]]) -> None:
         """Write what differs into the present tables."""
         backup = self.folder / f"swap-{default_name()}.jsonl"
         backup.parent.mkdir(parents=True, exist_ok=True)
-        dynamodb = self.bench.stack.table.dynamodb
+        dynamodb = self.context.stack.table.dynamodb
         for name, one in found.items():
             if one.differences:
                 written = swap(dynamodb, pairs[name][0], one.differences, backup, delete=self.delete)
-                self.terminal.say(f"{name}: {written:,} items written; what they were is kept in {backup}")
+                self._console.say(f"{name}: {written:,} items written; what they were is kept in {backup}")
 
-    def _tell(self, found: dict[str, Comparison], fresh: Fresh, *, as_json: bool) -> None:
+    def _tell(self, found: dict[str, Comparison], fresh: FreshTables, *, as_json: bool) -> None:
         tables = {
             name: {
                 "same": one.same,
@@ -194,25 +196,23 @@ class Job:
             for name, one in found.items()
         }
         if as_json:
-            self.terminal.say(
+            self._console.say(
                 json.dumps(
                     {"report": self.report.as_dict(), "caught_up": self.caught_up, "tables": tables}, default=str
                 )
             )
             return
         for line in self.report.lines():
-            self.terminal.say(line)
+            self._console.say(line)
         if self.caught_up:
-            self.terminal.say(f"caught up with {self.caught_up:,} more that came meanwhile")
+            self._console.say(f"caught up with {self.caught_up:,} more that arrived meanwhile")
         for name, one in found.items():
-            self.terminal.say(f"{name}: {one.same:,} items the same, {len(one.differences):,} different")
+            self._console.say(f"{name}: {one.same:,} items the same, {len(one.differences):,} different")
             for difference in one.differences[:_SHOWN]:
-                self.terminal.say(f"  {difference.line()}")
+                self._console.say(f"  {difference.line()}")
             if one.moving:
-                self.terminal.say(
-                    f"  {len(one.moving):,} changed each time they were looked at: --pause compares them too"
-                )
+                self._console.say(f"  {len(one.moving):,} changed each time they were read: --pause compares them too")
             if len(one.differences) > _SHOWN:
-                self.terminal.say(f"  and {len(one.differences) - _SHOWN:,} more; --json lists all")
+                self._console.say(f"  and {len(one.differences) - _SHOWN:,} more; --json lists all")
         if self.keep:
-            self.terminal.say(f"kept: {', '.join(fresh.tables)}")
+            self._console.say(f"kept: {', '.join(fresh.tables)}")

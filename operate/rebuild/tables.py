@@ -25,13 +25,13 @@ from weir.ingest.errors import StackFailed, StoreThrottled
 from weir.ingest.schemes.prover import Verdict
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Marks
-from weir.operate.lookup.preview import Looker
-from weir.operate.replay.progress import Result
+from weir.operate.lookup.preview import Previewer
+from weir.operate.replay.ports import Result
 from weir.operate.replay.targets.in_process import TrustingSecrets
 from weir.operate.replay.targets.simulate import plain_item
 from weir.operate.replay.targets.to_consumer import ToConsumer
 
-Item = Mapping[str, Any]
+WireItem = Mapping[str, Any]
 
 _FRESH = "-rebuild-"
 _READ_KEYS = 100
@@ -41,7 +41,7 @@ _PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
+class FreshTables:
     """Where a rebuild writes: settings that name fresh tables, and the present ones by logical name."""
 
     settings: Settings
@@ -57,9 +57,9 @@ class Difference:
     """One item that is not the same in both tables; None where it is missing."""
 
     table: str
-    key: Item
-    present: Item | None
-    rebuilt: Item | None
+    key: WireItem
+    present: WireItem | None
+    rebuilt: WireItem | None
 
     def line(self) -> str:
         """Write it for a person."""
@@ -91,7 +91,7 @@ class Comparison:
     moving: list[Difference] = field(default_factory=list)
 
 
-def make_fresh(dynamodb: Any, settings: Settings, suffix: str) -> Fresh:
+def make_fresh(dynamodb: Any, settings: Settings, suffix: str) -> FreshTables:
     """Create fresh tables shaped like the present ones. Raises: StackFailed when they do not come up."""
     tables = {name: f"{real}{_FRESH}{suffix}" for name, real in settings.tables.items()}
     events_table = f"{settings.events_table}{_FRESH}{suffix}"
@@ -107,7 +107,7 @@ def make_fresh(dynamodb: Any, settings: Settings, suffix: str) -> Fresh:
             AttributeDefinitions=[one for one in shape["AttributeDefinitions"] if one["AttributeName"] in keys],
             BillingMode="PAY_PER_REQUEST",
         )
-    fresh = Fresh(settings._replace(events_table=events_table, tables=tables), settings.tables)
+    fresh = FreshTables(settings._replace(events_table=events_table, tables=tables), settings.tables)
     deadline = time.monotonic() + _ACTIVE_S
     for table in fresh.tables:
         while dynamodb.describe_table(TableName=table)["Table"]["TableStatus"] != "ACTIVE":
@@ -124,7 +124,7 @@ def left_behind(dynamodb: Any, settings: Settings) -> list[str]:
     return [name for page in pages for name in page["TableNames"] if name.startswith(presents)]
 
 
-def drop(dynamodb: Any, fresh: Fresh) -> None:
+def drop(dynamodb: Any, fresh: FreshTables) -> None:
     """Delete the fresh tables."""
     for table in fresh.tables:
         dynamodb.delete_table(TableName=table)
@@ -135,17 +135,17 @@ class ToRebuild:
 
     batch_count = 500
 
-    def __init__(self, consumer: ToConsumer, secrets: TrustingSecrets, looker: Looker, present: Marks) -> None:
+    def __init__(self, consumer: ToConsumer, secrets: TrustingSecrets, previewer: Previewer, present: Marks) -> None:
         self.label = "fresh tables"
         self._consumer = consumer
         self._secrets = secrets
-        self._looker = looker
+        self._previewer = previewer
         self._present = present
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
         """Apply each event that is not in the rebuild yet."""
-        looks = [self._looker.look(delivery) for delivery in deliveries]
-        marks = self._present.read(key for look in looks for keys in look.mark_keys() for key in keys)
+        previews = [self._previewer.preview(delivery) for delivery in deliveries]
+        marks = self._present.read(key for preview in previews for keys in preview.mark_keys() for key in keys)
         proven = {mark.request_id for mark in marks.values() if mark.is_done}
 
         def verdict(envelope: Envelope) -> Verdict | None:
@@ -153,16 +153,6 @@ class ToRebuild:
 
         self._secrets.proven = verdict
         return self._consumer.deliver(deliveries, repeats, since_ms)
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: the fresh marks tell."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class Comparer:
@@ -190,7 +180,7 @@ class Comparer:
         return found
 
     def again(self, differences: Iterable[Difference], present: str, rebuilt: str) -> list[Difference]:
-        """Look at items again; return them as they are now."""
+        """Read items again; return them as they are now."""
         left = list(differences)
         key_names = self._key_names(present)
         found: list[Difference] = []
@@ -213,14 +203,14 @@ class Comparer:
         schema = self._dynamodb.describe_table(TableName=table)["Table"]["KeySchema"]
         return [part["AttributeName"] for part in schema]
 
-    def _scan(self, table: str) -> Iterator[list[Item]]:
+    def _scan(self, table: str) -> Iterator[list[WireItem]]:
         for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
             for start in range(0, len(page["Items"]), _READ_KEYS):
                 yield page["Items"][start : start + _READ_KEYS]
 
-    def _read(self, table: str, keys: list[Item], key_names: list[str]) -> dict[str, Item]:
+    def _read(self, table: str, keys: list[WireItem], key_names: list[str]) -> dict[str, WireItem]:
         asked: Mapping[str, Any] = {table: {"Keys": keys, "ConsistentRead": True}} if keys else {}
-        found: dict[str, Item] = {}
+        found: dict[str, WireItem] = {}
         vain = 0
         while asked:
             answer = self._dynamodb.batch_get_item(RequestItems=asked)
@@ -292,15 +282,15 @@ def swap(dynamodb: Any, table: str, differences: Iterable[Difference], backup: P
     return written
 
 
-def _key(item: Item, key_names: list[str]) -> dict[str, Any]:
+def _key(item: WireItem, key_names: list[str]) -> dict[str, Any]:
     return {name: item[name] for name in key_names}
 
 
-def _text(key: Item) -> str:
+def _text(key: WireItem) -> str:
     return json.dumps(_readable(key), sort_keys=True)
 
 
-def _readable(item: Item) -> dict[str, Any]:
+def _readable(item: WireItem) -> dict[str, Any]:
     """Return an item in wire form with binary as base64 text, so that it is JSON."""
     return {name: json.loads(json.dumps(value, default=_binary)) for name, value in item.items()}
 
@@ -309,7 +299,7 @@ def _binary(value: Any) -> str:
     return b64encode(bytes(value)).decode("ascii")
 
 
-def _equal(one: Item | None, other: Item | None) -> bool:
+def _equal(one: WireItem | None, other: WireItem | None) -> bool:
     if one is None or other is None:
         return one is other
     return plain_item(one) == plain_item(other)

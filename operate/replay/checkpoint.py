@@ -16,20 +16,21 @@ from typing import Any
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery
 from weir.operate.replay.progress import Report
+from weir.operate.replay.request import ReplayRequest
 
 _VERSION = 1
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Where a replay stands. ``asked`` are the options that it was started with; ``path`` None keeps nothing.
+    """How far a replay has come. ``request`` is what it was started with; ``path`` None keeps nothing.
 
     ``again`` counts, by lane, the records behind the cursor that an interrupted attempt may have delivered, and
     ``again_since_ms`` is when that began.
     """
 
     path: Path | None
-    asked: dict[str, Any] = field(default_factory=dict)
+    request: ReplayRequest = field(default_factory=ReplayRequest)
     cursor: Cursor = field(default_factory=dict)
     report: Report = field(default_factory=Report)
     target: dict[str, Any] = field(default_factory=dict)
@@ -67,12 +68,12 @@ class Checkpoint:
         self._seen.clear()
 
     def save(self) -> None:
-        """Write the file so that it is the old one or the new one, whatever happens meanwhile."""
+        """Write the file; after a kill it is the old one or the new one, never a part."""
         if self.path is None:
             return
         state = {
             "version": _VERSION,
-            "asked": self.asked,
+            "asked": self.request.to_json(),
             "done": self.is_done,
             "cursor": self.cursor,
             "report": self.report.saved(),
@@ -86,14 +87,14 @@ class Checkpoint:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint file. Raises: OptionInvalid when it is none."""
+    """Read a checkpoint file. Raises: OptionInvalid when it is not one."""
     try:
         state: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if state["version"] != _VERSION:
             raise OptionInvalid(f"{path} was written by another version of Weir.", version=state["version"])
         return Checkpoint(
             path,
-            asked=state["asked"],
+            request=ReplayRequest.from_json(state["asked"]),
             cursor=state["cursor"],
             report=Report.restored(state["report"]),
             target=state["target"],
@@ -104,4 +105,4 @@ def load(path: Path) -> Checkpoint:
     except FileNotFoundError:
         raise OptionInvalid(f"There is no checkpoint file {path}.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OptionInvalid(f"{path} is no checkpoint file: {type(error).__name__}.") from error
+        raise OptionInvalid(f"{path} is not a checkpoint file: {type(error).__name__}.") from error

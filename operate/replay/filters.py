@@ -21,12 +21,14 @@ from weir.ingest.sources.catalogue import Source
 from weir.ingest.sources.events import Event
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Mark, Marks
-from weir.operate.lookup.preview import Look, Looker
+from weir.operate.lookup.preview import Preview, Previewer
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.request import ReplayRequest, Wanted
 
 # What `--outcome` may ask for beside the table's own outcomes.
 MISSING = "missing"
 
-_COMPARISON = re.compile(r"\s*(?P<place>.+?)\s*(?:(?P<sign>[!<>=~]+)\s*(?P<operand>.*?))?\s*")
+_COMPARISON = re.compile(r"\s*(?P<location>.+?)\s*(?:(?P<sign>[!<>=~]+)\s*(?P<operand>.*?))?\s*")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "==": operator.eq,
@@ -40,32 +42,12 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 Test = Callable[[View], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a person asked for. ``sources`` and ``types`` are globs; times are epoch milliseconds, both included."""
-
-    sources: tuple[str, ...] = ()
-    types: tuple[str, ...] = ()
-    ids: frozenset[str] = frozenset()
-    keys: frozenset[str] = frozenset()
-    outcomes: frozenset[str] = frozenset()
-    reasons: frozenset[str] = frozenset()
-    where: tuple[str, ...] = ()
-    since_ms: int | None = None
-    until_ms: int | None = None
-
-    @property
-    def asks_table(self) -> bool:
-        """Tell whether the table must be asked about each delivery."""
-        return bool(self.outcomes or self.reasons)
-
-
 @dataclass(slots=True)
 class Filter:
     """Selects deliveries, many at once so that the table is asked in bulk."""
 
     wanted: Wanted
-    looker: Looker
+    previewer: Previewer
     catalogue: Mapping[str, Source]
     marks: Marks | None = None
     _sources: list[re.Pattern[str]] = field(init=False)
@@ -76,6 +58,11 @@ class Filter:
         self._sources = [re.compile(translate(glob)) for glob in self.wanted.sources]
         self._types = [re.compile(translate(glob)) for glob in self.wanted.types]
         self._tests = [compile_test(text) for text in self.wanted.where]
+
+    @classmethod
+    def of(cls, context: ReplayContext, request: ReplayRequest) -> Filter:
+        """Return the filter of a replay."""
+        return cls(request.wanted, context.previewer, context.stack.catalogue, context.stack.marks)
 
     def select(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Return those that are wanted, in order."""
@@ -99,28 +86,28 @@ class Filter:
         wanted = self.wanted
         if delivery.facts and not wanted.where:
             return self._matches_facts(delivery.facts)
-        look = self.looker.look(delivery)
-        if look.envelope is None:
+        preview = self.previewer.preview(delivery)
+        if preview.envelope is None:
             return self._matches_unreadable(delivery)
-        envelope = look.envelope
+        envelope = preview.envelope
         if wanted.since_ms is not None and envelope.arrived_at_ms < wanted.since_ms:
             return False
         if wanted.until_ms is not None and envelope.arrived_at_ms > wanted.until_ms:
             return False
         if self._sources and not any(glob.match(envelope.source) for glob in self._sources):
             return False
-        return self._matches_events(look)
+        return self._matches_events(preview)
 
-    def _matches_events(self, look: Look) -> bool:
-        wanted, envelope = self.wanted, look.envelope
+    def _matches_events(self, preview: Preview) -> bool:
+        wanted, envelope = self.wanted, preview.envelope
         if envelope is None:
             return False
         needs_event = bool(self._types or self._tests)
         if wanted.ids and envelope.request_id in wanted.ids and not needs_event:
             return not wanted.keys or envelope.key in wanted.keys
-        if not look.events:
+        if not preview.events:
             return not (needs_event or wanted.ids) and (not wanted.keys or envelope.key in wanted.keys)
-        return any(self._matches_event(event) for event in look.events)
+        return any(self._matches_event(event) for event in preview.events)
 
     def _matches_event(self, event: Event) -> bool:
         wanted = self.wanted
@@ -169,9 +156,9 @@ class Filter:
             return {}
         if self.marks is None:
             raise OptionInvalid("Outcome and reason cannot be asked for here.")
-        looks = {id(delivery): self.looker.look(delivery) for delivery in deliveries}
-        found = self.marks.read(key for look in looks.values() for key in _all_keys(look))
-        return {identity: _said(look, found) for identity, look in looks.items()}
+        previews = {id(delivery): self.previewer.preview(delivery) for delivery in deliveries}
+        found = self.marks.read(key for preview in previews.values() for key in _all_keys(preview))
+        return {identity: _said(preview, found) for identity, preview in previews.items()}
 
 
 def compile_test(text: str) -> Test:
@@ -181,9 +168,9 @@ def compile_test(text: str) -> Test:
     """
     found = _COMPARISON.fullmatch(text)
     parts = {name: str(part) for name, part in found.groupdict().items() if part} if found else {}
-    place, sign, operand = parts.get("place", ""), parts.get("sign"), _unquoted(parts.get("operand", ""))
+    location, sign, operand = parts.get("location", ""), parts.get("sign"), _unquoted(parts.get("operand", ""))
     try:
-        read = reader(place)
+        read = reader(location)
     except ValueError as error:
         raise OptionInvalid(f"{text!r}: {error}") from error
 
@@ -194,7 +181,7 @@ def compile_test(text: str) -> Test:
             return None
 
     if sign not in {None, "~", *_OPERATORS}:
-        raise OptionInvalid(f"{text!r}: there is no comparison {sign!r}; there are: {', '.join(_OPERATORS)} and ~.")
+        raise OptionInvalid(f"{text!r}: {sign!r} is not a comparison; use one of {', '.join(_OPERATORS)} and ~.")
     if sign is None:
         return lambda view: value(view) is not None
     if sign == "~":
@@ -229,20 +216,20 @@ def _fact(facts: Mapping[str, Any]) -> tuple[str, str]:
     return str(facts.get("outcome") or ""), str(facts.get("reason") or "")
 
 
-def _all_keys(look: Look) -> list[str]:
-    return [*(key for keys in look.mark_keys() for key in keys), *look.quarantine_keys()]
+def _all_keys(preview: Preview) -> list[str]:
+    return [*(key for keys in preview.mark_keys() for key in keys), *preview.quarantine_keys()]
 
 
-def _said(look: Look, found: Mapping[str, Mark]) -> set[tuple[str, str]]:
+def _said(preview: Preview, found: Mapping[str, Mark]) -> set[tuple[str, str]]:
     """Return what the table says of a delivery: of each event its mark's outcome, of the delivery its quarantine's."""
-    refused = {(Outcome.QUARANTINED, found[key].reason) for key in look.quarantine_keys() if key in found}
+    refused = {(Outcome.QUARANTINED, found[key].reason) for key in preview.quarantine_keys() if key in found}
     said: set[tuple[str, str]] = set()
-    for event in look.events:
+    for event in preview.events:
         mark = found.get(mark_key(event.source, event.event_id))
         if mark is not None and mark.is_done:
             said.add((mark.outcome, ""))
         elif not refused:
             said.add((MISSING, ""))
-    if not look.events and not refused:
+    if not preview.events and not refused:
         said.add((MISSING, ""))
     return said | refused

@@ -8,47 +8,20 @@ origin --read--> chunk --filter--> matched --pace--> target
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from weir.operate.lookup.delivery import Advance, Delivery, Estimate, Origin
 from weir.operate.replay.checkpoint import Checkpoint
 from weir.operate.replay.filters import Filter
 from weir.operate.replay.pace import Pace
-from weir.operate.replay.progress import Progress, Report, Result
+from weir.operate.replay.ports import Stopped, Target, state_of
+from weir.operate.replay.progress import Progress, Report
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 _CHUNK_S = 1.0
 # A chunk at a limited rate spans this long, so that the rate is even and a stop is quick.
 _PACED_CHUNK_S = 0.25
-
-
-class Stopped(Exception):
-    """A target was told to stop while it waited; nothing of its batch counts."""
-
-
-class Target(Protocol):
-    """Where deliveries go. ``batch_count`` is how many it takes at once."""
-
-    label: str
-    batch_count: int
-
-    def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
-        """Deliver in order; return what became of each event.
-
-        ``repeats`` says of each whether an interrupted attempt, begun at ``since_ms``, may have delivered it already.
-        Raises: Stopped; TransientError when it cannot go on.
-        """
-
-    def state(self) -> dict[str, Any]:
-        """Return what it needs to go on from here."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned; called before the first `deliver` of a resumed replay."""
-
-    def close(self) -> None:
-        """Let go of what it holds."""
 
 
 @dataclass(slots=True)
@@ -84,7 +57,7 @@ class Replay:
         except Stopped:
             pass
         finally:
-            self.checkpoint.target = self.target.state()
+            self.checkpoint.target = state_of(self.target)
             self.checkpoint.save()
         return self.checkpoint.is_done
 
@@ -121,7 +94,7 @@ class Replay:
                 return False
             # From here on the batch counts as begun: what a kill leaves of it is told apart by the table.
             since_ms = self.checkpoint.again_since_ms
-            self.checkpoint.target = self.target.state()
+            self.checkpoint.target = state_of(self.target)
             self.checkpoint.begin(deliveries, self.clock_ms())
             self.report.add(self.target.deliver(wanted, [flags[id(one)] for one in wanted], since_ms))
         self.report.read += len(deliveries)
@@ -135,7 +108,7 @@ class Replay:
 
 
 def _position_ms(delivery: Delivery) -> int:
-    look = delivery.look
-    if look is not None and look.envelope is not None:
-        return int(look.envelope.arrived_at_ms)
+    preview = delivery.preview
+    if preview is not None and preview.envelope is not None:
+        return int(preview.envelope.arrived_at_ms)
     return delivery.arrived_at_ms

@@ -1,40 +1,29 @@
-"""What a replay counted, and how it gets on."""
+"""What a replay counted, how it gets on, and to whom it says so."""
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Protocol
 
-from weir.consumers.outcome import FINAL, Outcome
+from weir.consumers.outcome import FINAL
 from weir.operate.lookup.delivery import Estimate
-from weir.operate.lookup.times import show_moment, show_span
+from weir.operate.lookup.times import show_duration, show_time
+from weir.operate.replay.ports import Result
 
-Kind: TypeAlias = (
-    Outcome
-    | Literal[
-        "failed",
-        "published",
-        "delivered",
-        "written",
-        "would apply",
-        "would ignore",
-        "already applied",
-        "would be quarantined",
-        "cannot be judged",
-    ]
-)
 _USUAL = (*FINAL, "failed")
 _WINDOW_S = 15.0
-_FEW = 20  # records, which tell no speed yet
+_FEW = 20  # records: too few to tell a speed
+_MIB = 1024 * 1024
 
 
-class Result(NamedTuple):
-    """What became of one event, or of a delivery whose events the target does not see."""
-
-    kind: Kind
-    reason: str = ""
+def peak_mib() -> float:
+    """Return the most memory that this process has had, in MiB; systems count it in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (_MIB if sys.platform == "darwin" else 1024)
 
 
 @dataclass(slots=True)
@@ -86,7 +75,7 @@ class Report:
 
 @dataclass(slots=True)
 class Progress:
-    """Speed and place of a replay that runs; times are monotonic seconds but for ``position_ms``."""
+    """Speed and position of a replay that runs; times are monotonic seconds but for ``position_ms``."""
 
     estimate: Estimate
     report: Report
@@ -109,7 +98,7 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Return the seconds until the estimate is reached; None when nobody can say."""
+        """Return the seconds until the estimate is reached; None when it is not known."""
         total, rate = self.estimate.records, self.rate_per_s
         is_known = total is not None and rate and self.report.read > _FEW
         return max(0.0, ((total or 0) - self.report.read) / rate) if is_known else None
@@ -119,10 +108,23 @@ class Progress:
         total = f" of about {self.estimate.records:,}" if self.estimate.records else ""
         parts = [f"{self.report.read:,}{total} read", f"{self.report.matched:,} matched", f"{self.rate_per_s:,.0f}/s"]
         if self.position_ms:
-            behind = show_span((now_ms - self.position_ms) / 1000)
-            parts.append(f"at {show_moment(self.position_ms)}, {behind} ago")
+            behind = show_duration((now_ms - self.position_ms) / 1000)
+            parts.append(f"at {show_time(self.position_ms)}, {behind} ago")
         if self.left_s is not None:
-            parts.append(f"{show_span(self.left_s)} left")
+            parts.append(f"{show_duration(self.left_s)} left")
         if failed := self.report.counts.get("failed"):
             parts.append(f"{failed:,} failed")
         return ", ".join(parts)
+
+
+class Console(Protocol):
+    """The person who started a replay: reads lines and progress, and may stop it."""
+
+    def stopped(self) -> bool:
+        """Tell whether the person has asked to stop."""
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+
+    def watch(self, progress: Progress) -> None:
+        """Show progress, as often as suits; called after each chunk."""

@@ -1,105 +1,105 @@
-"""What a person asks of a replay, checked and made plain data, which a checkpoint file keeps for resuming."""
+"""What a person asks of a replay, as plain data that a checkpoint file keeps for resuming."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-from weir.ingest.errors import OptionInvalid, RecordError, ServiceError, TransientError
-from weir.ingest.sources.catalogue import Catalogue
-from weir.operate.lookup.times import parse_window_ms
-
-LISTS = ("sources", "types", "ids", "keys", "outcomes", "reasons", "where", "shards")
-ORIGINS = ("stream", "archive", "failures", "quarantine", "events")
-# What a replay that is resumed may be told anew; the checkpoint file has the rest.
-_ANEW = ("rate",)
-_FLAGS = {
-    "origin": "from",
-    "target": "to",
-    "sources": "source",
-    "types": "type",
-    "ids": "id",
-    "keys": "key",
-    "outcomes": "outcome",
-    "reasons": "reason",
-    "shards": "shard",
-}
+# The checkpoint file's names where they differ from the fields'.
+_JSON_NAMES = {"origin": "from", "target": "to", "stack": "place"}
 
 
-def asked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was asked for as plain data, with times fixed. Raises: OptionInvalid."""
-    now_ms = round(time.time() * 1000)
-    _check(options)
-    since_ms, until_ms = parse_window_ms(options.get("since"), options.get("until"), now_ms)
-    if until_ms is None and options["origin"] in ORIGINS:
-        until_ms = now_ms  # what arrives while it runs is not wanted: a replay into the same stream would never end
-    found: dict[str, Any] = {
-        "from": options["origin"],
-        "to": options.get("target") or "",
-        "since_ms": since_ms,
-        "until_ms": until_ms,
-        "ends_ms": now_ms,
-        "rate_per_s": options.get("rate"),
-        "first_sequence": options.get("from_sequence", ""),
-        "last_sequence": options.get("to_sequence", ""),
-        "dry_run": bool(options.get("dry_run")),
-        "diff": bool(options.get("diff")),
-        "plain": bool(options.get("plain")),
-    }
-    lists = {name: list(options.get(name, ())) for name in LISTS}
-    return found | lists | {"shards": [_shard_id(text) for text in lists["shards"]]}
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which deliveries. ``sources`` and ``types`` are globs; times are epoch milliseconds, both included."""
+
+    sources: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    outcomes: frozenset[str] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    where: tuple[str, ...] = ()
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    @property
+    def asks_table(self) -> bool:
+        """Tell whether the table must be asked about each delivery."""
+        return bool(self.outcomes or self.reasons)
 
 
-def check_resumed(options: Mapping[str, Any]) -> None:
-    """Refuse what a resumed replay would not heed. Raises: OptionInvalid."""
-    given = [f"--{_FLAGS.get(name, name).replace('_', '-')}" for name, value in options.items() if value]
-    if unheeded := [flag for flag in given if flag.removeprefix("--") not in _ANEW]:
-        raise OptionInvalid(f"--resume goes on with what was asked for then; leave out {', '.join(unheeded)}.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRequest:
+    """One replay as it was asked for; the default asks for everything of no origin.
+
+    ``origin`` and ``target`` are names in the registries, a path or an address. Times are epoch milliseconds.
+    ``ends_ms`` ends reading at what was stored later, ``follow`` reads on for ever. ``stack`` names the stack that
+    the positions of a checkpoint belong to, "" for any.
+    """
+
+    origin: str = ""
+    target: str = ""
+    sources: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    ends_ms: int | None = None
+    shards: tuple[str, ...] = ()
+    first_sequence: str = ""
+    last_sequence: str = ""
+    rate_per_s: float | None = None
+    dry_run: bool = False
+    diff: bool = False
+    plain: bool = False
+    follow: bool = False
+    stack: str = ""
+
+    @property
+    def wanted(self) -> Wanted:
+        """Return which deliveries it is about."""
+        return Wanted(
+            sources=self.sources,
+            types=self.types,
+            ids=frozenset(self.ids),
+            keys=frozenset(self.keys),
+            outcomes=frozenset(self.outcomes),
+            reasons=frozenset(self.reasons),
+            where=self.where,
+            since_ms=self.since_ms,
+            until_ms=self.until_ms,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a checkpoint file keeps it."""
+        values = {_JSON_NAMES.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> ReplayRequest:
+        """Read what `to_json` wrote, here or in an earlier version: what is absent has its default.
+
+        Raises: TypeError when a value is of another type than its field.
+        """
+        names = {field.name: _JSON_NAMES.get(field.name, field.name) for field in fields(cls)}
+        given = {field: _value(saved[name], getattr(_DEFAULT, field)) for field, name in names.items() if name in saved}
+        return cls(**given)
 
 
-def unknown_sources(globs: Sequence[str], matching: Sequence[bool], catalogue: Catalogue) -> str:
-    """Return a sentence about the sources asked for that the sources file does not have; '' if it has them all."""
-    unknown = [repr(glob) for glob, is_known in zip(globs, matching, strict=True) if not is_known]
-    if not unknown:
-        return ""
-    return f"no source of the sources file is called {' or '.join(unknown)}; there are: {', '.join(catalogue)}"
+_DEFAULT = ReplayRequest()
 
 
-def _check(options: Mapping[str, Any]) -> None:
-    origin, target = options.get("origin"), options.get("target")
-    if not origin:
-        raise OptionInvalid("Say --from: stream, archive, failures, quarantine, events, or a file.")
-    if not target and not options.get("dry_run"):
-        raise OptionInvalid("Say --to: consumer, stream, an http address or a file; or --dry-run.")
-    if options.get("dry_run") and target not in {None, "", "consumer"}:
-        raise OptionInvalid(f"--dry-run says what the consumer would do and delivers nothing; leave out --to {target}.")
-    if options.get("diff") and not options.get("dry_run"):
-        raise OptionInvalid("--diff goes with --dry-run.")
-    if options.get("plain") and target != "stream":
-        raise OptionInvalid("--plain goes with --to stream.")
-    _check_sequence(options)
-    reasons = {kind.code for kind in _kinds(RecordError)} | {kind.code for kind in _kinds(TransientError)}
-    if unknown := set(options.get("reasons", ())) - reasons:
-        raise OptionInvalid(f"Nothing is quarantined for the reason {min(unknown)!r}; README.md lists the reasons.")
-
-
-def _check_sequence(options: Mapping[str, Any]) -> None:
-    first, last = options.get("from_sequence", ""), options.get("to_sequence", "")
-    if (first or last or options.get("shards")) and options["origin"] != "stream":
-        raise OptionInvalid("Shards and sequence numbers go with --from stream: nothing else keeps them.")
-    if wrong := [text for text in (first, last) if text and not text.isdigit()]:
-        raise OptionInvalid(f"{wrong[0]!r} is no sequence number, which is digits alone.")
-    if first and last and int(last) < int(first):
-        raise OptionInvalid("--to-sequence is before --from-sequence: nothing stands between them.")
-
-
-def _kinds(branch: type[ServiceError]) -> Iterator[type[ServiceError]]:
-    yield branch
-    for kind in branch.__subclasses__():
-        yield from _kinds(kind)
-
-
-def _shard_id(text: str) -> str:
-    """Return a shard's id, which `weir lag` shows by its number."""
-    return f"shardId-{int(text):012d}" if text.isdigit() else text
+def _value(saved: Any, default: Any) -> Any:
+    """Return a saved value as its field holds it. Raises: TypeError."""
+    if isinstance(default, tuple):
+        if isinstance(saved, list) and all(isinstance(member, str) for member in saved):
+            return tuple(saved)
+    elif isinstance(saved, int | float | None if default is None else type(default)):
+        return saved
+    raise TypeError(f"{saved!r} in the place of {default!r}")

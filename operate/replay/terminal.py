@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import sys
 import time
@@ -13,14 +12,7 @@ from typing import Any, Self
 from weir.operate.replay.progress import Progress
 
 _EVERY_S = 0.5
-_MIB = 1024 * 1024
 _EVERY_PIPED_S = 10.0
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process has had, in MiB; systems count it in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (_MIB if sys.platform == "darwin" else 1024)
 
 
 class Terminal:
@@ -46,7 +38,7 @@ class Terminal:
             signal.signal(number, handler)
 
     def stopped(self) -> bool:
-        """Tell whether somebody wants it to stop."""
+        """Tell whether the person has asked to stop."""
         return self._is_stopped
 
     def say(self, line: str) -> None:

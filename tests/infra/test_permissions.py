@@ -23,8 +23,8 @@ from weir.consumers.business.changes import Change, Check, Delete, Put, Update, 
 from weir.consumers.business.effects import effect
 from weir.infra import template
 from weir.ingest.sources.events import Event
-from weir.operate.audit.account import take
-from weir.operate.audit.sources import open_books
+from weir.operate.audit.account import compute_account
+from weir.operate.audit.sources import open_audit_sources
 
 pytestmark = pytest.mark.engine
 
@@ -137,15 +137,15 @@ def test_the_consumer_may_do_all_that_it_does(
 
 
 def test_the_account_check_may_do_all_that_it_does(noted: Noted, stage: Stage) -> None:
-    """Books in the stream, the archive, the failures and the table are read within the rights of the role."""
+    """Records in the stream, the archive, the failures and the table are read within the rights of the role."""
     stage.put(stage.payment("acct", 1), stage.payment("acct", 2))
     stage.consume()
     stage.put(stage.payment("acct", 3))
     stage.log_access([stage.payment("acct", 4)])
     noted.rights.clear()
     now_ms = round(time.time() * 1000)
-    books = open_books(stage.stack(), 0, now_ms + 60_000, now_ms, grace_ms=0)
-    assert take(books, 0, now_ms + 60_000).missing
+    sources = open_audit_sources(stage.stack(), 0, now_ms + 60_000, now_ms, grace_ms=0)
+    assert compute_account(sources, 0, now_ms + 60_000).missing
     role = allowed("AccountCheckRole")
     assert noted.rights <= role
     assert {"dynamodb:Scan", "dynamodb:BatchGetItem", "kinesis:GetRecords"} <= noted.rights

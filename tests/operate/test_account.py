@@ -12,9 +12,9 @@ import pytest
 
 from tests.support.stack_env import Stage
 from weir.ingest.envelope import encode
-from weir.operate.audit.account import Acknowledged, take
-from weir.operate.audit.sources import ByAge, ByCheckpoints, open_books, read_line
-from weir.operate.replay.origins.from_stream import AWS
+from weir.operate.audit.account import Acknowledged, compute_account
+from weir.operate.audit.sources import ByAge, ByCheckpoints, open_audit_sources, read_line
+from weir.operate.lookup.stack import AWS
 
 pytestmark = pytest.mark.engine
 
@@ -153,11 +153,11 @@ def test_on_aws_the_archive_is_read_first_and_the_stream_for_what_it_lacks(stage
     folder = datetime.fromtimestamp(now_ms / 1000 - 3600, UTC).strftime("archive/%Y/%m/%d/%H/x")
     stage.s3.put_object(Bucket=stage.outputs["Bucket"], Key=folder, Body=b"".join(map(encode, archived)))
     stack = replace(stage.stack(), service=replace(AWS, reads_per_s=None), checkpoints=lambda: None)
-    books = replace(
-        open_books(stack, now_ms - 2 * hour_ms, now_ms + 60_000, now_ms + 60_000, grace_ms=0),
+    sources = replace(
+        open_audit_sources(stack, now_ms - 2 * hour_ms, now_ms + 60_000, now_ms + 60_000, grace_ms=0),
         progress=ByAge(waiting.arrived_at_ms),
     )
-    found = take(books, now_ms - 2 * hour_ms, now_ms + 60_000)
+    found = compute_account(sources, now_ms - 2 * hour_ms, now_ms + 60_000)
     assert (found.acknowledged, found.counts["applied"], found.counts["in_flight"]) == (7, 5, 1)
     assert [one.request_id for one in found.missing] == [gone.request_id]
     assert [one.request_id for one in found.unarchived] == [late.request_id]

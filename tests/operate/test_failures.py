@@ -13,7 +13,8 @@ import pytest
 from tests.support.stack_env import Stage
 from weir.infra import secrets
 from weir.ingest.envelope import Envelope, encode
-from weir.operate.failures import cause_of, lifecycle_days
+from weir.operate.failures import lifecycle_days
+from weir.operate.lookup.causes import cause_of
 
 pytestmark = pytest.mark.engine
 

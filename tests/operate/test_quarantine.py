@@ -19,6 +19,7 @@ from weir.ingest.errors import IdUnknown, OptionInvalid
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.events import Event
 from weir.operate import quarantine
+from weir.operate.lookup.causes import group_quarantined
 from weir.operate.quarantine import Selection
 from weir.operate.replay.targets.release import Release
 
@@ -181,7 +182,7 @@ def test_it_is_grouped_by_cause(ward: Ward) -> None:
         batch(ward, secret=OTHER),
         b"no envelope at all",
     )
-    found = quarantine.groups(quarantine.listing(ward.table, Selection()))
+    found = group_quarantined(quarantine.listing(ward.table, Selection()))
     told = {(group.cause.source, group.cause.reason): group.count for group in found}
     assert told == {
         ("payments", "signature_mismatch"): 3,

@@ -31,11 +31,12 @@ from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.catalogue import Catalogue, load
-from weir.operate.audit.sources import Stack
 from weir.operate.lookup.events import Table
 from weir.operate.lookup.marks import Marks
-from weir.operate.lookup.preview import Looker
-from weir.operate.replay.origins.from_stream import EMULATOR
+from weir.operate.lookup.preview import Previewer
+from weir.operate.lookup.stack import EMULATOR, Stack
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.progress import Progress
 from weir.operate.replay.targets.in_process import Pipeline, make_judge, make_pipeline, settings_of
 from weir.operate.replay.targets.release import Release
 from weir.operate.replay.targets.to_consumer import ToConsumer
@@ -149,6 +150,13 @@ class Stage:
             access_log=Path(self.outputs["AccessLog"]),
         )
 
+    def context(self) -> ReplayContext:
+        """Return what replays are made with; nothing stops them."""
+        label = f"{self.place.label}, {self.home}"
+        return ReplayContext(
+            self.stack(), self.settings, self.place.client, self.place.client_with, Silent(), label=label
+        )
+
     def table(self) -> Table:
         return Table(self.dynamodb, self.outputs["EventsTable"], self.s3, self.outputs["Bucket"])
 
@@ -161,7 +169,7 @@ class Stage:
     def to_consumer(self, *, retries: bool = False) -> ToConsumer:
         marks = Marks(self.dynamodb, self.settings.events_table)
         release = Release(self.dynamodb, self.settings.events_table, marks)
-        return ToConsumer(self.pipeline(), marks, Looker(self.catalogue), release, retries=retries)
+        return ToConsumer(self.pipeline(), marks, Previewer(self.catalogue), release, retries=retries)
 
     def consume(self, limit: int = 10_000) -> list[tuple[Prepared, EventResult]]:
         """Let the live consumer read on, shard by shard, and keep a checkpoint as the poller does."""
@@ -252,6 +260,22 @@ class Stage:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )
+
+
+class Silent:
+    """A console that keeps what is said in ``lines`` and never stops."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def stopped(self) -> bool:
+        return False
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def watch(self, progress: Progress) -> None:
+        pass
 
 
 def shuffled(items: Sequence[Any], seed: int) -> list[Any]:

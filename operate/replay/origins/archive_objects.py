@@ -5,8 +5,8 @@ with its version and id, and whatever a caller controls inside it is base64. So 
 that was none, or the frame of an aggregate, stands between them; such a fragment is counted and left out, since only
 the stream knew where it began. Firehose names a folder by the oldest record in an object.
 
-An object that is gone, cut off or corrupt stops nobody: it is told and counted. What stands before a cut is read; of
-one that is corrupt nobody can tell which deliveries were altered, so it counts for nothing.
+An object that is gone, cut off or corrupt does not end the reading: it is named and counted. What comes before a cut
+is read; in a corrupt one no delivery can be trusted, so none of it counts.
 
 Source: https://docs.aws.amazon.com/firehose/latest/dev/basic-deliver.html
 Source: https://docs.aws.amazon.com/firehose/latest/dev/s3-prefixes.html
@@ -47,7 +47,7 @@ class Corrupt(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
+class ArchiveObject:
     """One object; ``name`` is its key without the archive's prefix, so it begins with the folder."""
 
     key: str
@@ -77,12 +77,12 @@ class Archive:
     def __post_init__(self) -> None:
         self.label = f"archive s3://{self.bucket}/{self.prefix}"
 
-    def folders(self, first: str = "") -> Iterator[tuple[str, list[Object]]]:
+    def folders(self, first: str = "") -> Iterator[tuple[str, list[ArchiveObject]]]:
         """Yield each folder, from one on, with its objects; both in the order of their names."""
         for folder, objects in groupby(self.objects(first), key=lambda one: one.folder):
             yield folder, list(objects)
 
-    def objects(self, first: str = "") -> Iterator[Object]:
+    def objects(self, first: str = "") -> Iterator[ArchiveObject]:
         """Yield the objects that may hold something of the span, from a folder on."""
         if self.since_ms is not None:
             first = max(first, _hour(self.since_ms - _HELD_BACK_MS))
@@ -97,7 +97,7 @@ class Archive:
                 if folder > last:
                     return
                 if given["Size"] and self._is_of_span(given["LastModified"].timestamp() * 1000):
-                    yield Object(given["Key"], name, folder, given["Size"])
+                    yield ArchiveObject(given["Key"], name, folder, given["Size"])
 
     def lines(self, key: str) -> Iterator[tuple[int, bytes]]:
         """Yield each envelope in an object with its arrival. Raises: Corrupt, at its end."""
@@ -110,7 +110,7 @@ class Archive:
         except self.s3.exceptions.InvalidObjectState as error:
             self._damage(key, f"cannot be read: {error}")
         except EOFError:
-            self._damage(key, "ends early; what stands before was read")
+            self._damage(key, "ends early; what comes before was read")
         except (gzip.BadGzipFile, zlib.error) as error:
             self.fragments = before
             self._damage(key, f"is corrupt and left out: {error}")
@@ -136,7 +136,7 @@ class Archive:
     def estimate(self) -> Estimate:
         """Add the sizes up and count records at the beginning of the largest objects."""
         count = size_bytes = 0
-        largest: list[Object] = []
+        largest: list[ArchiveObject] = []
         for one in self.objects():
             count, size_bytes = count + 1, size_bytes + one.size_bytes
             largest = sorted([*largest, one], key=lambda one: -one.size_bytes)[:_SAMPLES]
@@ -147,7 +147,7 @@ class Archive:
     def tell(self) -> None:
         """Say what has been left out."""
         if self.fragments:
-            self.say(f"{self.fragments:,} fragments in the archive are no envelopes; they were left out")
+            self.say(f"{self.fragments:,} fragments in the archive are not envelopes; they were left out")
         if self.damaged:
             self.say(f"{self.damaged:,} objects of the archive are damaged or gone: see above")
 
@@ -158,7 +158,7 @@ class Archive:
         return self.since_ms is None or written_ms >= self.since_ms - STAMP_SLACK_MS
 
     def _sample(self, key: str) -> tuple[int, int]:
-        """Return how many lines stand in how many bytes at the beginning of an object."""
+        """Return how many lines are in how many bytes at the beginning of an object."""
         asked = {"Bucket": self.bucket, "Key": key, "Range": f"bytes=0-{_BUFFER_BYTES - 1}"}
         content = self.s3.get_object(**asked)["Body"].read()
         if not content.startswith(_GZIP):
@@ -182,7 +182,7 @@ class Archive:
 
 
 class _Source(io.RawIOBase):
-    """Makes botocore's streaming body readable in pieces by whoever wants a file."""
+    """Makes botocore's streaming body readable in pieces, as a file is."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -201,7 +201,7 @@ class _Source(io.RawIOBase):
 
 
 def starts_ms(folder: str) -> int | None:
-    """Return when the hour of a folder begins; None if its name is no hour."""
+    """Return when the hour of a folder begins; None if its name is not an hour."""
     try:
         return round(datetime.strptime(folder, _HOUR).replace(tzinfo=UTC).timestamp() * 1000)
     except ValueError:

@@ -1,7 +1,7 @@
 """The archive as an origin: every delivery in the order of its arrival, although Firehose gives its objects none.
 
-Nothing in an object tells a record's place in the stream, and objects overlap: of several shards, of one that Firehose
-fell behind with. What they hold of an hour is sorted in a file: memory stays small, and the disk takes the hour.
+Nothing in an object tells a record's position in the stream, and objects overlap: of several shards, of one that
+Firehose fell behind with. What they hold of an hour is sorted in a file, so that memory stays small.
 
     folder 10 --+                          +--> what arrived before 11:00 less the slack, in order
     folder 11 --+--> sorted in a file -----+--> the rest waits for folder 11, then 12 ...
@@ -22,7 +22,10 @@ from typing import NamedTuple
 from weir.ingest.envelope import decode
 from weir.ingest.errors import RecordError
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
-from weir.operate.replay.origins.archive_objects import STAMP_SLACK_MS, Archive, Corrupt, Object, starts_ms
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.filters import Filter
+from weir.operate.replay.origins.archive_objects import STAMP_SLACK_MS, Archive, ArchiveObject, Corrupt, starts_ms
+from weir.operate.replay.request import ReplayRequest
 
 LANE = "archive"
 _END_MS = 1 << 60
@@ -32,8 +35,8 @@ _BEHIND = """SELECT at, name, number, line FROM found
     WHERE at < ? AND (at, name, number) > (?, ?, ?) ORDER BY at, name, number"""
 
 
-class _Place(NamedTuple):
-    """Where reading is: the first folder of which something may be left, the one that is being given out, the line."""
+class _Position(NamedTuple):
+    """How far reading has come: the first folder that may have more, the folder being read out, the line."""
 
     first: str = ""
     folder: str = ""
@@ -42,7 +45,7 @@ class _Place(NamedTuple):
     number: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> _Place:
+    def parse(cls, text: str) -> _Position:
         return cls(*json.loads(text)) if text else cls()
 
     def __str__(self) -> str:
@@ -65,7 +68,7 @@ class FromArchive:
 
     def read(self, cursor: Cursor) -> Iterator[Delivery | Advance | None]:
         """Yield the envelopes behind the cursor."""
-        done = _Place.parse(cursor.get(LANE, ""))
+        done = _Position.parse(cursor.get(LANE, ""))
         with tempfile.TemporaryDirectory(prefix="weir-") as folder:
             order = sqlite3.connect(f"{folder}/order", isolation_level=None)
             try:
@@ -77,7 +80,7 @@ class FromArchive:
                 order.close()
         self.archive.tell()
 
-    def _folders(self, order: sqlite3.Connection, done: _Place) -> Iterator[Delivery | Advance | None]:
+    def _folders(self, order: sqlite3.Connection, done: _Position) -> Iterator[Delivery | Advance | None]:
         folders = self.archive.folders(done.first)
         current = next(folders, None)
         while current is not None:
@@ -85,17 +88,17 @@ class FromArchive:
             first = _oldest_folder(order) or folder
             for one in objects:
                 self._load(order, one)
-                yield None  # somebody may want to stop
+                yield None  # a moment to stop at
             current = next(folders, None)
             border_ms = _END_MS if current is None else _border_ms(current[0])
             if folder >= done.folder:
-                behind = done if folder == done.folder else _Place()
-                start = _Place(first, folder)
+                behind = done if folder == done.folder else _Position()
+                start = _Position(first, folder)
                 yield from _give_out(order, start, behind, border_ms)
                 yield Advance(LANE, str(start._replace(at_ms=_END_MS)))
             order.execute("DELETE FROM found WHERE at < ?", (border_ms,))
 
-    def _load(self, order: sqlite3.Connection, one: Object) -> None:
+    def _load(self, order: sqlite3.Connection, one: ArchiveObject) -> None:
         order.execute("BEGIN")
         try:
             order.executemany("INSERT INTO found VALUES (?, ?, ?, ?)", self._rows(one))
@@ -103,7 +106,7 @@ class FromArchive:
             order.execute("DELETE FROM found WHERE name = ?", (one.name,))
         order.execute("COMMIT")
 
-    def _rows(self, one: Object) -> Iterator[tuple[int, str, int, bytes]]:
+    def _rows(self, one: ArchiveObject) -> Iterator[tuple[int, str, int, bytes]]:
         for number, (at_ms, line) in enumerate(self.archive.lines(one.key), 1):
             if not self.archive.wants(at_ms):
                 continue
@@ -115,7 +118,13 @@ class FromArchive:
                 yield at_ms, one.name, number, line
 
 
-def _give_out(order: sqlite3.Connection, start: _Place, behind: _Place, border_ms: int) -> Iterator[Delivery]:
+def make(context: ReplayContext, request: ReplayRequest, selection: Filter) -> FromArchive:  # noqa: ARG001 - the port
+    """Return the stack's archive as the origin of a replay."""
+    table, say = context.stack.table, context.console.say
+    return FromArchive(Archive(table.s3, table.bucket, request.since_ms, request.until_ms, request.ends_ms, say=say))
+
+
+def _give_out(order: sqlite3.Connection, start: _Position, behind: _Position, border_ms: int) -> Iterator[Delivery]:
     rows = order.execute(_BEHIND, (border_ms, *behind[2:]))
     for at_ms, name, number, line in rows:
         yield Delivery(line, LANE, str(start._replace(at_ms=at_ms, name=name, number=number)), at_ms)
@@ -127,6 +136,6 @@ def _oldest_folder(order: sqlite3.Connection) -> str:
 
 
 def _border_ms(next_folder: str) -> int:
-    """Return up to when everything has been read once a folder and those before it are; -1 where nobody can say."""
+    """Return up to when everything has been read once a folder and those before it are; -1 where that is not known."""
     next_ms = starts_ms(next_folder)
     return -1 if next_ms is None else next_ms - STAMP_SLACK_MS

@@ -15,6 +15,9 @@ from typing import Any
 from weir.consumers.judging.records import Record, read
 from weir.ingest.errors import ConfigError
 from weir.operate.lookup.delivery import END, Advance, Cursor, Delivery, Estimate
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.filters import Filter
+from weir.operate.replay.request import ReplayRequest
 
 PREFIX = "aws/lambda/"
 LANE = "failures"
@@ -77,7 +80,7 @@ class FromFailures:
                 yield batch
 
     def load(self, key: str) -> FailedBatch | None:
-        """Return one object; None, and a word about it, when it is no failure document."""
+        """Return one object; None, and a line about it, when it is not a failure document."""
         content = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         try:
             return parse(key, json.loads(content))
@@ -93,6 +96,11 @@ class FromFailures:
             for given in page.get("Contents", []):
                 if self.only is None or given["Key"] in self.only:
                     yield given["Key"], given["Size"]
+
+
+def make(context: ReplayContext, request: ReplayRequest, selection: Filter) -> FromFailures:  # noqa: ARG001 - the port
+    """Return what the stack's event source mapping gave up on as the origin of a replay."""
+    return FromFailures(context.stack.table.s3, context.stack.table.bucket, say=context.console.say)
 
 
 def parse(key: str, document: Mapping[str, Any]) -> FailedBatch:

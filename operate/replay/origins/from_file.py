@@ -1,7 +1,7 @@
 """A file of deliveries, one JSON document a line: an envelope as the stream and the archive hold it.
 
-A record that is no envelope stands in it as ``{"raw": base64, "place": "shard:sequence.sub", "arrived_at_ms": n}``.
-A name that ends in ``.gz`` is compressed. What was torn is told, counted and left out.
+A record that is not an envelope is in it as ``{"raw": base64, "place": "shard:sequence.sub", "arrived_at_ms": n}``.
+A name that ends in ``.gz`` is compressed. What was torn is counted, reported and left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from typing import BinaryIO, cast
 from weir.consumers.judging.records import Record
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.filters import Filter
 from weir.operate.replay.origins.archive_objects import split_envelopes
+from weir.operate.replay.request import ReplayRequest
 
 _SAMPLE_LINES = 200
 _RAW = b'{"raw":'
@@ -61,11 +64,11 @@ class FromFile:
                     position += len(line)
                     yield from self._deliveries(line, position)
             except EOFError:
-                self._say(f"{self.path} ends early; what stands before was read")
+                self._say(f"{self.path} ends early; what comes before was read")
             except (gzip.BadGzipFile, zlib.error) as error:
                 raise OptionInvalid(f"{self.path} is corrupt behind byte {position:,} of its text: {error}.") from error
         if self.torn:
-            self._say(f"{self.path}: {self.torn:,} pieces are no deliveries; they were left out")
+            self._say(f"{self.path}: {self.torn:,} pieces are not deliveries; they were left out")
 
     def _deliveries(self, line: bytes, position: int) -> Iterator[Delivery]:
         """Yield what a line holds: one delivery, or the whole ones of a line that was torn."""
@@ -79,8 +82,13 @@ class FromFile:
         parts, torn = split_envelopes(line)
         self.torn += torn
         for number, part in enumerate(parts, 1):
-            place = position if number == len(parts) else position - len(line)
-            yield Delivery(part, LANE, str(place))
+            end = position if number == len(parts) else position - len(line)
+            yield Delivery(part, LANE, str(end))
+
+
+def make(context: ReplayContext, request: ReplayRequest, selection: Filter) -> FromFile:  # noqa: ARG001 - the port
+    """Return a file as the origin of a replay."""
+    return FromFile(Path(request.origin), say=context.console.say)
 
 
 def _text(path: Path, raw: BinaryIO) -> BinaryIO:
@@ -88,7 +96,7 @@ def _text(path: Path, raw: BinaryIO) -> BinaryIO:
 
 
 def _unwrap(line: bytes, position: int) -> Delivery | None:
-    """Read a record that is no envelope; None if it cannot be read."""
+    """Read a record that is not an envelope; None if it cannot be read."""
     try:
         wrapped = json.loads(line)
         data = b64decode(wrapped["raw"], validate=True)
@@ -103,7 +111,7 @@ def _unwrap(line: bytes, position: int) -> Delivery | None:
 def line_of(delivery: Delivery) -> bytes:
     """Write a delivery as a line that `FromFile` reads back."""
     data = delivery.data
-    is_envelope = delivery.look is None or delivery.look.envelope is not None
+    is_envelope = delivery.preview is None or delivery.preview.envelope is not None
     if is_envelope and split_envelopes(data)[0] == [data] and data.find(b"\n") in {-1, len(data) - 1}:
         return data if data.endswith(b"\n") else data + b"\n"
     record = delivery.as_record()

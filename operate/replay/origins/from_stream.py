@@ -17,6 +17,10 @@ from typing import Any
 from weir.consumers.judging.records import open_record
 from weir.ingest.errors import OptionInvalid, StoreUnavailable
 from weir.operate.lookup.delivery import END, Advance, Cursor, Delivery, Estimate
+from weir.operate.lookup.stack import EMULATOR, Service
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.filters import Filter
+from weir.operate.replay.request import ReplayRequest
 
 # The stream's own stamps are approximate, and a request may take half a minute to be stored after it arrived.
 STAMP_SLACK_MS = 120_000
@@ -27,7 +31,7 @@ _LOOK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class StreamRange:
     """What part of a stream is wanted. Sequence numbers, both included, need exactly one shard.
 
     ``ends_ms`` ends reading at what the stream stamped later, whatever its arrival time says: what a replay itself puts
@@ -44,26 +48,6 @@ class Span:
     def __post_init__(self) -> None:
         if (self.first_sequence or self.last_sequence) and len(self.shards) != 1:
             raise OptionInvalid("Sequence numbers count within one shard: name it.")
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What to expect of whoever serves the stream. None: take all that a shard gives.
-
-    ``stamps_are_near``: a record's stamp is near its arrival at the gateway, so that reading may end a while after the
-    end time; the embedded engine stamps anew what it replays after a crash. ``iterators_hold``: an iterator may be used
-    for page after page; an emulator's is a place in a list, and the head of that list expires.
-    """
-
-    reads_per_s: float | None
-    bytes_per_s: float | None
-    stamps_are_near: bool
-    iterators_hold: bool
-    skew_ms: int  # by how much its clock may be ahead of this machine's
-
-
-AWS = Service(2.0, 1_000_000.0, stamps_are_near=True, iterators_hold=True, skew_ms=5000)
-EMULATOR = Service(None, None, stamps_are_near=False, iterators_hold=False, skew_ms=0)
 
 
 @dataclass(slots=True)
@@ -86,7 +70,7 @@ class FromStream:
 
     kinesis: Any
     stream: str
-    span: Span = field(default_factory=Span)
+    range: StreamRange = field(default_factory=StreamRange)
     service: Service = EMULATOR
     follow: bool = False
     say: Callable[[str], object] = lambda _: None
@@ -217,10 +201,10 @@ class FromStream:
             sequence_number = shard.position.partition(".")[0]
             kind = "AFTER_SEQUENCE_NUMBER" if shard.is_whole else "AT_SEQUENCE_NUMBER"  # the rest of an aggregate
             return {"ShardIteratorType": kind, "StartingSequenceNumber": sequence_number}
-        if self.span.first_sequence:
-            return {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": self.span.first_sequence}
-        if self.span.since_ms is not None:
-            at_s = max(0, self.span.since_ms - STAMP_SLACK_MS) / 1000
+        if self.range.first_sequence:
+            return {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": self.range.first_sequence}
+        if self.range.since_ms is not None:
+            at_s = max(0, self.range.since_ms - STAMP_SLACK_MS) / 1000
             return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at_s}
         return {"ShardIteratorType": "TRIM_HORIZON"}
 
@@ -235,14 +219,14 @@ class FromStream:
         shard.due_s = self.clock() + wait_s
 
     def _is_beyond(self, given: Mapping[str, Any]) -> bool:
-        if self.span.last_sequence and int(given["SequenceNumber"]) > int(self.span.last_sequence):
+        if self.range.last_sequence and int(given["SequenceNumber"]) > int(self.range.last_sequence):
             return True
         stamp_ms = given["ApproximateArrivalTimestamp"].timestamp() * 1000
-        if self.span.ends_ms is not None and stamp_ms > self.span.ends_ms + self.service.skew_ms:
+        if self.range.ends_ms is not None and stamp_ms > self.range.ends_ms + self.service.skew_ms:
             return True
-        if self.span.until_ms is None or not self.service.stamps_are_near:
+        if self.range.until_ms is None or not self.service.stamps_are_near:
             return False
-        return bool(stamp_ms > self.span.until_ms + STAMP_SLACK_MS)
+        return bool(stamp_ms > self.range.until_ms + STAMP_SLACK_MS)
 
     # ------------------------------------------------------------------------------------------ shards
 
@@ -266,16 +250,31 @@ class FromStream:
         fresh = []
         shards = list_shards(self.kinesis, self.stream)
         for given in shards:
-            if given["ShardId"] in self._shards or (self.span.shards and given["ShardId"] not in self.span.shards):
+            if given["ShardId"] in self._shards or (self.range.shards and given["ShardId"] not in self.range.shards):
                 continue
             parents = tuple(filter(None, (given.get("ParentShardId"), given.get("AdjacentParentShardId"))))
             shard = _Shard(given["ShardId"], parents)
             self._shards[shard.id] = shard
             fresh.append(shard)
-        if missing := set(self.span.shards) - self._shards.keys():
+        if missing := set(self.range.shards) - self._shards.keys():
             known = sorted(given["ShardId"] for given in shards)
             raise OptionInvalid(f"The stream has no shard {min(missing)}; it has: {', '.join(known)}.")
         return fresh
+
+
+def make(context: ReplayContext, request: ReplayRequest, selection: Filter) -> FromStream:  # noqa: ARG001 - the port
+    """Return the stack's stream as the origin of a replay. Raises: OptionInvalid."""
+    stack = context.stack
+    wanted = StreamRange(
+        request.since_ms,
+        request.until_ms,
+        request.shards,
+        request.first_sequence,
+        request.last_sequence,
+        request.ends_ms,
+    )
+    say = context.console.say
+    return FromStream(stack.kinesis, stack.stream, wanted, stack.service, follow=request.follow, say=say)
 
 
 def list_shards(kinesis: Any, stream: str) -> list[Mapping[str, Any]]:

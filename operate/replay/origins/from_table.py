@@ -21,6 +21,9 @@ from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import StackFailed, StoreThrottled
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
 from weir.operate.lookup.events import Table, summary
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.filters import Filter
+from weir.operate.replay.request import ReplayRequest
 
 LANE = "table"
 INDEX = "quarantine"
@@ -145,6 +148,12 @@ class FromTable:
         sequence_number, _, sub_sequence = rest.partition(".")
         record = Record(shard_id, sequence_number, int(sub_sequence or 0), at_ms, stored)
         return Delivery(stored, LANE, position, at_ms, facts=facts, record=record)
+
+
+def make(context: ReplayContext, request: ReplayRequest, selection: Filter) -> FromTable:
+    """Return the stack's events table, or of it what is quarantined, as the origin of a replay."""
+    only = request.origin == "quarantine"
+    return FromTable(context.stack.table, selection.wants_facts, quarantine_only=only, say=context.console.say)
 
 
 def _facts(item: Mapping[str, Any]) -> dict[str, Any]:

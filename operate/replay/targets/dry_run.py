@@ -1,13 +1,13 @@
 """What a replay would do, without doing it: judged by this working tree's sources, secrets and business code.
 
 Each event is compared with what the table says of it, so that a deploy can be tried on last week's real traffic:
-an event that was applied and would now be quarantined is what one wants to know before.
+an event that was applied and would now be quarantined is worth knowing before the deploy.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from weir.consumers.batch.tally import BUG
@@ -15,14 +15,17 @@ from weir.consumers.events_table.item import Prepared, detail, mark_key, quarant
 from weir.consumers.judging.judge import Judge
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import RecordError, ServiceError
-from weir.operate.failures import PLACE
+from weir.operate.lookup.causes import RAISED_AT
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Mark, Marks
-from weir.operate.lookup.preview import Looker
-from weir.operate.replay.progress import Kind, Result
-from weir.operate.replay.targets.simulate import Load, Simulation, show, show_difference
+from weir.operate.lookup.preview import Previewer
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.ports import Result, ResultKind
+from weir.operate.replay.request import ReplayRequest
+from weir.operate.replay.targets.in_process import make_judge
+from weir.operate.replay.targets.simulate import LoadItem, Simulation, show, show_difference
 
-_WOULD: dict[str, Kind] = {
+_WOULD: dict[str, ResultKind] = {
     "apply": "would apply",
     "ignore": "would ignore",
     "quarantine": "would be quarantined",
@@ -33,7 +36,7 @@ _WOULD: dict[str, Kind] = {
 class _Fate(NamedTuple):
     """What would become of an event, and why."""
 
-    kind: Kind
+    kind: ResultKind
     reason: str = ""
     detail: str = ""
 
@@ -48,14 +51,14 @@ class DryRun:
         self,
         judge: Judge,
         marks: Marks,
-        looker: Looker,
+        previewer: Previewer,
         *,
-        load: Load | None = None,
+        load: LoadItem | None = None,
         say: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._judge = judge
         self._marks = marks
-        self._looker = looker
+        self._previewer = previewer
         self._say = say
         self._simulation = Simulation(load) if load else None
         self._seen: set[int] = set()
@@ -68,20 +71,13 @@ class DryRun:
         unproven = [
             mark_key(event.source, event.event_id)
             for delivery in deliveries
-            for event in self._looker.look(delivery).events
+            for event in self._previewer.preview(delivery).events
         ]
         known = self._marks.read([key for pair in keys for key in pair] + unproven)
         return [self._result(one, deliveries[one.position], known) for one in prepared]
 
-    def state(self) -> dict[str, Any]:
-        """Return nothing: nothing was done."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Do nothing."""
-
     def close(self) -> None:
-        """Print how items would differ, and which events would fare otherwise than they did."""
+        """Print how items would differ, and which events would come out otherwise than they did."""
         for text, count in sorted(self.changes_of_mind.items()):
             self._say(f"{count:>12,}  {text}")
         if self._simulation is not None:
@@ -120,7 +116,7 @@ class DryRun:
         """Return the mark under which the event is done, or the fence that keeps this delivery of it out."""
         keys = [mark_key(prepared.source, prepared.event_id)] if prepared.event_id else []
         if prepared.fate == "quarantine" and not prepared.event_id:
-            keys += [mark_key(one.source, one.event_id) for one in self._looker.look(delivery).events]
+            keys += [mark_key(one.source, one.event_id) for one in self._previewer.preview(delivery).events]
         for key in keys:
             mark = known.get(key)
             if mark is not None and (mark.is_done or (mark.is_fence and refusal_key(prepared) in mark.refused)):
@@ -128,13 +124,13 @@ class DryRun:
         return None
 
     def _compare(self, stored: Mark, fate: _Fate) -> bool:
-        """Count an event that would fare otherwise than it did, and tell whether it would."""
+        """Count an event that would come out otherwise than it did, and tell whether it would."""
         now = {"would apply": Outcome.APPLIED, "would ignore": Outcome.IGNORED}.get(fate.kind)
         if now == stored.outcome:
             return False
         why = f": {fate.reason}" if fate.reason else ""
         why += " (as a retired secret makes it)" if fate.reason.startswith(("signature", "secret")) else ""
-        why += f" {place[0]}" if fate.reason == BUG and (place := PLACE.search(fate.detail)) else ""
+        why += f" {raised[0]}" if fate.reason == BUG and (raised := RAISED_AT.search(fate.detail)) else ""
         self.changes_of_mind[f"{stored.outcome} then, {fate.kind}{why} by this working tree"] += 1
         return True
 
@@ -147,5 +143,23 @@ class DryRun:
                 self._say(f"{'':20} {show(change)}")
 
 
-def _because(kind: Kind, error: ServiceError | None) -> _Fate:
+def _because(kind: ResultKind, error: ServiceError | None) -> _Fate:
     return _Fate(kind, error.code, detail(error)) if error else _Fate(kind)
+
+
+def make(context: ReplayContext, request: ReplayRequest) -> DryRun:
+    """Return a target that only tells what the consumer would do. Raises: EffectsInvalid."""
+    stack, settings = context.stack, context.settings
+    judge = make_judge(stack.catalogue, context.client, settings)
+    load = _loader(stack.table.dynamodb, settings.tables) if request.diff else None
+    return DryRun(judge, stack.marks, context.previewer, load=load, say=context.console.say)
+
+
+def _loader(dynamodb: Any, tables: Mapping[str, str]) -> LoadItem:
+    def load(table: str, key: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        if table not in tables:
+            return None
+        answer = dynamodb.get_item(TableName=tables[table], Key=key, ConsistentRead=True)
+        return answer.get("Item")  # type: ignore[no-any-return]
+
+    return load

@@ -25,7 +25,7 @@ from weir.consumers.wiring import certificates
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureMismatch, TargetUnavailable
 from weir.ingest.sources.catalogue import Catalogue
-from weir.operate.replay.loop import Stopped
+from weir.operate.replay.ports import Stopped
 
 T = TypeVar("T")
 Provenance = Callable[[Envelope], T | None]
@@ -98,20 +98,20 @@ class Pipeline:
         Raises: TargetUnavailable when nothing can be committed for long; Stopped.
         """
         began_s = time.monotonic()
-        settled: dict[int, list[tuple[Prepared, EventResult]]] = {}
+        decided: dict[int, list[tuple[Prepared, EventResult]]] = {}
         left = list(range(len(records)))
         while left:
             done = self._once([records[at] for at in left])
             stuck = {one.position for one, result in done if result.outcome is Outcome.RETRY}
             for one, outcome in done:
                 if one.position not in stuck or time.monotonic() - began_s > self.patience_s:
-                    settled.setdefault(left[one.position], []).append((one, outcome))
+                    decided.setdefault(left[one.position], []).append((one, outcome))
             if stuck and time.monotonic() - began_s > self.patience_s:
                 self._give_up(done, any(at not in stuck for at in range(len(left))) or len(left) < len(records))
                 break
             left = [at for position, at in enumerate(left) if position in stuck]
             self._rest(bool(left))
-        return [pair for at in sorted(settled) for pair in settled[at]]
+        return [pair for at in sorted(decided) for pair in decided[at]]
 
     def _give_up(self, done: Sequence[tuple[Prepared, EventResult]], others_pass: bool) -> None:
         if not others_pass:

@@ -14,7 +14,7 @@ from weir.consumers.events_table.item import UNREADABLE, EventResult, Prepared, 
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Mark, Marks
-from weir.operate.lookup.preview import Look
+from weir.operate.lookup.preview import Preview
 
 
 class Release:
@@ -24,27 +24,27 @@ class Release:
         self._dynamodb = dynamodb
         self._table = table
         self._marks = marks
-        self._settled: dict[str, None] = {}
+        self._done: dict[str, None] = {}
 
-    def lift(self, looks: Iterable[Look], known: dict[str, Mark]) -> None:
+    def lift(self, previews: Iterable[Preview], known: dict[str, Mark]) -> None:
         """Let these deliveries be judged anew where a fence holds them."""
-        for look in looks:
-            if look.envelope is None:
+        for preview in previews:
+            if preview.envelope is None:
                 continue
-            request_id = look.envelope.request_id
-            for keys in look.mark_keys():
+            request_id = preview.envelope.request_id
+            for keys in preview.mark_keys():
                 for index, key in enumerate(keys):
                     refused = f"{request_id}.{index}" if len(keys) > 1 else request_id
                     if (mark := known.get(key)) is not None and mark.is_fence and refused in mark.refused:
                         self._lift(key, refused, alone=mark.refused == {refused})
 
-    def settle(self, delivery: Delivery, prepared: Prepared) -> None:
+    def note_done(self, delivery: Delivery, prepared: Prepared) -> None:
         """Remember that an event is done, whose quarantined item, if there is one, `flush` deletes."""
         key = delivery.facts.get("pk", "")
         if key.startswith(UNREADABLE):  # it can be read by now
-            self._settled[key] = None
-        self._settled[f"{prepared.source}!{prepared.request_id}"] = None
-        self._settled[quarantine_key(prepared)] = None
+            self._done[key] = None
+        self._done[f"{prepared.source}!{prepared.request_id}"] = None
+        self._done[quarantine_key(prepared)] = None
 
     def renew(self, delivery: Delivery, prepared: Prepared, result: EventResult) -> None:
         """Let a quarantined item say why it is refused today, which may be another reason than at first."""
@@ -64,9 +64,9 @@ class Release:
             )
 
     def flush(self) -> None:
-        """Delete the quarantined items of what has been settled."""
-        settled, self._settled = list(self._settled), {}
-        for key, mark in self._marks.read(settled).items():
+        """Delete the quarantined items of what is done."""
+        done, self._done = list(self._done), {}
+        for key, mark in self._marks.read(done).items():
             if mark.outcome == Outcome.QUARANTINED:
                 self.discard(key)
 

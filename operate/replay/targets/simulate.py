@@ -18,7 +18,7 @@ from weir.ingest.errors import ConditionFailed
 
 Plain: TypeAlias = dict[str, Any]
 ItemId: TypeAlias = tuple[str, str]  # logical table, canonical JSON of the key
-Load: TypeAlias = Callable[[str, Mapping[str, Any]], Mapping[str, Any] | None]
+LoadItem: TypeAlias = Callable[[str, Mapping[str, Any]], Mapping[str, Any] | None]
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda left, right: bool(left == right),
@@ -32,7 +32,7 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 class Simulation:
     """Items as they are, loaded when they are first touched, and as they would be."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: LoadItem) -> None:
         """``load`` returns the stored item of a logical table by its plain key, in DynamoDB's wire form."""
         self._load = load
         self._before: dict[ItemId, Plain | None] = {}

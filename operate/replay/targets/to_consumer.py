@@ -8,65 +8,60 @@ is told by the mark too: this delivery's, and written since the attempt began.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from weir.consumers.events_table.item import EventResult, Prepared, mark_key
+from weir.consumers.events_table.store import client_config
+from weir.consumers.judging.secrets import Secrets
 from weir.consumers.outcome import Outcome
+from weir.consumers.settings import Settings
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Mark, Marks
-from weir.operate.lookup.preview import Look, Looker
-from weir.operate.replay.progress import Kind, Result
-from weir.operate.replay.targets.in_process import Pipeline
+from weir.operate.lookup.preview import Preview, Previewer
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.origins import kind_of
+from weir.operate.replay.ports import Result, ResultKind
+from weir.operate.replay.request import ReplayRequest
+from weir.operate.replay.targets.in_process import Pipeline, make_judge, make_pipeline, make_secrets
 from weir.operate.replay.targets.release import Release
 
 
 class ToConsumer:
-    """Judges and commits in batches. With ``release`` a delivery that was refused gets another chance."""
+    """Judges and commits in batches. With ``retries`` a delivery that was refused gets another chance."""
 
     batch_count = 500
     label = "the consumer in this process"
 
     def __init__(
-        self, pipeline: Pipeline, marks: Marks, looker: Looker, release: Release, *, retries: bool = False
+        self, pipeline: Pipeline, marks: Marks, previewer: Previewer, release: Release, *, retries: bool = False
     ) -> None:
         self._pipeline = pipeline
         self._marks = marks
-        self._looker = looker
+        self._previewer = previewer
         self._release = release
         self._retries = retries
         self._claimed: set[str] = set()  # marks of the interrupted attempt that have been counted
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
         """Apply what is not applied; return what became of each event."""
-        looks = [self._looker.look(delivery) for delivery in deliveries]
-        known = self._marks.read(key for look in looks for keys in look.mark_keys() for key in keys)
+        previews = [self._previewer.preview(delivery) for delivery in deliveries]
+        known = self._marks.read(key for preview in previews for keys in preview.mark_keys() for key in keys)
         results: list[Result] = []
         left: list[tuple[Delivery, bool]] = []
-        for delivery, look, again in zip(deliveries, looks, repeats, strict=True):
-            keys = self._all_done(look, known)
+        for delivery, preview, again in zip(deliveries, previews, repeats, strict=True):
+            keys = self._all_done(preview, known)
             if keys is None:
                 left.append((delivery, again))
             else:
-                results += [Result(self._known_kind(known[key], look, since_ms if again else None)) for key in keys]
+                results += [Result(self._known_kind(known[key], preview, since_ms if again else None)) for key in keys]
                 if delivery.facts.get("outcome") == Outcome.QUARANTINED:
                     self._release.discard(delivery.facts["pk"])
         if left:
             if self._retries:
-                self._release.lift([look for look in looks if look.envelope], known)
+                self._release.lift([preview for preview in previews if preview.envelope], known)
             results += self._commit(left, known, since_ms)
         if not any(repeats):
             self._claimed.clear()
         return results
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: the table keeps its own."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
     def _commit(self, left: list[tuple[Delivery, bool]], known: dict[str, Mark], since_ms: int | None) -> list[Result]:
         pairs = self._pipeline.run([delivery.as_record() for delivery, _ in left])
@@ -77,7 +72,7 @@ class ToConsumer:
             delivery, again = left[prepared.position]
             results.append(self._result(prepared, result, known, since_ms if again else None, seen))
             if result.outcome.is_done and prepared.position not in waiting:
-                self._release.settle(delivery, prepared)
+                self._release.note_done(delivery, prepared)
             elif result.outcome is Outcome.QUARANTINED and self._retries:
                 self._release.renew(delivery, prepared, result)
         self._release.flush()
@@ -99,10 +94,10 @@ class ToConsumer:
         seen.add(key)
         return Result(result.outcome)
 
-    def _known_kind(self, mark: Mark, look: Look, since_ms: int | None) -> Kind:
-        return self._kind(mark, look.envelope.request_id if look.envelope else "", since_ms)
+    def _known_kind(self, mark: Mark, preview: Preview, since_ms: int | None) -> ResultKind:
+        return self._kind(mark, preview.envelope.request_id if preview.envelope else "", since_ms)
 
-    def _kind(self, mark: Mark, request_id: str, since_ms: int | None) -> Kind:
+    def _kind(self, mark: Mark, request_id: str, since_ms: int | None) -> ResultKind:
         """Return what an event that is there already counts as: its outcome if it is this replay's own work."""
         is_own = since_ms is not None and mark.request_id == request_id and mark.applied_at_ms >= since_ms
         if is_own and mark.key not in self._claimed:
@@ -110,14 +105,32 @@ class ToConsumer:
             return Outcome.APPLIED if mark.outcome == Outcome.APPLIED else Outcome.IGNORED
         return Outcome.DUPLICATE
 
-    def _all_done(self, look: Look, known: dict[str, Mark]) -> tuple[str, ...] | None:
+    def _all_done(self, preview: Preview, known: dict[str, Mark]) -> tuple[str, ...] | None:
         """Return the keys of a reading of the delivery all of whose events are done; None if there is no such reading.
 
         A retry of what was refused is judged unless its own marks are there: a forgery must stay in quarantine.
         """
-        own = look.envelope.request_id if self._retries and look.envelope else ""
-        for keys in look.mark_keys():
+        own = preview.envelope.request_id if self._retries and preview.envelope else ""
+        for keys in preview.mark_keys():
             marks = [known[key] for key in keys if key in known]
             if len(marks) == len(keys) and all(mark.is_done and own in {"", mark.request_id} for mark in marks):
                 return keys
         return None
+
+
+def make(context: ReplayContext, request: ReplayRequest) -> ToConsumer:
+    """Return the consumer in this process as the target of a replay. Raises: EffectsInvalid."""
+    secrets = make_secrets(context.stack.catalogue, context.client, context.settings)
+    retries = kind_of(request.origin).holds_refused
+    return with_secrets(context, secrets, context.settings, retries=retries)
+
+
+def with_secrets(context: ReplayContext, secrets: Secrets, settings: Settings, *, retries: bool) -> ToConsumer:
+    """Return the consumer in this process with given secrets and tables; ``retries``: see `ToConsumer`."""
+    stack = context.stack
+    judge = make_judge(stack.catalogue, context.client, settings, secrets)
+    dynamodb = context.client_with("dynamodb", client_config(settings.commit_concurrency))
+    pipeline = make_pipeline(judge, dynamodb, settings, s3=stack.table.s3, stopped=context.console.stopped)
+    marks = Marks(stack.table.dynamodb, settings.events_table)
+    release = Release(stack.table.dynamodb, settings.events_table, marks)
+    return ToConsumer(pipeline, marks, context.previewer, release, retries=retries)

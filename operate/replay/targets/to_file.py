@@ -9,8 +9,10 @@ from typing import Any
 
 from weir.ingest.errors import OptionInvalid, TargetUnavailable
 from weir.operate.lookup.delivery import Delivery
+from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.origins.from_file import line_of
-from weir.operate.replay.progress import Result
+from weir.operate.replay.ports import Result
+from weir.operate.replay.request import ReplayRequest
 
 _LEVEL = 6
 
@@ -28,7 +30,7 @@ class ToFile:
     def check(self) -> None:
         """Refuse before anything is read what cannot be written. Raises: OptionInvalid."""
         if self.path.exists():
-            raise OptionInvalid(f"{self.path} is there already; give another name.")
+            raise OptionInvalid(f"{self.path} exists already; choose another name.")
         try:
             self.path.open("xb").close()
         except OSError as error:
@@ -56,5 +58,7 @@ class ToFile:
         """Cut off what was written behind the last checkpoint."""
         self._length = int(state.get("length", 0))
 
-    def close(self) -> None:
-        """Do nothing: the file is closed after each batch."""
+
+def make(context: ReplayContext, request: ReplayRequest) -> ToFile:  # noqa: ARG001 - the port
+    """Return a file as the target of a replay."""
+    return ToFile(Path(request.target))

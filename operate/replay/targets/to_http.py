@@ -1,7 +1,7 @@
 """An HTTP address as the target: each delivery as it came, its bytes, headers and query, one after the other.
 
 What names a connection (Host, Connection, lengths) is the new connection's own. API Gateway unpacks a compressed body
-before anybody sees it; a Content-Encoding that is no longer true is left out.
+before it is stored; a Content-Encoding that is no longer true is left out.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import OptionInvalid, TargetUnavailable
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.preview import Looker
-from weir.operate.lookup.times import show_span
-from weir.operate.replay.loop import Stopped
-from weir.operate.replay.progress import Result
+from weir.operate.lookup.preview import Previewer
+from weir.operate.lookup.times import show_duration
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.ports import Result, Stopped
+from weir.operate.replay.request import ReplayRequest
 
 _OWN_HEADERS = frozenset(
     ("connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
@@ -26,6 +26,7 @@ _OWN_HEADERS = frozenset(
 _MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "deflate": b"\x78", "identity": b""}
 _NAP_S = 0.25
 _BACKOFF_MAX_S = 10.0
+_PATIENCE_S = 60.0
 
 
 class ToHttp:
@@ -40,7 +41,7 @@ class ToHttp:
     def __init__(
         self,
         url: str,
-        looker: Looker,
+        previewer: Previewer,
         *,
         patience_s: float | None,
         timeout_s: float = 30.0,
@@ -50,10 +51,12 @@ class ToHttp:
         answered: Callable[[Delivery, int, float], object] = lambda *_: None,
     ) -> None:
         if not _is_address(url):
-            raise OptionInvalid(f"{url!r} is no address; it looks like http://127.0.0.1:3000/webhooks/{{source}}.")
+            raise OptionInvalid(
+                f"{url!r} is not an HTTP address; write it as http://127.0.0.1:3000/webhooks/{{source}}."
+            )
         self.label = url
         self._url = url
-        self._looker = looker
+        self._previewer = previewer
         self._patience_s = patience_s
         self._timeout_s = timeout_s
         self._say, self._stopped, self._sleep = say, stopped, sleep
@@ -65,13 +68,6 @@ class ToHttp:
         """Post each and wait for its answer."""
         return [self._deliver(delivery) for delivery in deliveries]
 
-    def state(self) -> dict[str, Any]:
-        """Return nothing: the address keeps its own."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Do nothing."""
-
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
@@ -79,7 +75,7 @@ class ToHttp:
             self._connection = None
 
     def _deliver(self, delivery: Delivery) -> Result:
-        envelope = self._looker.look(delivery).envelope
+        envelope = self._previewer.preview(delivery).envelope
         if envelope is None:
             return Result("failed", "no envelope: it has no headers and no path")
         began_s = time.monotonic()
@@ -99,7 +95,7 @@ class ToHttp:
             else:
                 if self._silent:
                     self._silent = ""
-                    self._say(f"delivering again, after {show_span(time.monotonic() - began_s)}")
+                    self._say(f"delivering again, after {show_duration(time.monotonic() - began_s)}")
                 return status
             attempt += 1
             waited_s = time.monotonic() - began_s
@@ -136,11 +132,21 @@ class ToHttp:
         return response.status
 
 
+def make(context: ReplayContext, request: ReplayRequest) -> ToHttp:
+    """Return an address as the target of a replay; one that is followed waits for its server until it is stopped.
+
+    Raises: OptionInvalid.
+    """
+    patience_s = None if request.follow else _PATIENCE_S
+    console = context.console
+    return ToHttp(request.target, context.previewer, patience_s=patience_s, say=console.say, stopped=console.stopped)
+
+
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # the port is not a number
         return False
 
 

@@ -16,14 +16,20 @@ from weir.consumers.judging.aggregate import Entry, aggregate
 from weir.ingest.envelope import Envelope, partition_key
 from weir.ingest.errors import ConfigError, TargetUnavailable
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.preview import Looker
-from weir.operate.replay.loop import Stopped
-from weir.operate.replay.progress import Result
+from weir.operate.lookup.preview import Previewer
+from weir.operate.lookup.stack import AWS, Stack
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.origins import kind_of
+from weir.operate.replay.origins.from_stream import list_shards
+from weir.operate.replay.ports import Result, Stopped
+from weir.operate.replay.request import ReplayRequest
 
 # The whole request: AWS takes 10 MiB by now, emulators and older texts 5.
 _REQUEST_BYTES = 4_500_000
 _REQUEST_ENTRIES = 500
 _KEY_CHARS = 256
+# A quarter of a shard's 1 MB/s, so that senders are not refused because of a replay.
+_BYTES_PER_SHARD_S = 250_000.0
 _BACKOFF_MAX_S = 5.0
 _NAP_S = 0.25
 
@@ -41,7 +47,7 @@ class ToStream:
         self,
         kinesis: Any,
         stream: str,
-        looker: Looker,
+        previewer: Previewer,
         *,
         aggregated: bool = True,
         bytes_per_s: float | None = None,
@@ -52,7 +58,7 @@ class ToStream:
     ) -> None:
         self.label = f"stream {stream}{'' if aggregated else ', an entry each'}"
         self.calls = self.entries = 0
-        self._kinesis, self._stream, self._looker = kinesis, stream, looker
+        self._kinesis, self._stream, self._previewer = kinesis, stream, previewer
         self._aggregated = aggregated
         self._bytes_per_s = bytes_per_s
         self._delay_s = delay_s
@@ -61,7 +67,7 @@ class ToStream:
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
         """Put all of them; returns once every one has a sequence number."""
-        pairs = [(_stream_key(self._looker.look(one).envelope, one), one.data) for one in deliveries]
+        pairs = [(_stream_key(self._previewer.preview(one).envelope, one), one.data) for one in deliveries]
         try:
             entries = aggregate(pairs) if self._aggregated else (Entry(key, data, 1) for key, data in pairs)
             for request in _requests(entries):
@@ -69,16 +75,6 @@ class ToStream:
         except ConfigError as error:
             raise TargetUnavailable(str(error)) from error
         return [Result("published")] * len(deliveries)
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: the stream keeps its own."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
     def _put(self, entries: list[Entry]) -> None:
         self._rest(self._delay_s)
@@ -118,6 +114,31 @@ class ToStream:
                 raise Stopped
             self._sleep(min(wait_s, _NAP_S))
             wait_s -= _NAP_S
+
+
+def make(context: ReplayContext, request: ReplayRequest) -> ToStream:
+    """Return the stack's stream as the target of a replay."""
+    stack = context.stack
+    # What is put must be stamped later than what is still to be read.
+    delay_s = 2 * stack.service.skew_ms / 1000 if kind_of(request.origin).has_shards else 0.0
+    return ToStream(
+        stack.kinesis,
+        stack.stream,
+        context.previewer,
+        aggregated=not request.plain,
+        bytes_per_s=None if request.rate_per_s else _bytes_per_s(stack),
+        delay_s=delay_s,
+        stopped=context.console.stopped,
+    )
+
+
+def _bytes_per_s(stack: Stack) -> float | None:
+    """Return what a replay may put into a stream without a rate of its own; None: as fast as it goes."""
+    if stack.service is not AWS:
+        return None
+    shards = list_shards(stack.kinesis, stack.stream)
+    open_count = sum("EndingSequenceNumber" not in one["SequenceNumberRange"] for one in shards)
+    return _BYTES_PER_SHARD_S * max(1, open_count)
 
 
 def _stream_key(envelope: Envelope | None, delivery: Delivery) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +14,11 @@ from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import OptionInvalid
 from weir.ingest.locations import View
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.replay.factory import make_target
 from weir.operate.replay.filters import compile_test
+from weir.operate.replay.options import check_resumed, request_of
 from weir.operate.replay.origins.from_file import FromFile
-from weir.operate.replay.request import asked, check_resumed
+from weir.operate.replay.request import ReplayRequest
+from weir.operate.replay.targets import make_target
 from weir.operate.replay.targets.to_file import ToFile
 
 STREAM = {"origin": "stream", "target": "consumer"}
@@ -27,45 +27,45 @@ STREAM = {"origin": "stream", "target": "consumer"}
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "Say --from"),
-        ({"origin": "stream"}, "Say --to"),
+        ({}, "--from is required"),
+        ({"origin": "stream"}, "--to is required"),
         (STREAM | {"since": "1h", "until": "2h"}, "--until 2h is before --since 1h"),
         (STREAM | {"since": "yesterday"}, "'yesterday' is no moment"),
-        (STREAM | {"diff": True}, "--diff goes with --dry-run"),
-        (STREAM | {"plain": True}, "--plain goes with --to stream"),
+        (STREAM | {"diff": True}, "--diff works only with --dry-run"),
+        (STREAM | {"plain": True}, "--plain works only with --to stream"),
         ({"origin": "stream", "target": "stream", "dry_run": True}, "leave out --to stream"),
         (STREAM | {"reasons": ["nonsense"]}, "'nonsense'"),
-        (STREAM | {"from_sequence": "abc", "shards": ["0"]}, "'abc' is no sequence number"),
+        (STREAM | {"from_sequence": "abc", "shards": ["0"]}, "'abc' is not a sequence number"),
         (STREAM | {"from_sequence": "9", "to_sequence": "8", "shards": ["0"]}, "--to-sequence is before"),
-        ({"origin": "archive", "target": "consumer", "shards": ["0"]}, "go with --from stream"),
-        ({"origin": "events", "target": "consumer", "to_sequence": "1"}, "go with --from stream"),
+        ({"origin": "archive", "target": "consumer", "shards": ["0"]}, "work only with --from stream"),
+        ({"origin": "events", "target": "consumer", "to_sequence": "1"}, "work only with --from stream"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_read(options: dict[str, Any], said: str) -> None:
-    """Each wrong wish has a sentence that names what is wrong."""
+    """Each wrong request has a sentence that names what is wrong."""
     with pytest.raises(OptionInvalid, match=said):
-        asked(options)
+        request_of(options)
 
 
 def test_a_shard_may_be_named_by_the_number_that_lag_shows() -> None:
     """`--shard 3` is the shard that Kinesis calls shardId-000000000003; any other name is taken as it is."""
-    found = asked(STREAM | {"shards": ["3", "000000000004", "shardId-x"]})
-    assert found["shards"] == ["shardId-000000000003", "shardId-000000000004", "shardId-x"]
+    found = request_of(STREAM | {"shards": ["3", "000000000004", "shardId-x"]})
+    assert found.shards == ("shardId-000000000003", "shardId-000000000004", "shardId-x")
 
 
 def test_only_what_can_be_changed_is_taken_by_a_replay_that_is_resumed() -> None:
-    """The rate may be another; an option that would not be heeded is refused."""
+    """The rate may be another; an option that would change nothing is refused."""
     check_resumed({"rate": 5.0, "origin": None, "sources": (), "dry_run": False})
     with pytest.raises(OptionInvalid, match="leave out --from, --source"):
         check_resumed({"origin": "stream", "sources": ("x",), "rate": 5.0})
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("name", ["consumers", "ftp://x/y", "http://127.0.0.1:99999/", "http://"])
-def test_a_target_that_is_none_is_told(name: str) -> None:
-    """A slip of the pen makes no file and waits for no server."""
-    bench: Any = SimpleNamespace(stack=None, settings=None, looker=None, say=print, stopped=lambda: False)
-    with pytest.raises(OptionInvalid, match=r"no target|no address"):
-        make_target(bench, {"to": name, "from": "stream"})
+def test_a_target_that_does_not_exist_is_refused(name: str, stage: Stage) -> None:
+    """A typing mistake makes no file and waits for no server."""
+    with pytest.raises(OptionInvalid, match=r"no target|not an HTTP address"):
+        make_target(stage.context(), ReplayRequest(target=name, origin="stream"))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_torn_lines_of_a_file_are_told_and_the_rest_is_read(tmp_path: Path) -> N
     half = envelope(2)[:40]
     path.write_bytes(envelope(1) + half + envelope(3) + b"garbage\n" + b'{"raw":"!"}\n\n' + envelope(4).rstrip())
     assert read(path, said) == [envelope(1), envelope(3), envelope(4).rstrip()]
-    assert "3 pieces are no deliveries" in said[0]
+    assert "3 pieces are not deliveries" in said[0]
     assert FromFile(path).estimate().records == 6
 
 
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_read(tmp_path:
     """One that is there, one in a folder that is not, and a folder itself."""
     (tmp_path / "there").touch()
     for name in ("there", "no/such/folder", ""):
-        with pytest.raises(OptionInvalid, match=r"there already|cannot be written"):
+        with pytest.raises(OptionInvalid, match=r"exists already|cannot be written"):
             ToFile(tmp_path / name).check()
 
 

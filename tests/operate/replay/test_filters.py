@@ -13,7 +13,7 @@ from tests.support.stack_env import Stage
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import OptionInvalid
 from weir.ingest.locations import View
-from weir.operate.lookup.times import parse_moment_ms, parse_span_s, show_span
+from weir.operate.lookup.times import parse_duration_s, parse_time_ms, show_duration
 from weir.operate.replay.filters import compile_test
 
 AT_MS = 1_700_000_000_000
@@ -74,14 +74,14 @@ def test_what_is_no_test_is_refused(test: str) -> None:
 )
 def test_moments(text: str, at_ms: int) -> None:
     """A moment is a time, UTC unless it says, a span ago, or an epoch time in seconds or milliseconds."""
-    assert parse_moment_ms(text, AT_MS) == at_ms
+    assert parse_time_ms(text, AT_MS) == at_ms
 
 
 @given(st.text(max_size=12))
 def test_a_text_is_a_moment_or_is_refused(text: str) -> None:
     """Whatever is typed gives a time or a sentence that names it."""
     try:
-        found: int | str = parse_moment_ms(text, AT_MS)
+        found: int | str = parse_time_ms(text, AT_MS)
     except OptionInvalid as error:
         found = str(error)
     assert isinstance(found, int) or repr(text.strip()) in found
@@ -89,8 +89,8 @@ def test_a_text_is_a_moment_or_is_refused(text: str) -> None:
 
 def test_spans_are_shown_in_their_two_largest_units() -> None:
     """A person reads seconds, minutes, hours and days."""
-    assert [show_span(value) for value in (0.25, 61, 3700, 90_000)] == ["0.2 s", "61 s", "1 h 1 min", "1 d 1 h"]
-    assert parse_span_s("2w") == 1_209_600
+    assert [show_duration(value) for value in (0.25, 61, 3700, 90_000)] == ["0.2 s", "61 s", "1 h 1 min", "1 d 1 h"]
+    assert parse_duration_s("2w") == 1_209_600
 
 
 @pytest.mark.engine

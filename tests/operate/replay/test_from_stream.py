@@ -17,8 +17,8 @@ from tests.support.stack_env import Stage
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.preview import Looker
-from weir.operate.replay.origins.from_stream import FromStream, Span
+from weir.operate.lookup.preview import Previewer
+from weir.operate.replay.origins.from_stream import FromStream, StreamRange
 from weir.operate.replay.targets.to_stream import ToStream
 
 pytestmark = pytest.mark.engine
@@ -89,7 +89,7 @@ def split_one_and_merge_others(kinesis: Any, stream: str) -> None:
 
 
 def read(kinesis: Any, stream: str, cursor: dict[str, str] | None = None, **span: Any) -> list[Delivery]:
-    origin = FromStream(kinesis, stream, Span(**span))
+    origin = FromStream(kinesis, stream, StreamRange(**span))
     return [step for step in origin.read(cursor or {}) if isinstance(step, Delivery)]
 
 
@@ -147,7 +147,7 @@ def test_a_span_of_sequence_numbers_of_one_shard(kinesis: Any, stream: str) -> N
     found = read(kinesis, stream, shards=(first.lane,), first_sequence=numbers[0], last_sequence=numbers[1])
     assert [one.data for one in found] == [one.data for one in whole[4:10]]
     with pytest.raises(OptionInvalid):
-        Span(first_sequence="1")
+        StreamRange(first_sequence="1")
     with pytest.raises(OptionInvalid):
         read(kinesis, stream, shards=("shardId-000000009999",))
 
@@ -163,10 +163,10 @@ def test_a_replay_into_the_stream_keeps_bytes_and_the_order_of_each_key(stage: S
     assert len(deliveries) == 4000
     originals: dict[Any, list[Any]] = defaultdict(list)
     copies: dict[Any, list[Any]] = defaultdict(list)
-    looker = Looker(stage.catalogue)
+    previewer = Previewer(stage.catalogue)
     seen: set[str] = set()
     for one in deliveries:
-        envelope = looker.look(one).envelope
+        envelope = previewer.preview(one).envelope
         assert envelope is not None
         (copies if envelope.request_id in seen else originals)[envelope.key].append(one.data)
         seen.add(envelope.request_id)
@@ -206,7 +206,7 @@ def test_a_refused_entry_is_put_again_before_any_later_one_of_its_lane(stage: St
 
     for aggregated in (True, False):
         target = ToStream(
-            Throttling(), stage.stream, Looker(stage.catalogue), aggregated=aggregated, sleep=lambda _: None
+            Throttling(), stage.stream, Previewer(stage.catalogue), aggregated=aggregated, sleep=lambda _: None
         )
         envelopes = [stage.payment("a", n, key=f"k{n % 5}", message_id=f"{aggregated}-{n}") for n in range(300)]
         from weir.ingest.envelope import encode
@@ -214,12 +214,12 @@ def test_a_refused_entry_is_put_again_before_any_later_one_of_its_lane(stage: St
         deliveries = [Delivery(encode(one), "x", str(n)) for n, one in enumerate(envelopes)]
         for start in range(0, 300, 50):
             target.deliver(deliveries[start : start + 50], [False] * 50, None)
-        looker = Looker(stage.catalogue)
+        previewer = Previewer(stage.catalogue)
         found: dict[str, list[int]] = defaultdict(list)
         for one in read(stage.kinesis, stage.stream):
-            look = looker.look(one)
-            if look.envelope and look.events[0].event_id.startswith(str(aggregated)):
-                found[look.envelope.key].append(int(look.events[0].event_id.partition("-")[2]))
+            preview = previewer.preview(one)
+            if preview.envelope and preview.events[0].event_id.startswith(str(aggregated)):
+                found[preview.envelope.key].append(int(preview.events[0].event_id.partition("-")[2]))
         assert sum(map(len, found.values())) == 300
         assert all(numbers == sorted(numbers) for numbers in found.values()), aggregated
 

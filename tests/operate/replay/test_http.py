@@ -17,7 +17,7 @@ from weir.infra.local.engine.engine import free_port
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import OptionInvalid, TargetUnavailable
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.preview import Looker
+from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.targets.to_http import ToHttp
 
 
@@ -60,7 +60,7 @@ def server() -> Iterator[Server]:
 
 
 def delivered(url: str, *envelopes: Envelope, **options: Any) -> list[tuple[str, str]]:
-    target = ToHttp(url, Looker({}), patience_s=options.pop("patience_s", 5.0), **options)
+    target = ToHttp(url, Previewer({}), patience_s=options.pop("patience_s", 5.0), **options)
     try:
         deliveries = [Delivery(encode(one), "file", str(n)) for n, one in enumerate(envelopes)]
         return [tuple(one) for one in target.deliver(deliveries, [False] * len(deliveries), None)]  # type: ignore[misc]
@@ -119,7 +119,7 @@ def test_a_server_that_comes_late_misses_nothing_and_one_that_never_comes_ends_i
     with pytest.raises(TargetUnavailable):
         delivered(f"http://127.0.0.1:{port}/", envelope(b"never"), patience_s=0.3)
     with pytest.raises(OptionInvalid):
-        ToHttp("ftp://x", Looker({}), patience_s=1)
+        ToHttp("ftp://x", Previewer({}), patience_s=1)
 
 
 @pytest.mark.engine

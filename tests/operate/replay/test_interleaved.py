@@ -18,12 +18,13 @@ from tests.support.stack_env import Stage
 from weir.consumers.outcome import Outcome
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope, encode
-from weir.operate.lookup.preview import Looker
+from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.checkpoint import Checkpoint
-from weir.operate.replay.filters import Filter, Wanted
+from weir.operate.replay.filters import Filter
 from weir.operate.replay.loop import Replay
 from weir.operate.replay.origins.from_file import FromFile, line_of
 from weir.operate.replay.pace import Pace
+from weir.operate.replay.request import Wanted
 
 pytestmark = pytest.mark.engine
 
@@ -79,7 +80,7 @@ def replay(stage: Stage, envelopes: list[Envelope]) -> dict[str, Any]:
     path = stage.home / f"{uuid.uuid4().hex}.jsonl"
     path.write_bytes(b"".join(map(encode, envelopes)))
     try:
-        wants = Filter(Wanted(), Looker(stage.catalogue), stage.catalogue)
+        wants = Filter(Wanted(), Previewer(stage.catalogue), stage.catalogue)
         job = Replay(
             FromFile(path),
             wants,

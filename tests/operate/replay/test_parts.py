@@ -16,7 +16,8 @@ from weir.operate.audit.check import report
 from weir.operate.lookup.delivery import Advance, Delivery, Estimate
 from weir.operate.replay.checkpoint import Checkpoint, load
 from weir.operate.replay.pace import Pace
-from weir.operate.replay.progress import Progress, Report, Result
+from weir.operate.replay.ports import Result
+from weir.operate.replay.progress import Progress, Report
 
 
 class Clock:

@@ -1,0 +1,78 @@
+"""`weir listen`: forward what arrives to a server, from where it was stopped the last time, until it is stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.preview import Previewer
+from weir.operate.replay.checkpoint import Checkpoint, load
+from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.filters import Filter
+from weir.operate.replay.loop import Replay
+from weir.operate.replay.options import request_of
+from weir.operate.replay.origins import make_origin
+from weir.operate.replay.pace import Pace
+from weir.operate.replay.request import ReplayRequest
+from weir.operate.replay.runner import new_checkpoint
+from weir.operate.replay.targets import to_http
+
+# What tells one listener from another: each keeps a position of its own.
+_CHOICE = ("to", "sources", "types", "ids", "keys", "outcomes", "reasons", "where", "shards")
+
+
+def listen(context: ReplayContext, options: Mapping[str, Any], folder: Path, *, is_new: bool) -> int:
+    """Forward live deliveries until stopped; return the exit code. Raises: OptionInvalid."""
+    console = context.console
+    checkpoint = _open(context, listening(options), folder, is_new=is_new)
+    request = checkpoint.request
+    selection = Filter.of(context, request)
+    origin, target = make_origin(context, request, selection), to_http.make(context, request)
+    target.answered = _teller(context.previewer, console.say)
+    checkpoint.save()
+    console.say(f"listening to {origin.label}, forwarding to {target.label}; Ctrl-C stops")
+    pace = Pace(None, clock=time.monotonic, sleep=time.sleep)
+    Replay(origin, selection, target, checkpoint, pace, stopped=console.stopped).run()
+    target.close()
+    counts = checkpoint.report.counts
+    console.say(f"stopped: {counts['delivered']:,} delivered in all, {counts['failed']:,} answered otherwise")
+    return 0
+
+
+def listening(options: Mapping[str, Any]) -> ReplayRequest:
+    """Return the request of `weir listen`: the stream from now on, without an end. Raises: OptionInvalid."""
+    request = request_of({**options, "origin": "stream", "since": options.get("since") or "now"})
+    return replace(request, until_ms=None, ends_ms=None, follow=True)
+
+
+def _open(context: ReplayContext, request: ReplayRequest, folder: Path, *, is_new: bool) -> Checkpoint:
+    asked = request.to_json()
+    choice = {name: asked[name] for name in _CHOICE}
+    name = sha256(json.dumps([choice, context.stack.stream], sort_keys=True).encode()).hexdigest()[:12]
+    path = folder / f"listen-{name}.json"
+    if not path.exists() or is_new:
+        return new_checkpoint(path, request)
+    checkpoint = load(path)
+    context.console.say(f"going on where it stopped; {path} keeps the position, --new begins now")
+    checkpoint.is_done = False
+    return checkpoint
+
+
+def _teller(previewer: Previewer, say: Callable[[str], object]) -> Callable[[Delivery, int, float], None]:
+    def tell(delivery: Delivery, status: int, took_s: float) -> None:
+        preview = previewer.preview(delivery)
+        event = preview.events[0] if preview.events else None
+        envelope = preview.envelope
+        if envelope is not None:
+            what = f"{event.type or '-'} {event.event_id}" if event else envelope.request_id
+            verdict = "" if 200 <= status < 300 else "  not delivered: the server refused it"
+            at = time.strftime("%H:%M:%S")
+            say(f"{at}  {envelope.source:14} {what} -> {status} ({took_s * 1000:.0f} ms){verdict}")
+
+    return tell
