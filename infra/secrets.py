@@ -1,21 +1,20 @@
 """Secrets of sources, as the operator sets them: several live at once, checked for their form, never printed.
 
 They are kept where the source says: in an SSM SecureString named `{prefix}/{source}`, or in Secrets Manager. Both hold
-the same text, newest first: `{"secrets": [{"value": ..., "created_at_ms": ...}]}`.
+the same text: `weir.ingest.live_secrets`.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir.infra.place import Place
 from weir.ingest.errors import OptionInvalid, SecretInvalid, SecretsFull, StackFailed
+from weir.ingest.live_secrets import LiveSecret, parse_secrets, secrets_text
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.prover import MAX_SECRETS
 from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Source
@@ -28,18 +27,7 @@ _MANAGED_BYTES = 65_536
 _ABSENT = {"ParameterNotFound", "ResourceNotFoundException"}
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """One live secret; its value stays out of its repr."""
-
-    value: str
-    created_at_ms: int
-
-    def __repr__(self) -> str:
-        return f"Secret(created_at_ms={self.created_at_ms})"
-
-
-def live(place: Place, source: Source) -> list[Secret]:
+def live(place: Place, source: Source) -> list[LiveSecret]:
     """Return a source's secrets, newest first; none when nothing is kept for it.
 
     Raises: StackFailed when the store does not answer, or keeps something else there.
@@ -48,8 +36,8 @@ def live(place: Place, source: Source) -> list[Secret]:
     if text is None:
         return []
     try:
-        return [Secret(item["value"], item["created_at_ms"]) for item in json.loads(text)["secrets"]]
-    except (ValueError, TypeError, KeyError) as error:
+        return parse_secrets(text)
+    except ValueError as error:
         raise StackFailed(f"What is kept at {where(place, source)} was not written by `weir secrets set`.") from error
 
 
@@ -106,13 +94,13 @@ def where(place: Place, source: Source) -> str:
     return source.secret.removeprefix(SECRETS_MANAGER)
 
 
-def _with(place: Place, source: Source, value: str) -> list[Secret]:
+def _with(place: Place, source: Source, value: str) -> list[LiveSecret]:
     _check(source, value)
     others = [secret for secret in live(place, source) if secret.value != value]
-    return [Secret(value, int(time.time() * 1000)), *others]
+    return [LiveSecret(value, int(time.time() * 1000)), *others]
 
 
-def _keep(place: Place, source: Source, secrets: list[Secret]) -> None:
+def _keep(place: Place, source: Source, secrets: list[LiveSecret]) -> None:
     if len(secrets) > MAX_SECRETS:  # the oldest would be called live, and what they signed refused
         raise SecretsFull(
             f"At most {MAX_SECRETS} secrets are tried for a delivery: retire old ones with `weir secrets remove`.",
@@ -148,9 +136,8 @@ def _read(place: Place, source: Source) -> str | None:
         raise StackFailed(f"{place.label}: secrets of {source.name}: {error}") from error
 
 
-def _write(place: Place, source: Source, secrets: Iterable[Secret]) -> None:
-    stored = [{"value": secret.value, "created_at_ms": secret.created_at_ms} for secret in secrets]
-    text = json.dumps({"secrets": stored}, separators=(",", ":"))
+def _write(place: Place, source: Source, secrets: Iterable[LiveSecret]) -> None:
+    text = secrets_text(secrets)
     size_bytes = len(text.encode("utf-8"))
     if size_bytes > (_ADVANCED_TIER_BYTES if source.secret == SSM else _MANAGED_BYTES):
         raise SecretsFull("Together these secrets are too long to be kept: retire old ones.", source=source.name)

@@ -17,18 +17,17 @@ from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.item import (
     BLOB_BYTES_MAX,
     EventResult,
-    Mark,
     Prepared,
     detail,
     inline,
     is_large,
-    mark_key,
     pack,
     payload_key,
     pointer,
     quarantine_key,
     refusal_key,
 )
+from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import (
     CommitConflict,

@@ -5,7 +5,7 @@ What is sent is written as JSON once, here and where items are made, and not wal
 
 from __future__ import annotations
 
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from decimal import Context, Decimal
 from json.encoder import encode_basestring_ascii
@@ -74,6 +74,11 @@ def text(value: str) -> str:
     return value
 
 
+def clean(value: str) -> str:
+    """Return text that UTF-8 can hold: JSON can spell lone surrogates, and a store must not choke on them."""
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def number(value: int | Decimal) -> str:
     """Write a number in its one canonical spelling, so that equal keys are equal text.
 
@@ -116,6 +121,39 @@ def _name(name: object) -> str:
     if not isinstance(name, str):
         raise TypeError(f"attribute name {name!r} is not text")
     return text(name)
+
+
+def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Read an item in wire form as Python values."""
+    return {name: from_wire(value) for name, value in item.items()}
+
+
+def from_wire(wire: Mapping[str, Any]) -> Any:  # noqa: PLR0911 - one return a type
+    """Read one attribute value as the Python value that `to_wire` would write; sets are frozensets.
+
+    Binary may be base64 text, as it goes over the wire, or bytes, as boto3 gives it.
+    """
+    ((kind, content),) = wire.items()
+    match kind:
+        case "N":
+            return read_number(content)
+        case "B":
+            return a2b_base64(content) if isinstance(content, str) else bytes(content)
+        case "NULL":
+            return None
+        case "L":
+            return [from_wire(member) for member in content]
+        case "M":
+            return from_item(content)
+        case "SS" | "NS" | "BS":
+            return frozenset(from_wire({kind[0]: member}) for member in content)
+    return content
+
+
+def read_number(digits: str) -> int | Decimal:
+    """Read a number as DynamoDB writes it: an int if it is whole."""
+    exact = Decimal(digits)
+    return int(exact) if exact == exact.to_integral_value() else exact
 
 
 def item_bytes(item: Item) -> int:

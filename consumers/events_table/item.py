@@ -1,20 +1,21 @@
 """What the handler hands to the commit for each event, and the item of the events table that it becomes.
 
-The item is the dedupe mark, the record of the outcome and the stored envelope in one: `{source}#{event_id}` for what
-was verified, `{source}!{request_id}` for what is quarantined, so that a forgery can never look like the real event.
+The item is the dedupe mark, the record of the outcome and the stored envelope in one. Its keys are made in
+`weir.consumers.events_table.mark`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from weir.consumers.business.changes import Change
 from weir.consumers.events_table import blob as codec
-from weir.consumers.events_table.attributes import Field, binary, string
+from weir.consumers.events_table.attributes import Field, binary, clean, string
+from weir.consumers.events_table.mark import UNREADABLE, delivery_name, mark_key, quarantined_key, unreadable_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import RecordError, ServiceError, TransientError
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 Fate = Literal["apply", "ignore", "quarantine", "wait"]
 
-# A partition key may have 2,048 bytes; half of it keeps the index entries of a quarantine small.
-KEY_BYTES_MAX = 1024
-
 # An item has 400 KB. Beside the blob stand six texts, a key and a detail: under 32 KB even if the caller chose all of
 # them to be long; the blob has the whole of what is cut here.
 BLOB_BYTES_MAX = 365 * 1024
@@ -37,9 +35,6 @@ DETAIL_CHARS_MAX = 1000
 # Many events of one delivery would each store all of it. From this many bytes in sum, one object in S3 costs less than
 # the write units: a PUT is priced like 8 units, four transactional kilobytes.
 SHARED_BYTES_MAX = 8 * 1024
-
-# The hash key of the quarantine index for records whose source is unknown; no source can have this name.
-UNREADABLE = "!"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +74,6 @@ class EventResult(NamedTuple):
     reason: str = ""
     detail: str = ""
     error: TransientError | None = None
-
-
-class Mark(NamedTuple):
-    """What the table says of an event id: who wrote it, and which deliveries of it were refused."""
-
-    request_id: str
-    outcome: str
-    reason: str = ""
-    refused: frozenset[str] = frozenset()
 
 
 def apply(
@@ -184,27 +170,16 @@ def wait(error: TransientError, *, position: int, partition_key: str) -> Prepare
     return Prepared(position=position, partition_key=partition_key, fate="wait", error=error)
 
 
-def mark_key(source: str, event_id: str) -> str:
-    """Return the key under which an event id is marked."""
-    key = f"{source}#{event_id}"
-    encoded = key.encode("utf-8", "surrogatepass")
-    if len(encoded) <= KEY_BYTES_MAX and key.isascii():
-        return key
-    if len(encoded) <= KEY_BYTES_MAX and clean(key) == key:
-        return key
-    return f"{source}#sha256:{sha256(event_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
 def quarantine_key(prepared: Prepared) -> str:
     """Return the key under which a delivery, or one event of several in it, is quarantined."""
     if prepared.place:
-        return f"{UNREADABLE}{prepared.place}"
-    return f"{prepared.source}!{refusal_key(prepared)}"
+        return unreadable_key(prepared.place)
+    return quarantined_key(prepared.source, refusal_key(prepared))
 
 
 def refusal_key(prepared: Prepared) -> str:
     """Return the name of the delivery, or of one event of several in it, that a fence remembers."""
-    return f"{prepared.request_id}.{prepared.index}" if prepared.count > 1 else prepared.request_id
+    return delivery_name(prepared.request_id, prepared.index, prepared.count)
 
 
 def payload_key(prepared: Prepared) -> str:
@@ -258,21 +233,6 @@ def pointer(key: str) -> Field:
 def detail(error: ServiceError) -> str:
     """Return what a person should read of an error, in bounds."""
     return clean(str(error))[:DETAIL_CHARS_MAX] or error.code
-
-
-def clean(value: str) -> str:
-    """Return text that UTF-8 can hold: JSON can spell lone surrogates, and a store must not choke on them."""
-    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def read_mark(item: Mapping[str, Any]) -> Mark:
-    """Read the parts of a mark from an item, which may be a projection of it."""
-    return Mark(
-        request_id=item.get("request_id", {}).get("S", ""),
-        outcome=item.get("outcome", {}).get("S", ""),
-        reason=item.get("reason", {}).get("S", ""),
-        refused=frozenset(item.get("refused", {}).get("SS", ())),
-    )
 
 
 def _facts(prepared: Prepared, now_ms: int) -> list[Field]:

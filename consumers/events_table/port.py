@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from weir.consumers.events_table.actions import Request
 from weir.consumers.events_table.attributes import Field
-from weir.consumers.events_table.item import Mark
+from weir.consumers.events_table.mark import Mark
 
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 READ_KEYS_MAX = 100

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from weir.consumers.events_table.actions import Request, to_json
 from weir.consumers.events_table.attributes import Field
-from weir.consumers.events_table.item import Mark, read_mark
+from weir.consumers.events_table.mark import Mark, read_mark
 from weir.consumers.events_table.port import NONE, Cancelled, Inserted, Place, Reason, Refused
 from weir.ingest.errors import CommitConflict, StoreRefused, StoreThrottled, StoreUnavailable, TransientError
 
@@ -82,7 +82,7 @@ class DynamoStore:
         wanted = {
             "Keys": [{"pk": {"S": key}} for key in keys],
             "ConsistentRead": consistent,
-            "ProjectionExpression": "pk, request_id, #outcome, reason, refused",
+            "ProjectionExpression": "pk, request_id, #outcome, reason, refused, applied_at",  # MARK_ATTRIBUTES
             "ExpressionAttributeNames": {"#outcome": "outcome"},
         }
         body = to_json({"RequestItems": {table: wanted}})

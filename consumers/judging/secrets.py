@@ -11,13 +11,13 @@ Values are never written to a log, an exception or a table.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
+from weir.ingest.live_secrets import secret_values
 from weir.ingest.sources.catalogue import SSM, Source
 
 T = TypeVar("T")
@@ -157,9 +157,7 @@ def _parse(text: str | None) -> tuple[tuple[str, ...], str]:
     if text is None:
         return (), "There is no such parameter."
     try:
-        values = tuple(secret["value"] for secret in json.loads(text)["secrets"])
-    except (ValueError, TypeError, KeyError):
-        return (), 'The parameter is not of the form {"secrets": [{"value": ...}]}.'
-    if not all(isinstance(value, str) and value for value in values):
-        return (), "A secret in the parameter is not a text."
+        values = secret_values(text)
+    except ValueError as error:
+        return (), f"The parameter cannot be used: {error}."
     return values, "" if values else "The parameter holds no live secret."

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.consumers.events_table import blob as codec
+from weir.consumers.events_table.attributes import from_wire
+from weir.consumers.events_table.mark import mark_key, quarantined_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import IdUnknown, StackFailed
@@ -89,12 +91,12 @@ class Table:
 
     def outcome(self, source: str, event_ids: Iterable[str], request_id: str) -> str | None:
         """Say in one line what became of a stored delivery; None while nothing has."""
-        refused = self.item(f"{source}!{request_id}")
+        refused = self.item(quarantined_key(source, request_id))
         if refused is not None:
             return f"{Outcome.QUARANTINED}: {refused['reason']['S']}" + (
                 f": {refused['detail']['S']}" if "detail" in refused else ""
             )
-        marks = [self.item(f"{source}#{event_id}") for event_id in event_ids]
+        marks = [self.item(mark_key(source, event_id)) for event_id in event_ids]
         if not marks or None in marks:
             return None
         writers = [(item["request_id"]["S"], item["outcome"]["S"]) for item in marks if item is not None]
@@ -159,9 +161,5 @@ def sha256(body: bytes) -> str:
 
 
 def _plain(value: Mapping[str, Any] | None) -> Any:
-    if value is None:
-        return None
-    ((kind, content),) = value.items()
-    if kind == "N":
-        return int(content)
-    return bytes(content).hex() if kind == "B" else content
+    found = None if value is None else from_wire(value)
+    return found.hex() if isinstance(found, bytes) else found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from weir.consumers.events_table.item import mark_key
+from weir.consumers.events_table.mark import delivery_names, mark_key, quarantined_key
 from weir.ingest.envelope import Envelope, decode
 from weir.ingest.errors import RecordError
 from weir.ingest.sources import events
@@ -37,9 +37,9 @@ class Preview:
         """Return the keys under which the delivery, or single events of it, may be quarantined."""
         if self.envelope is None:
             return []
-        whole = f"{self.envelope.source}!{self.envelope.request_id}"
         count = max((len(found) for found in self.readings), default=0)
-        return [whole, *(f"{whole}.{index}" for index in range(count if count > 1 else 0))]
+        names = delivery_names(self.envelope.request_id, count)
+        return [quarantined_key(self.envelope.source, name) for name in names]
 
 
 class Previewer:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from weir.consumers.events_table.mark import Mark, unreadable_key
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.marks import Mark, Marks
+from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview, Previewer
 
 Status: TypeAlias = Outcome | Literal["open"]
@@ -76,4 +77,4 @@ def _of_quarantine(preview: Preview, known: dict[str, Mark], refused: dict[str, 
 
 
 def _quarantine_keys(preview: Preview, delivery: Delivery) -> list[str]:
-    return preview.quarantine_keys() or [f"!{delivery.as_record().position}"]
+    return preview.quarantine_keys() or [unreadable_key(delivery.as_record().position)]

@@ -19,16 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from weir.consumers.events_table.attributes import from_item
+from weir.consumers.events_table.bulk import read_items
 from weir.consumers.settings import Settings
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import StackFailed, StoreThrottled
+from weir.ingest.errors import StackFailed
 from weir.ingest.schemes.prover import Verdict
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.ports import Result
 from weir.operate.replay.targets.in_process import TrustingSecrets
-from weir.operate.replay.targets.simulate import plain_item
 from weir.operate.replay.targets.to_consumer import ToConsumer
 
 WireItem = Mapping[str, Any]
@@ -63,12 +64,12 @@ class Difference:
 
     def line(self) -> str:
         """Write it for a person."""
-        name = f"{self.table} {json.dumps(plain_item(self.key), default=str, sort_keys=True)}"
+        name = f"{self.table} {json.dumps(from_item(self.key), default=str, sort_keys=True)}"
         if self.present is None:
             return f"+ {name}  only in the rebuild"
         if self.rebuilt is None:
             return f"- {name}  only in the present table"
-        before, after = plain_item(self.present), plain_item(self.rebuilt)
+        before, after = from_item(self.present), from_item(self.rebuilt)
         names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
         return f"~ {name}  " + ", ".join(f"{one} {before.get(one)} -> {after.get(one)}" for one in names)
 
@@ -209,20 +210,8 @@ class Comparer:
                 yield page["Items"][start : start + _READ_KEYS]
 
     def _read(self, table: str, keys: list[WireItem], key_names: list[str]) -> dict[str, WireItem]:
-        asked: Mapping[str, Any] = {table: {"Keys": keys, "ConsistentRead": True}} if keys else {}
-        found: dict[str, WireItem] = {}
-        vain = 0
-        while asked:
-            answer = self._dynamodb.batch_get_item(RequestItems=asked)
-            items = answer["Responses"].get(table, [])
-            found.update((_text(_key(item, key_names)), item) for item in items)
-            asked = answer.get("UnprocessedKeys") or {}
-            vain = 0 if items else vain + 1
-            if vain > 10:
-                raise StoreThrottled("A table leaves items unread.", table=table)
-            if asked and not items:
-                self._sleep(min(2.0, 0.05 * 2**vain))
-        return found
+        items = read_items(self._dynamodb, table, keys, sleep=self._sleep)
+        return {_text(_key(item, key_names)): item for item in items}
 
 
 def settle(
@@ -302,4 +291,4 @@ def _binary(value: Any) -> str:
 def _equal(one: WireItem | None, other: WireItem | None) -> bool:
     if one is None or other is None:
         return one is other
-    return plain_item(one) == plain_item(other)
+    return from_item(one) == from_item(other)

@@ -13,14 +13,14 @@ from decimal import Decimal, InvalidOperation
 from fnmatch import translate
 from typing import Any
 
-from weir.consumers.events_table.item import mark_key
+from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 from weir.ingest.locations import Unreadable, View, reader, text_of
 from weir.ingest.sources.catalogue import Source
 from weir.ingest.sources.events import Event
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.marks import Mark, Marks
+from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview, Previewer
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.request import ReplayRequest, Wanted

@@ -9,7 +9,8 @@ import pytest
 from tests.support.batches import NOW_MS, RETENTION_S, envelope, forged, prepared
 from weir.consumers.events_table import item as items
 from weir.consumers.events_table.attributes import item_bytes, item_json
-from weir.consumers.events_table.item import KEY_BYTES_MAX, Prepared, mark_key, payload_key, quarantine_key, read_mark
+from weir.consumers.events_table.item import Prepared, payload_key, quarantine_key
+from weir.consumers.events_table.mark import KEY_BYTES_MAX, mark_key, read_mark
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import EnvelopeMalformed, EventRejected, SecretUnavailable
 from weir.ingest.schemes.prover import Verdict

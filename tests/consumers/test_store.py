@@ -10,13 +10,14 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 
 from weir.consumers.commit.recent_marks import Memory
-from weir.consumers.events_table.item import Mark
 from weir.consumers.events_table.lean_botocore import parameter_reader
 from weir.consumers.events_table.lean_session import session
+from weir.consumers.events_table.mark import Mark
 from weir.consumers.events_table.port import Cancelled, Place, Refused
 from weir.consumers.events_table.store import DynamoStore, client_config, translated
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import CommitConflict, SecretUnavailable, StoreRefused, StoreThrottled, StoreUnavailable
+from weir.ingest.ids import RequestId
 
 
 def client_error(code: str, **facts: Any) -> ClientError:
@@ -75,7 +76,7 @@ def test_reasons_are_read_by_position() -> None:
     )
     assert isinstance(error, Cancelled)
     assert [reason.code for reason in error.reasons] == ["None", "ConditionalCheckFailed"]
-    assert error.reasons[1].mark == Mark("r1", "fenced", "", frozenset({"r0"}))
+    assert error.reasons[1].mark == Mark(RequestId("r1"), "fenced", "", frozenset({"r0"}))
 
 
 def test_a_used_token_is_a_cancellation_without_reasons() -> None:

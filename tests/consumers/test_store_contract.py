@@ -15,7 +15,7 @@ from tests.support.model import Model, Record, plain
 from tests.support.stores import Bench, MemoryBench, fields, real_bench, request
 from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
 from weir.consumers.commit.recent_marks import Memory
-from weir.consumers.events_table.item import Mark
+from weir.consumers.events_table.mark import Mark
 from weir.consumers.events_table.port import (
     CONDITION_FAILED,
     DUPLICATE_ITEM,
@@ -27,6 +27,7 @@ from weir.consumers.events_table.port import (
 )
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import ConfigError
+from weir.ingest.ids import MarkKey, RequestId
 
 LOCALSTACK = os.environ.get("LOCALSTACK_ENDPOINT")
 
@@ -121,7 +122,7 @@ def test_a_failed_condition_undoes_all_and_tells_where(bench: Bench, key: str) -
         guarded(bench, f"{key}2", wants_old=False),
     )
     assert [reason.code for reason in reasons] == [NONE, CONDITION_FAILED, NONE, CONDITION_FAILED]
-    assert [reason.mark for reason in reasons] == [None, Mark("r1", "applied"), None, None]
+    assert [reason.mark for reason in reasons] == [None, Mark(RequestId("r1"), "applied", key=MarkKey(key)), None, None]
     assert key not in bench.items("things")
 
 
@@ -302,7 +303,7 @@ def test_a_name_is_text_to_an_insert(bench: Bench, key: str) -> None:
 @pytest.mark.parametrize("consistent", [True, False])
 def test_marks_are_read_in_bulk(bench: Bench, key: str, consistent: bool) -> None:
     """A hundred keys are one call; those without an item are absent."""
-    bench.store.insert([fields(pk={"S": key}, outcome={"S": "ignored"}, request_id={"S": "r9"})])
+    bench.store.insert([fields(pk={"S": key}, outcome={"S": "ignored"}, request_id={"S": "r9"}, applied_at={"N": "7"})])
     refused = request(
         "Update",
         bench.table("events"),
@@ -313,8 +314,8 @@ def test_marks_are_read_in_bulk(bench: Bench, key: str, consistent: bool) -> Non
     bench.store.transact([refused], token())
     asked = [key, f"{key}f", *[f"{key}{number}" for number in range(98)]]
     assert bench.store.read_marks(asked, consistent=consistent) == {
-        key: Mark("r9", "ignored"),
-        f"{key}f": Mark("", "fenced", "why", frozenset({"x", "y"})),
+        key: Mark(RequestId("r9"), "ignored", key=MarkKey(key), applied_at_ms=7),
+        f"{key}f": Mark(RequestId(""), "fenced", "why", frozenset({"x", "y"}), key=MarkKey(f"{key}f")),
     }
 
 

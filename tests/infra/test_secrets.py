@@ -14,6 +14,7 @@ from weir.infra import secrets, signing_keys
 from weir.infra.local.engine.engine import Engine
 from weir.infra.place import Place
 from weir.ingest.errors import OptionInvalid, SecretInvalid, SecretsFull, SecretUnset, StackFailed
+from weir.ingest.live_secrets import LiveSecret
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.prover import MAX_SECRETS
 from weir.ingest.sources import presets
@@ -147,5 +148,5 @@ def test_what_somebody_else_wrote_is_not_overwritten(place: Place) -> None:
 
 def test_a_repr_holds_no_value(place: Place) -> None:
     """A secret that ends in a traceback or a log shows no value."""
-    assert "only" not in repr(secrets.Secret("only", 1))
-    assert pair_of(source_of("github")).sign_with not in repr(secrets.Secret(pair_of(source_of("github")).sign_with, 1))
+    assert "only" not in repr(LiveSecret("only", 1))
+    assert pair_of(source_of("github")).sign_with not in repr(LiveSecret(pair_of(source_of("github")).sign_with, 1))

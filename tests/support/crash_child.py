@@ -22,7 +22,8 @@ from tests.support.model import Record
 from tests.support.stores import bench_at
 from weir.consumers.business.changes import Change, Put, Update, at_least
 from weir.consumers.events_table.attributes import Field
-from weir.consumers.events_table.item import Mark, Prepared
+from weir.consumers.events_table.item import Prepared
+from weir.consumers.events_table.mark import Mark
 from weir.consumers.events_table.port import Inserted, Place, Store
 
 _LARGE = Random(5).randbytes(450_000)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.memory_store import MemoryStore
 from weir.consumers.events_table.attributes import Field
-from weir.consumers.events_table.item import Mark
+from weir.consumers.events_table.mark import Mark
 from weir.consumers.events_table.port import Inserted, Place
 
 Fault = BaseException | Callable[[], BaseException | None] | None

@@ -15,7 +15,7 @@ from typing import Any
 from tests.support.expressions import ExpressionError, Item, holds, updated
 from weir.consumers.commit.plan import ACTIONS_MAX, TRANSACTION_BYTES_MAX
 from weir.consumers.events_table.attributes import ITEM_BYTES_MAX, Field, item_bytes
-from weir.consumers.events_table.item import Mark, read_mark
+from weir.consumers.events_table.mark import Mark, read_mark
 from weir.consumers.events_table.port import (
     CONDITION_FAILED,
     DUPLICATE_ITEM,

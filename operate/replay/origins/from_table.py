@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from weir.consumers.events_table.item import UNREADABLE
+from weir.consumers.events_table.bulk import read_items
+from weir.consumers.events_table.mark import UNREADABLE
 from weir.consumers.judging.records import Record
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope, encode
-from weir.ingest.errors import StackFailed, StoreThrottled
+from weir.ingest.errors import StackFailed
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
 from weir.operate.lookup.events import Table, summary
 from weir.operate.replay.context import ReplayContext
@@ -118,20 +119,9 @@ class FromTable:
                         yield delivery
 
     def _items(self, keys: list[str]) -> dict[str, Any]:
-        asked = {self.table.name: {"Keys": [{"pk": {"S": key}} for key in keys], "ConsistentRead": True}}
-        found: dict[str, Any] = {}
-        vain = 0
-        while asked:
-            answer = self.table.dynamodb.batch_get_item(RequestItems=asked)
-            items = answer["Responses"].get(self.table.name, [])
-            found.update((item["pk"]["S"], item) for item in items)
-            asked = answer.get("UnprocessedKeys") or {}
-            vain = 0 if items else vain + 1
-            if vain > 10:
-                raise StoreThrottled("The events table leaves items unread.", table=self.table.name)
-            if asked and not items:
-                self.sleep(min(2.0, 0.05 * 2**vain))
-        return found
+        wanted = [{"pk": {"S": key}} for key in keys]
+        items = read_items(self.table.dynamodb, self.table.name, wanted, sleep=self.sleep)
+        return {item["pk"]["S"]: item for item in items}
 
     def _delivery(self, item: Mapping[str, Any], at_ms: int) -> Delivery | None:
         facts = summary(item)

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from weir.consumers.batch.tally import BUG
-from weir.consumers.events_table.item import Prepared, detail, mark_key, quarantine_key, refusal_key
+from weir.consumers.events_table.item import Prepared, detail, quarantine_key, refusal_key
+from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.judging.judge import Judge
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import RecordError, ServiceError
 from weir.operate.lookup.causes import RAISED_AT
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.marks import Mark, Marks
+from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.ports import Result, ResultKind
@@ -67,13 +68,13 @@ class DryRun:
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
         """Say of each event what would become of it."""
         prepared = self._judge.judge([delivery.as_record() for delivery in deliveries])
-        keys = [(mark_key(one.source, one.event_id), quarantine_key(one)) for one in prepared]
+        keys: list[tuple[str, str]] = [(mark_key(one.source, one.event_id), quarantine_key(one)) for one in prepared]
         unproven = [
             mark_key(event.source, event.event_id)
             for delivery in deliveries
             for event in self._previewer.preview(delivery).events
         ]
-        known = self._marks.read([key for pair in keys for key in pair] + unproven)
+        known = self._marks.read([*(key for pair in keys for key in pair), *unproven])
         return [self._result(one, deliveries[one.position], known) for one in prepared]
 
     def close(self) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from weir.consumers.events_table.item import UNREADABLE, EventResult, Prepared, quarantine_key
+from weir.consumers.events_table.item import EventResult, Prepared, quarantine_key
+from weir.consumers.events_table.mark import UNREADABLE, Mark, delivery_name
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.marks import Mark, Marks
+from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview
 
 
@@ -34,7 +35,7 @@ class Release:
             request_id = preview.envelope.request_id
             for keys in preview.mark_keys():
                 for index, key in enumerate(keys):
-                    refused = f"{request_id}.{index}" if len(keys) > 1 else request_id
+                    refused = delivery_name(request_id, index, len(keys))
                     if (mark := known.get(key)) is not None and mark.is_fence and refused in mark.refused:
                         self._lift(key, refused, alone=mark.refused == {refused})
 

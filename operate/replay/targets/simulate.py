@@ -7,13 +7,12 @@ frozensets.
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 from weir.consumers.business.changes import Change, Check, Condition, Delete, Put, Update
-from weir.consumers.events_table.attributes import to_wire
+from weir.consumers.events_table.attributes import from_item, read_number, to_wire
 from weir.ingest.errors import ConditionFailed
 
 Plain: TypeAlias = dict[str, Any]
@@ -57,7 +56,7 @@ class Simulation:
     def _item(self, identity: ItemId, change: Change) -> Plain | None:
         if identity not in self._before:
             stored = self._load(change.table, {name: to_wire(value) for name, value in change.key.items()})
-            self._before[identity] = None if stored is None else plain_item(stored)
+            self._before[identity] = None if stored is None else from_item(stored)
             self._after[identity] = self._before[identity]
         return self._after[identity]
 
@@ -91,30 +90,6 @@ def show_difference(identity: ItemId, before: Plain | None, after: Plain | None)
     return f"~ {name}  " + ", ".join(f"{key} {_one(before.get(key))} -> {_one(after.get(key))}" for key in names)
 
 
-def plain_item(wire: Mapping[str, Any]) -> Plain:
-    """Read an item in DynamoDB's wire form."""
-    return {name: plain(value) for name, value in wire.items()}
-
-
-def plain(wire: Mapping[str, Any]) -> Any:  # noqa: PLR0911 - one return a type
-    """Read one attribute value in DynamoDB's wire form."""
-    ((kind, content),) = wire.items()
-    match kind:
-        case "N":
-            return _number(content)
-        case "B":
-            return bytes(content) if not isinstance(content, str) else b64decode(content)
-        case "NULL":
-            return None
-        case "L":
-            return [plain(member) for member in content]
-        case "M":
-            return plain_item(content)
-        case "SS" | "NS" | "BS":
-            return frozenset(plain({kind[0]: member}) for member in content)
-    return content
-
-
 def _changed(change: Change, item: Plain | None) -> Plain | None:
     if isinstance(change, Check):
         _demand(change.condition, item, change)
@@ -131,7 +106,7 @@ def _changed(change: Change, item: Plain | None) -> Plain | None:
         return _normal({**change.attributes, **version, **change.key})
     changed = {**(item or dict(change.key)), **_normal({**change.set, **version})}
     for name, amount in change.add.items():
-        changed[name] = _number(str(Decimal(changed.get(name, 0)) + amount))
+        changed[name] = read_number(str(Decimal(changed.get(name, 0)) + amount))
     return {name: value for name, value in changed.items() if name not in change.remove}
 
 
@@ -159,12 +134,7 @@ def _holds(condition: Condition, item: Plain) -> bool:
 
 def _normal(values: Mapping[str, Any]) -> Plain:
     """Return values as they would be read back."""
-    return plain_item({name: to_wire(value) for name, value in values.items()})
-
-
-def _number(text: str) -> int | Decimal:
-    value = Decimal(text)
-    return int(value) if value == value.to_integral_value() else value
+    return from_item({name: to_wire(value) for name, value in values.items()})
 
 
 def _show(values: Mapping[str, Any]) -> str:

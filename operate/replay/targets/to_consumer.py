@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weir.consumers.events_table.item import EventResult, Prepared, mark_key
+from weir.consumers.events_table.item import EventResult, Prepared
+from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.events_table.store import client_config
 from weir.consumers.judging.secrets import Secrets
 from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.marks import Mark, Marks
+from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview, Previewer
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.origins import kind_of

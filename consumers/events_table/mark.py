@@ -1,0 +1,98 @@
+"""The dedupe mark: the keys of the events table, and what an item there says of an event id.
+
+`{source}#{event_id}` is the key of a verified event, `{source}!{delivery}` that of a quarantined one, so that a forgery
+can never look like the real event. docs/duplicates.md tells how duplicates are recognised by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from weir.consumers.events_table.attributes import clean
+from weir.consumers.outcome import DONE, Outcome
+from weir.ingest.ids import EventId, MarkKey, RequestId
+
+# A partition key may have 2,048 bytes; half of it keeps the index entries of a quarantine small.
+KEY_BYTES_MAX = 1024
+
+# The hash key of the quarantine index for records whose source is unknown; no source can have this name.
+UNREADABLE = "!"
+
+# The attributes that `read_mark` reads, for a projection.
+MARK_ATTRIBUTES = ("pk", "request_id", "outcome", "reason", "refused", "applied_at")
+
+
+class Mark(NamedTuple):
+    """What the table says of an event id: which delivery wrote it and when, and which deliveries of it were refused.
+
+    ``outcome`` is the text of an `Outcome`, "" if the item has none. ``applied_at_ms`` is when the item was written,
+    whatever the outcome; 0 where the attribute was not read, or on a fence, which has none.
+    """
+
+    request_id: RequestId
+    outcome: str
+    reason: str = ""
+    refused: frozenset[str] = frozenset()
+    key: MarkKey = MarkKey("")
+    applied_at_ms: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether the event has had its effect, or is stored because no business code wants it."""
+        return self.outcome in DONE
+
+    @property
+    def is_fence(self) -> bool:
+        """Return whether this only keeps refused deliveries out, and another delivery may still become the event."""
+        return self.outcome == Outcome.FENCED
+
+
+def read_mark(item: Mapping[str, Any]) -> Mark:
+    """Read a mark from an item in wire form, which may be a projection of it; what it lacks is empty."""
+    return Mark(
+        item.get("request_id", _ABSENT).get("S", ""),
+        item.get("outcome", _ABSENT).get("S", ""),
+        item.get("reason", _ABSENT).get("S", ""),
+        frozenset(item.get("refused", _ABSENT).get("SS", ())),
+        item.get("pk", _ABSENT).get("S", ""),
+        int(item.get("applied_at", _ABSENT).get("N", 0)),
+    )
+
+
+_ABSENT: Mapping[str, Any] = {}
+
+
+def mark_key(source: str, event_id: EventId | str) -> MarkKey:
+    """Return the key under which an event id is marked: the id itself, or its hash if a key cannot hold it."""
+    key = f"{source}#{event_id}"
+    encoded = key.encode("utf-8", "surrogatepass")
+    if len(encoded) <= KEY_BYTES_MAX and key.isascii():
+        return MarkKey(key)
+    if len(encoded) <= KEY_BYTES_MAX and clean(key) == key:
+        return MarkKey(key)
+    return MarkKey(f"{source}#sha256:{sha256(event_id.encode('utf-8', 'surrogatepass')).hexdigest()}")
+
+
+def delivery_name(request_id: RequestId | str, index: int, count: int) -> str:
+    """Return how a fence and a quarantine call a delivery; of ``count`` events in it, if several, the one at ``index``.
+
+    A refusal is final for exactly this name.
+    """
+    return f"{request_id}.{index}" if count > 1 else request_id
+
+
+def delivery_names(request_id: RequestId | str, count: int) -> list[str]:
+    """Return every name that a delivery of ``count`` events may have been refused under: as a whole, or each event."""
+    return [request_id, *(delivery_name(request_id, index, count) for index in range(count if count > 1 else 0))]
+
+
+def quarantined_key(source: str, delivery: str) -> str:
+    """Return the key of the quarantined item of a delivery by its `delivery_name`."""
+    return f"{source}!{delivery}"
+
+
+def unreadable_key(position: str) -> str:
+    """Return the key of the quarantined item of a record that is not an envelope, by its position in the stream."""
+    return f"{UNREADABLE}{position}"
