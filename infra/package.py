@@ -60,7 +60,7 @@ def _wheels(lock: Path, architecture: str, cache: Path) -> Path:
     machine = _PLATFORMS[architecture]
     platforms = [f"--platform={base}_{machine}" for base in _MANYLINUX]
     command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *(sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
         *("--no-deps", "--only-binary=:all:", "--require-hashes", "--implementation=cp"),
         *(f"--python-version={PYTHON_VERSION}", *platforms, f"--dest={folder}", f"--requirement={lock}"),
     ]

@@ -146,7 +146,7 @@ def _powertools(folder: Path, say: Callable[[str], None]) -> Path | None:
     packages = folder / "powertools"
     if not (packages / "aws_lambda_powertools").exists():
         requirements = Path(__file__).parents[1] / "requirements" / "bench.txt"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        command = [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
         command += ["--disable-pip-version-check", "--target", str(packages), "-r", str(requirements)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
         if done.returncode:
@@ -184,7 +184,7 @@ def _cold(folder: Path, name: str, batch: Path, python_path: Path | None) -> flo
 @contextmanager
 def _endpoint() -> Iterator[str]:
     """Run an endpoint with empty tables."""
-    command = [sys.executable, "-m", "weir.loadtest.bench.bench_endpoint", "0"]
+    command = [sys.executable, "-P", "-m", "weir.loadtest.bench.bench_endpoint", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             line = process.stdout.readline() if process.stdout else ""
@@ -210,7 +210,7 @@ def _child(folder: Path, url: str, arguments: Sequence[str], python_path: Path |
     }
     if python_path is not None:
         environment["PYTHONPATH"] = str(python_path)
-    command = [sys.executable, "-m", "weir.loadtest.bench.bench_child", *arguments]
+    command = [sys.executable, "-P", "-m", "weir.loadtest.bench.bench_child", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise StackFailed(f"bench_child {' '.join(arguments[:2])}: {done.stderr[-800:]}")

@@ -120,7 +120,7 @@ def saturate(
 @contextlib.contextmanager
 def null_server() -> Iterator[str]:
     """Run a null server; give its endpoint."""
-    command = [sys.executable, "-m", "weir.loadtest.bench.null_server", "0"]
+    command = [sys.executable, "-P", "-m", "weir.loadtest.bench.null_server", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             said = process.stdout.readline() if process.stdout else ""
