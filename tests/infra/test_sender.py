@@ -15,7 +15,7 @@ from weir.ingest.sources import presets
 from weir.ingest.sources.catalogue import Catalogue
 
 # Proven by a header with the HMAC of the body alone, however the body is.
-PLAIN = {"github", "shopify", "hmac", "clickup", "segment"}
+PLAIN = {"github", "hmac", "clickup", "segment"}
 
 
 @pytest.fixture
