@@ -97,6 +97,13 @@ def question(fixture: Fixture, body: Any, pair: SecretPair | None = None) -> Dra
 
 
 QUESTIONS: dict[str, Any] = {
+    "azure-event-grid": [
+        {
+            "id": "2d1781af-3a4c-4d7c-bd0c-e34b19da4e66",
+            "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+            "data": {"validationCode": "512d38b6-c7b8-40c8-89fe-f46f9e9622b6"},
+        }
+    ],
     "slack": {"type": "url_verification", "token": "t", "challenge": '3eZbrw1a"\\'},
     "zoom": {"event": "endpoint.url_validation", "payload": {"plainToken": "qgg8vlvZRS6UYooatFL8Aw"}},
     "discord": {"version": 1, "application_id": "1", "type": 0},
@@ -125,6 +132,8 @@ def test_a_question_is_answered_and_stored(preset: str) -> None:
         assert answer["headers"]["X-Content-Type-Options"] == "nosniff"
     elif preset == "monday":
         assert json.loads(answer["body"]) == body
+    elif preset == "azure-event-grid":
+        assert json.loads(answer["body"]) == {"validationResponse": body[0]["data"]["validationCode"]}
     elif preset == "zoom":
         token = body["payload"]["plainToken"]
         digest = hmac.new(fixture.pair.sign_with.encode(), token.encode(), hashlib.sha256).hexdigest()

@@ -74,6 +74,11 @@ def _front(post: Post, path: str, _key: str) -> None:
     assert json.loads(answer[2]) == {"challenge": "a1B2"}
 
 
+def _azure_event_grid(post: Post, path: str, _key: str) -> None:
+    asked = [{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "512d38b6"}}]
+    assert json.loads(post(path, json.dumps(asked).encode(), JSON)[2]) == {"validationResponse": "512d38b6"}
+
+
 def _worldline(post: Post, path: str, _key: str) -> None:
     status, headers, body = post(path, b"", {"X-GCS-Webhooks-Endpoint-Verification": "c-1"}, method="GET")
     assert (status, headers["content-type"], body) == (200, "text/plain", b"c-1")
@@ -117,6 +122,7 @@ def _refused(question: dict[str, object], headers: dict[str, str] | None = None)
 
 QUESTIONS: dict[str, Ask] = {
     "asana": _asana,
+    "azure-event-grid": _azure_event_grid,
     "braintree": _braintree,
     "discord": _refused({"type": 0}),
     "dropbox": _dropbox,
