@@ -17,13 +17,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from weir.infra import package, template
+from weir.infra import Say, package, template
 from weir.infra.place import Place
 from weir.ingest.contract import routes
 from weir.ingest.errors import StackFailed
 from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Catalogue
-
-Say = Callable[[str], None]
 
 # Kept by the stack's deletion policies; removed only when that is asked for by name.
 _STATEFUL = {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket"}

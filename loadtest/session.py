@@ -14,7 +14,8 @@ from typing import Any
 
 from weir.ingest.errors import OptionInvalid, StackFailed
 from weir.ingest.sources.catalogue import Catalogue
-from weir.loadtest.judging import settle
+from weir.loadtest import Say
+from weir.loadtest.judging import judge_run
 from weir.loadtest.judging.stores import Place, Stores
 from weir.loadtest.judging.verdict import mark_keys
 from weir.loadtest.report import html_report, plots, summary
@@ -25,8 +26,6 @@ from weir.loadtest.sending.pacer import Shape
 from weir.loadtest.sending.plan import Plan, Timing
 from weir.loadtest.sending.results import Run
 from weir.loadtest.sending.run import conduct
-
-Say = Callable[[str], None]
 
 _PROBE_S = 4.0
 _NEWEST, _REST_S = 200, 120.0
@@ -165,9 +164,11 @@ def reconcile(target: Target, path: Path, *, wait_s: float, expected_reasons: tu
     if not run.results:
         raise OptionInvalid(f"{file} holds no answer to any request, so that there is nothing to judge.")
     stores = Stores(target.place, target.dictionary)
-    verdict, observed = settle.settle(run, stores, wait_s=wait_s, say=target.say, expected_reasons=expected_reasons)
-    settle.write(file.with_name(summary.VERDICT_FILE), verdict, observed)
-    for line in settle.lines(verdict):
+    verdict, observed = judge_run.judge_run(
+        run, stores, wait_s=wait_s, say=target.say, expected_reasons=expected_reasons
+    )
+    judge_run.write(file.with_name(summary.VERDICT_FILE), verdict, observed)
+    for line in judge_run.lines(verdict):
         target.say(line)
     return verdict.passed
 

@@ -23,29 +23,27 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weir.infra import CODE, sender, signing_keys, template
+from weir.infra import CODE, Say, sender, signing_keys, template
 from weir.infra.deploy import sources_parameters, throttles
 from weir.infra.local import logs, provision
 from weir.infra.local.archiver import Archiver, Delivery, Disaggregate
+from weir.infra.local.console import Console
 from weir.infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
 from weir.infra.local.function.function import Function
-from weir.infra.local.narrator import Narrator
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
 from weir.infra.local.poller.poller import Poller
-from weir.infra.local.readers import Readers
+from weir.infra.local.stream_readers import StreamReaders
 from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from weir.ingest.contract import routes
 from weir.ingest.errors import StackFailed
 from weir.ingest.sources import catalogue as sources
 from weir.ingest.sources.catalogue import Catalogue
-
-Say = Callable[[str], None]
 
 STACK = "weir"
 SIGNING_FILE = "signing.json"
@@ -129,7 +127,7 @@ class _Stack:
         self._store_url = engines.via or self._store.endpoint
         self._gateway: subprocess.Popen[bytes] | None = None
         self._function: Function | None = None
-        self._readers: Readers | None = None
+        self._readers: StreamReaders | None = None
 
     async def run(self) -> int:
         """Start, watch, stop."""
@@ -275,11 +273,11 @@ class _Stack:
         }
         return {name: str(value) for name, value in (given | local).items()}
 
-    def _make_readers(self, function: Function) -> Readers:
+    def _make_readers(self, function: Function) -> StreamReaders:
         mapping = EventSourceMapping.from_properties(self._resources["ConsumerMapping"].properties)
         state = self._home / "checkpoints"
 
-        narrator = Narrator(self._home / "consumer.log", self._say)
+        console = Console(self._home / "consumer.log", self._say)
 
         def make_poller() -> Poller:
             return Poller(
@@ -288,8 +286,8 @@ class _Stack:
                 endpoint=self._store_url,
                 kinesis=self._stream_url,
                 state=state,
-                on_batch=narrator.on_batch,
-                on_notice=narrator.on_notice,
+                on_batch=console.on_batch,
+                on_notice=console.on_notice,
             )
 
         archiver = None
@@ -300,9 +298,9 @@ class _Stack:
                 kinesis=self._stream_url,
                 state=state,
                 disaggregate=self._disaggregate,
-                on_notice=narrator.on_notice,
+                on_notice=console.on_notice,
             )
-        return Readers(make_poller, archiver, home=self._home, say=self._say)
+        return StreamReaders(make_poller, archiver, home=self._home, say=self._say)
 
     # ------------------------------------------------------------------------------------------ life
 

@@ -31,7 +31,7 @@ ACTION_S = 0.00015
 WORK_AFTER_S = 0.002
 
 Item: TypeAlias = dict[str, dict[str, Any]]
-Answer: TypeAlias = tuple[int, Any, float]  # status, body, seconds
+Response: TypeAlias = tuple[int, Any, float]  # status, body, seconds
 
 _CONDITION_FAILED = {
     "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
@@ -47,7 +47,7 @@ class Endpoint:
         self.calls: dict[str, int] = {}
         self.write_units = 0
 
-    def answer(self, operation: str, body: Any) -> Answer:
+    def answer(self, operation: str, body: Any) -> Response:
         self.calls[operation] = self.calls.get(operation, 0) + 1
         return _OPERATIONS[operation](self, body)
 
@@ -59,7 +59,7 @@ class Endpoint:
     def _table(self, name: str) -> dict[str, Item]:
         return self.tables.setdefault(name, {})
 
-    def _put(self, body: Any) -> Answer:
+    def _put(self, body: Any) -> Response:
         before = self._before(body, body["Item"])
         if before and "ConditionExpression" in body:
             self.write_units += _units(before)
@@ -68,24 +68,24 @@ class Endpoint:
         self._write(body, body["Item"])
         return 200, {}, CALL_S
 
-    def _update(self, body: Any) -> Answer:
+    def _update(self, body: Any) -> Response:
         before = self._before(body, body["Key"])
         after = updated(body, before)
         self.write_units += max(_units(before), _units(after))
         self._write(body, after)
         return 200, {}, CALL_S
 
-    def _get(self, body: Any) -> Answer:
+    def _get(self, body: Any) -> Response:
         found = self._before(body, body["Key"])
         return 200, {"Item": found} if found else {}, CALL_S
 
-    def _delete(self, body: Any) -> Answer:
+    def _delete(self, body: Any) -> Response:
         before = self._before(body, body["Key"])
         self.write_units += _units(before)
         self._table(body["TableName"]).pop(_key(body["Key"]), None)
         return 200, {}, CALL_S
 
-    def _transact(self, body: Any) -> Answer:
+    def _transact(self, body: Any) -> Response:
         actions = [next(iter(action.values())) for action in body["TransactItems"]]
         delay_s = TRANSACTION_S + ACTION_S * len(actions)
         befores = [self._before(action, action.get("Item") or action["Key"]) for action in actions]
@@ -100,14 +100,14 @@ class Endpoint:
         consumed = [{"TableName": "all", "CapacityUnits": units}]
         return 200, {"ConsumedCapacity": consumed} if "ReturnConsumedCapacity" in body else {}, delay_s
 
-    def _batch_get(self, body: Any) -> Answer:
+    def _batch_get(self, body: Any) -> Response:
         found = {
             name: [self._table(name)[_key(key)] for key in wanted["Keys"] if _key(key) in self._table(name)]
             for name, wanted in body["RequestItems"].items()
         }
         return 200, {"Responses": found, "UnprocessedKeys": {}}, CALL_S
 
-    def _parameters(self, body: Any) -> Answer:
+    def _parameters(self, body: Any) -> Response:
         value = json.dumps({"secrets": [{"value": SECRET, "created_at_ms": 0}]})
         return 200, {"Parameters": [{"Name": name, "Value": value} for name in body["Names"]]}, CALL_S
 
@@ -180,7 +180,7 @@ def _value_bytes(kind: str, value: Any) -> int:
     return 1
 
 
-_OPERATIONS: dict[str, Callable[[Endpoint, Any], Answer]] = {
+_OPERATIONS: dict[str, Callable[[Endpoint, Any], Response]] = {
     "PutItem": Endpoint._put,
     "UpdateItem": Endpoint._update,
     "GetItem": Endpoint._get,

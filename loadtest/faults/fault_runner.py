@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from weir.ingest.errors import OptionInvalid, ServiceError
+from weir.loadtest import Say
 from weir.loadtest.faults import scenarios as faults  # noqa: F401 - each registers its scenarios
 from weir.loadtest.faults import scenarios_edges as faults_edges  # noqa: F401
-from weir.loadtest.faults.fault_stack import Rig, RunStack
+from weir.loadtest.faults.fault_stack import FaultStack, RunStack
 from weir.loadtest.faults.scenario import SCENARIOS, Scenario
-from weir.loadtest.faults.scenario_run import Ending, Stage
+from weir.loadtest.faults.scenario_run import Ending, ScenarioRun
 from weir.loadtest.sending.results import machine
 from weir.loadtest.session import Target
-
-Say = Callable[[str], None]
 
 
 def chosen(names: Sequence[str], *, anywhere: bool) -> list[Scenario]:
@@ -41,15 +40,15 @@ def play_embedded(
     keep: Path | None = None,
 ) -> list[Ending]:
     """Start a stack of its own, play the scenarios on it and stop it."""
-    with Rig(run_stack, target, keep=keep) as rig:
-        return [play(scenario, Stage(rig.target, rig, scale), say) for scenario in scenarios]
+    with FaultStack(run_stack, target, keep=keep) as stack:
+        return [run_scenario(scenario, ScenarioRun(stack.target, stack, scale), say) for scenario in scenarios]
 
 
 def play_elsewhere(
     scenarios: Sequence[Scenario], target: Target, say: Say, *, scale: float, rate: float
 ) -> list[Ending]:
     """Play scenarios against a stack that runs already."""
-    return [play(scenario, Stage(target, None, scale, rate), say) for scenario in scenarios]
+    return [run_scenario(scenario, ScenarioRun(target, None, scale, rate), say) for scenario in scenarios]
 
 
 def document(endings: Sequence[Ending]) -> dict[str, Any]:
@@ -67,21 +66,21 @@ def write(path: Path, endings: Sequence[Ending]) -> None:
     path.write_text(json.dumps(document(endings), indent=1), encoding="utf-8")
 
 
-def play(scenario: Scenario, stage: Stage, say: Say) -> Ending:
+def run_scenario(scenario: Scenario, run: ScenarioRun, say: Say) -> Ending:
     """Play one scenario, say how it ended and return that. What is left of a stack that broke down is started again."""
     started_s = time.monotonic()
     say(f"{scenario.name}: {scenario.claim}")
     try:
-        scenario.play(stage)
-        ending = stage.judge(scenario.name, scenario.bounds, lambda _: None)
+        scenario.inject(run)
+        ending = run.judge(scenario.name, scenario.bounds, lambda _: None)
     except Exception as error:  # noqa: BLE001 - whatever broke down, the other scenarios are played
         said = [str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"]
-        if stage.rig is not None and (words := stage.rig.last_words()):
+        if run.stack is not None and (words := run.stack.last_words()):
             said.append(f"the stack had ended; it last said: {words}")
         ending = Ending(scenario.name, tuple(said), {"runs": []})
-        if stage.rig is not None:  # what is left of the stack must not spoil the next scenario
-            stage.rig.kill()
-            stage.rig.start()
+        if run.stack is not None:  # what is left of the stack must not spoil the next scenario
+            run.stack.kill()
+            run.stack.start()
     for line in _lines(ending, time.monotonic() - started_s):
         say(line)
     return ending
@@ -89,11 +88,11 @@ def play(scenario: Scenario, stage: Stage, say: Say) -> Ending:
 
 def _lines(ending: Ending, length_s: float) -> list[str]:
     runs = ending.figures["runs"]
-    counts = {name: sum(run[name] for run in runs) for name in ("acknowledged", "applied", "ignored", "quarantined")}
+    counts = {name: sum(one[name] for one in runs) for name in ("acknowledged", "applied", "ignored", "quarantined")}
     shown = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     worst = max((run["delay_max_s"] for run in runs), default=0.0)
     recovered = max((run["recovered_after_s"] for run in runs), default=0.0)
     word = "passed" if ending.passed else "FAILED"
-    bites = ", ".join(f"{count:,} {what}" for what, count in ending.figures.get("bites", {}).items())
+    hits = ", ".join(f"{count:,} {what}" for what, count in ending.figures.get("hits", {}).items())
     speed = f"slowest event {worst:.1f} s, recovered {recovered:.1f} s after"
-    return [f"  {word} in {length_s:.0f} s: {shown}; {speed}; {bites}", *(f"  {fault}" for fault in ending.faults)]
+    return [f"  {word} in {length_s:.0f} s: {shown}; {speed}; {hits}", *(f"  {fault}" for fault in ending.faults)]

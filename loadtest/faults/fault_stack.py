@@ -32,7 +32,7 @@ _PARTS = {
 RunStack = Callable[[Path, Sequence[str], Path], "subprocess.Popen[bytes]"]
 
 
-class Rig:
+class FaultStack:
     """One stack in a folder of its own. ``target`` says how to reach it once it runs, given that folder."""
 
     def __init__(self, run_stack: RunStack, target: Callable[[Path], Target], *, keep: Path | None = None) -> None:
@@ -60,7 +60,7 @@ class Rig:
             self._target = self._target_of(self.home)
         return self._target
 
-    def __enter__(self) -> Rig:
+    def __enter__(self) -> FaultStack:
         self.proxy.start()
         self.start()
         return self

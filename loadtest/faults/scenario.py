@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from weir.loadtest.faults.proxy import Rule
-from weir.loadtest.faults.scenario_run import Bounds, Stage
+from weir.loadtest.faults.scenario_run import Bounds, ScenarioRun
 
 LOOSE = Bounds(typical_s=float("inf"), worst_s=float("inf"), recovery_s=float("inf"))
 # Where everything stands still, nobody can be asked to keep flowing; all the more, all must come back.
@@ -24,7 +24,7 @@ class Scenario:
 
     name: str
     claim: str
-    play: Callable[[Stage], None]
+    inject: Callable[[ScenarioRun], None]
     bounds: Bounds
     anywhere: bool
 
@@ -34,23 +34,23 @@ SCENARIOS: dict[str, Scenario] = {}
 
 def scenario(
     name: str, claim: str, bounds: Bounds | None = None, *, anywhere: bool = False
-) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
-    def register(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
-        SCENARIOS[name] = Scenario(name, claim, play, bounds or Bounds(), anywhere)
-        return play
+) -> Callable[[Callable[[ScenarioRun], None]], Callable[[ScenarioRun], None]]:
+    def register(inject: Callable[[ScenarioRun], None]) -> Callable[[ScenarioRun], None]:
+        SCENARIOS[name] = Scenario(name, claim, inject, bounds or Bounds(), anywhere)
+        return inject
 
     return register
 
 
-def broken(stage: Stage, seconds: float, *rules: Rule) -> None:
+def break_calls(run: ScenarioRun, seconds: float, *rules: Rule) -> None:
     """Keep rules in force for a while, in the middle of traffic, and note how many calls they met."""
-    proxy = stage.broken.proxy
+    proxy = run.own_stack.proxy
     before = proxy.met.copy()
-    with stage.traffic():
-        stage.pass_time(1)
+    with run.traffic():
+        run.pass_time(1)
         with proxy.rules(*rules):
-            stage.pass_time(seconds)
-            stage.await_bite(lambda: all(proxy.met[rule] > before[rule] for rule in rules))
-        stage.fault_ends()
+            run.pass_time(seconds)
+            run.await_hit(lambda: all(proxy.met[rule] > before[rule] for rule in rules))
+        run.fault_ends()
     for rule in rules:
-        stage.bites[rule.what or f"calls to {rule.service}"] = proxy.met[rule] - before[rule]
+        run.hits[rule.what or f"calls to {rule.service}"] = proxy.met[rule] - before[rule]

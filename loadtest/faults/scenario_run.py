@@ -13,9 +13,9 @@ from typing import Any
 from zlib import crc32
 
 from weir.ingest.errors import StackFailed
-from weir.loadtest.faults.fault_stack import Rig
+from weir.loadtest.faults.fault_stack import FaultStack
 from weir.loadtest.faults.poison import Poison
-from weir.loadtest.judging import settle
+from weir.loadtest.judging import judge_run
 from weir.loadtest.judging.stores import Stores
 from weir.loadtest.report import summary
 from weir.loadtest.sending import pacer, results
@@ -27,7 +27,7 @@ from weir.loadtest.session import Target
 
 _PATIENCE_S = 90.0
 _SETTLE_S = 30.0
-_BITE_S = 15.0
+_HIT_S = 15.0
 _LAG_LIMIT_S = 2.0
 _LAG_STEP_S = 0.25
 MIX = Mix(sizes={1024: 8.0, 8192: 2.0}, duplicates=0.05, bad_signatures=0.02, keyed=0.5, hot=0.2, account_count=40)
@@ -91,19 +91,19 @@ class Traffic:
 
 
 @dataclass(slots=True)
-class Stage:
+class ScenarioRun:
     """The surroundings of one scenario. ``scale`` stretches times: 1 for the short run of the matrix.
 
-    ``rig`` is None where the stack is not ours to break. A scenario notes in ``bites`` that its fault met something,
+    ``stack`` is None where the stack is not ours to break. A scenario notes in ``hits`` that its fault met something,
     or in ``shows`` how the runs' figures tell it, in ``poisons`` what must be quarantined, in ``expected_reasons``
     why good events may be; with ``is_archived`` the archive must hold everything too.
     """
 
     target: Target
-    rig: Rig | None
+    stack: FaultStack | None
     scale: float = 1.0
     rate_per_s: float = 60.0
-    bites: dict[str, int] = field(default_factory=dict)
+    hits: dict[str, int] = field(default_factory=dict)
     shows: dict[str, Callable[[Sequence[Mapping[str, Any]]], int]] = field(default_factory=dict)
     poisons: list[Poison] = field(default_factory=list)
     expected_reasons: tuple[str, ...] = ()
@@ -112,11 +112,11 @@ class Stage:
     _traffics: list[Traffic] = field(default_factory=list)
 
     @property
-    def broken(self) -> Rig:
+    def own_stack(self) -> FaultStack:
         """The stack that may be broken. Raises: StackFailed where there is none."""
-        if self.rig is None:
+        if self.stack is None:
             raise StackFailed("This fault needs the embedded stack.")
-        return self.rig
+        return self.stack
 
     @contextmanager
     def traffic(self, seconds: float = 5.0, *, mix: Mix = MIX, **plan: Any) -> Iterator[Traffic]:
@@ -140,9 +140,9 @@ class Stage:
         """Let the scenario's time pass."""
         time.sleep(seconds * self.scale)
 
-    def await_bite(self, met: Callable[[], bool]) -> None:
+    def await_hit(self, met: Callable[[], bool]) -> None:
         """Keep the fault in force until it met something: a slow machine may not have come so far yet."""
-        deadline_s = time.monotonic() + _BITE_S
+        deadline_s = time.monotonic() + _HIT_S
         while not met() and time.monotonic() < deadline_s:
             time.sleep(0.05)
 
@@ -165,9 +165,9 @@ class Stage:
             found, said = self._judge_traffic(traffic, bounds, say)
             faults += found
             figures["runs"].append(said)
-        figures["bites"] = self.bites | {what: look(figures["runs"]) for what, look in self.shows.items()}
-        faults += [f"the fault met nothing: {what}" for what, count in figures["bites"].items() if not count]
-        faults += [] if figures["bites"] else ["nothing shows that the fault happened"]
+        figures["hits"] = self.hits | {what: look(figures["runs"]) for what, look in self.shows.items()}
+        faults += [f"the fault met nothing: {what}" for what, count in figures["hits"].items() if not count]
+        faults += [] if figures["hits"] else ["nothing shows that the fault happened"]
         faults += self._judge_poisons()
         return Ending(name, tuple(faults), figures)
 
@@ -176,10 +176,10 @@ class Stage:
     ) -> tuple[list[str], dict[str, Any]]:
         run = results.read(traffic.path)
         stores = Stores(self.target.place, self.target.dictionary)
-        verdict, observed = settle.settle(
+        verdict, observed = judge_run.judge_run(
             run, stores, wait_s=_SETTLE_S, say=say, expected_reasons=self.expected_reasons
         )
-        settle.write(traffic.path.with_name(summary.VERDICT_FILE), verdict, observed)
+        judge_run.write(traffic.path.with_name(summary.VERDICT_FILE), verdict, observed)
         said = verdict.as_json()
         found = [f"{name.replace('_', ' ')}: {what}" for name, ids in verdict.faults.items() for what in ids[:5]]
         if verdict.refused + verdict.unanswered > sum(one.kind == "oversized" for one in run.results):

@@ -10,18 +10,18 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from weir.loadtest.judging.found import Commit, Found, StoredItem, StoredRecord
+from weir.loadtest.judging.evidence import Commit, Evidence, StoredItem, StoredRecord
 from weir.loadtest.judging.verdict import Verdict, mark_keys, refusal_keys
 from weir.loadtest.sending.results import Result, Run
 
 
-def judge(run: Run, found: Found, *, expected_reasons: Collection[str] = ()) -> Verdict:
+def judge(run: Run, found: Evidence, *, expected_reasons: Collection[str] = ()) -> Verdict:
     """Compare. ``expected_reasons`` are reasons for which this run's correct deliveries may stand in quarantine."""
     return _Oracle(run, found, expected_reasons).verdict()
 
 
 class _Oracle:
-    def __init__(self, run: Run, found: Found, expected_reasons: Collection[str]) -> None:
+    def __init__(self, run: Run, found: Evidence, expected_reasons: Collection[str]) -> None:
         self._run, self._found = run, found
         self._expected_reasons = set(expected_reasons)
         self._events = _events(run.results)

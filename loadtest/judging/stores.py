@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from weir.ingest.lines import whole
-from weir.loadtest.judging.found import Commit, StoredItem, StoredRecord
+from weir.loadtest.judging.evidence import Commit, StoredItem, StoredRecord
 
 _KEYS_IN_A_CALL = 100
 _READERS = 4

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from tests.support.load_stack import target
 from weir.cli.load_target import start_stack
 from weir.cli.main import main
-from weir.loadtest.faults.fault_stack import Rig
+from weir.loadtest.faults.fault_stack import FaultStack
 from weir.loadtest.judging.stores import Stores
 from weir.loadtest.judging.verdict import mark_keys
 from weir.loadtest.report import summary
@@ -25,22 +25,24 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with Rig(start_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStack]:
+    with FaultStack(start_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def attacked(rig: Rig) -> Path:
+def attacked(stack: FaultStack) -> Path:
     """Run a mixed load once; its folder."""
-    said = command(rig, "attack", "--rate", "80", "--duration", "4", "--oversized", "0.02", "--bad-signatures", "0.05")
+    said = command(
+        stack, "attack", "--rate", "80", "--duration", "4", "--oversized", "0.02", "--bad-signatures", "0.05"
+    )
     assert said.exit_code == 0, said.output
     assert "PASSED" in said.output
-    return latest(rig.home / "load")
+    return latest(stack.home / "load")
 
 
-def command(rig: Rig, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["load", *arguments], env={"WEIR_HOME": str(rig.home), "AWS_ENDPOINT_URL": None})
+def command(stack: FaultStack, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["load", *arguments], env={"WEIR_HOME": str(stack.home), "AWS_ENDPOINT_URL": None})
 
 
 def verdict(folder: Path) -> dict[str, Any]:
@@ -61,19 +63,19 @@ def test_an_attack_is_accounted_for(attacked: Path) -> None:
     assert {path.suffix for path in attacked.iterdir()} == {".jsonl", ".json", ".html", ".png"}
 
 
-def test_the_table_s_bytes_are_read_a_second_time(rig: Rig, attacked: Path) -> None:
+def test_the_table_s_bytes_are_read_a_second_time(stack: FaultStack, attacked: Path) -> None:
     """The oracle decodes what items keep to the bytes that were sent, in the item and in the bucket alike."""
     run = results.read(attacked / summary.RESULTS_FILE)
-    stores = Stores(rig.target.place, rig.target.dictionary)
+    stores = Stores(stack.target.place, stack.target.dictionary)
     sent = {f"{one.source}#{one.event_ids[0]}": one.body_sha256 for one in run.accepted if one.kind == "valid"}
     items = stores.items(sent)
     assert {pk: item.bytes_sha256 for pk, item in items.items()} == sent
 
 
-def test_whatever_is_broken_by_hand_fails_the_run_by_name(rig: Rig, attacked: Path) -> None:
+def test_whatever_is_broken_by_hand_fails_the_run_by_name(stack: FaultStack, attacked: Path) -> None:
     """An item gone, bytes exchanged, a forgery applied, a transaction made twice, a cent too much: each is named."""
     run = results.read(attacked / summary.RESULTS_FILE)
-    dynamodb, outputs = rig.target.place.client("dynamodb"), rig.target.place.outputs()
+    dynamodb, outputs = stack.target.place.client("dynamodb"), stack.target.place.outputs()
     table = outputs["EventsTable"]
     valid = [one for one in run.accepted if one.kind == "valid"]
     lost, altered, other = [mark_keys([one])[0] for one in valid if not one.account and one.bytes < 8000][:3]
@@ -83,14 +85,14 @@ def test_whatever_is_broken_by_hand_fails_the_run_by_name(rig: Rig, attacked: Pa
     items = {pk: dynamodb.get_item(TableName=table, Key={"pk": {"S": pk}})["Item"] for pk in (altered, other)}
     dynamodb.put_item(TableName=table, Item={**items[altered], "envelope": items[other]["envelope"]})
     dynamodb.put_item(TableName=table, Item={**items[other], "pk": {"S": mark_keys([forged])[0]}})
-    _make_again(rig, mark_keys([booked])[0])
+    _make_again(stack, mark_keys([booked])[0])
     dynamodb.update_item(
         TableName=outputs["BalancesTable"],
         Key={"account": {"S": booked.account}},
         UpdateExpression=f"ADD {booked.currency} :one",
         ExpressionAttributeValues={":one": {"N": "1"}},
     )
-    said = command(rig, "reconcile", str(attacked), "--wait", "1")
+    said = command(stack, "reconcile", str(attacked), "--wait", "1")
     assert said.exit_code == 1
     for sentence in (
         f"lost: {lost}: acknowledged to request",
@@ -103,9 +105,9 @@ def test_whatever_is_broken_by_hand_fails_the_run_by_name(rig: Rig, attacked: Pa
     assert said.output.rstrip().endswith("FAILED")
 
 
-def _make_again(rig: Rig, pk: str) -> None:
+def _make_again(stack: FaultStack, pk: str) -> None:
     """Write an event's transaction into the engine's journal a second time, as if it had taken effect twice."""
-    journal = rig.home / "store" / "journal.jsonl"
+    journal = stack.home / "store" / "journal.jsonl"
     for line in journal.read_bytes().splitlines(keepends=True):
         call = json.loads(line)
         if b"TransactWriteItems" in line and pk in (body := b64decode(call["body"]).decode()):
@@ -116,20 +118,20 @@ def _make_again(rig: Rig, pk: str) -> None:
     raise AssertionError(pk)
 
 
-def test_two_runs_are_compared(rig: Rig, attacked: Path) -> None:
+def test_two_runs_are_compared(stack: FaultStack, attacked: Path) -> None:
     """The newest run beside an older one, figure by figure."""
     said = command(
-        rig, "attack", "--rate", "20..60", "--shape", "ramp", "--duration", "2", "--sizes", "1k", "--attack-only"
+        stack, "attack", "--rate", "20..60", "--shape", "ramp", "--duration", "2", "--sizes", "1k", "--attack-only"
     )
     assert said.exit_code == 0, said.output
     newest = Path(said.output.splitlines()[-1]).parent
-    compared = command(rig, "report", str(attacked), str(newest), "--out", str(rig.home / "compared"))
+    compared = command(stack, "report", str(attacked), str(newest), "--out", str(stack.home / "compared"))
     assert compared.exit_code == 0, compared.output
     assert "accepted/s" in compared.output
-    assert (rig.home / "compared" / "comparison.html").exists()
+    assert (stack.home / "compared" / "comparison.html").exists()
 
 
-def test_mistakes_are_sentences(rig: Rig) -> None:
+def test_mistakes_are_sentences(stack: FaultStack) -> None:
     """An unknown source, rate, size or scenario is one sentence that says what there is."""
     for arguments, sentence in (
         (("attack", "--mix", "nobody"), "There is no source 'nobody'"),
@@ -152,14 +154,14 @@ def test_mistakes_are_sentences(rig: Rig) -> None:
         (("faults", "earthquake"), "There is no scenario 'earthquake'"),
         (("faults", "kinesis-down", "--at", "localstack"), "only on the embedded stack"),
     ):
-        said = command(rig, *arguments)
+        said = command(stack, *arguments)
         assert said.exit_code in {1, 2}, arguments
         assert sentence in said.output, arguments
         assert "Traceback" not in said.output
 
 
-def test_scenarios_are_listed(rig: Rig) -> None:
+def test_scenarios_are_listed(stack: FaultStack) -> None:
     """The list says of each scenario what must hold."""
-    said = command(rig, "faults", "--list")
+    said = command(stack, "faults", "--list")
     assert "kinesis-down" in said.output
     assert len(said.output.splitlines()) > 20

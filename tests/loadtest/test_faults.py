@@ -12,16 +12,16 @@ import pytest
 from tests.support.load_stack import target
 from weir.cli.load_target import start_stack
 from weir.ingest.sources.catalogue import Catalogue
-from weir.loadtest.faults.fault_runner import play
-from weir.loadtest.faults.fault_stack import Rig
+from weir.loadtest.faults.fault_runner import run_scenario
+from weir.loadtest.faults.fault_stack import FaultStack
 from weir.loadtest.faults.scenario import SCENARIOS, Scenario
-from weir.loadtest.faults.scenario_run import Bounds, Stage
+from weir.loadtest.faults.scenario_run import Bounds, ScenarioRun
 from weir.loadtest.session import Target
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with Rig(start_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStack]:
+    with FaultStack(start_stack, target, keep=tmp_path_factory.mktemp("stack")) as started:
         yield started
 
 
@@ -38,7 +38,7 @@ class Nowhere:
 
 
 @pytest.mark.parametrize(
-    ("bites", "faults"),
+    ("hits", "faults"),
     [
         ({"throttled calls": 3, "late calls": 0}, ("the fault met nothing: late calls",)),
         ({}, ("nothing shows that the fault happened",)),
@@ -46,11 +46,11 @@ class Nowhere:
     ],
 )
 def test_a_fault_that_met_nothing_fails_its_scenario(
-    bites: dict[str, int], faults: tuple[str, ...], tmp_path: Path
+    hits: dict[str, int], faults: tuple[str, ...], tmp_path: Path
 ) -> None:
     """A scenario passes only if it shows that what it breaks was really broken."""
     nowhere = Target(Nowhere(), Catalogue({}), {}, b"", tmp_path, print)
-    assert Stage(nowhere, None, bites=bites).judge("any", Bounds(), print).faults == faults
+    assert ScenarioRun(nowhere, None, hits=hits).judge("any", Bounds(), print).faults == faults
 
 
 def test_a_stack_that_ended_by_itself_has_the_last_word(tmp_path: Path) -> None:
@@ -62,19 +62,21 @@ def test_a_stack_that_ended_by_itself_has_the_last_word(tmp_path: Path) -> None:
         with log.open("ab") as output:
             return subprocess.Popen(["sh", "-c", script], stdout=output)
 
-    def breaks_down(stage: Stage) -> None:
-        stage.broken.await_end()
+    def breaks_down(run: ScenarioRun) -> None:
+        run.own_stack.await_end()
         raise ConnectionRefusedError("nobody listens")
 
-    with Rig(run_stack, target, keep=tmp_path) as rig:
+    with FaultStack(run_stack, target, keep=tmp_path) as stack:
         nowhere = Target(Nowhere(), Catalogue({}), {}, b"", tmp_path, print)
-        ending = play(Scenario("any", "a claim", breaks_down, Bounds(), anywhere=False), Stage(nowhere, rig), print)
+        ending = run_scenario(
+            Scenario("any", "a claim", breaks_down, Bounds(), anywhere=False), ScenarioRun(nowhere, stack), print
+        )
     assert ending.faults == ("ConnectionRefusedError: nobody listens", f"the stack had ended; it last said: {words}")
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_every_promise_is_kept_through(name: str, rig: Rig) -> None:
+def test_every_promise_is_kept_through(name: str, stack: FaultStack) -> None:
     """Whatever the scenario breaks: nothing acknowledged is lost, nothing counts twice, and it recovers by itself."""
-    ending = play(SCENARIOS[name], Stage(rig.target, rig), print)
+    ending = run_scenario(SCENARIOS[name], ScenarioRun(stack.target, stack), print)
     assert not ending.faults

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support import load_env as world
-from weir.loadtest.judging.found import Found
+from weir.loadtest.judging.evidence import Evidence
 from weir.loadtest.judging.reconcile import judge
 from weir.loadtest.judging.verdict import Verdict
 from weir.loadtest.sending.results import Result
@@ -27,7 +27,7 @@ def verdict(
     }
     if change is not None:
         change(stores)
-    return judge(world.run(sent), Found(**stores), **expected)
+    return judge(world.run(sent), Evidence(**stores), **expected)
 
 
 def faults(found: Verdict) -> dict[str, list[str]]:

@@ -12,9 +12,9 @@ from tests.support import browser
 from tests.support import load_env as world
 from weir.ingest.errors import OptionInvalid
 from weir.loadtest import session
-from weir.loadtest.judging.found import Found
+from weir.loadtest.judging.evidence import Evidence
+from weir.loadtest.judging.judge_run import lines, write
 from weir.loadtest.judging.reconcile import judge
-from weir.loadtest.judging.settle import lines, write
 from weir.loadtest.judging.verdict import Verdict
 from weir.loadtest.report import plots, summary
 from weir.loadtest.sending import results
@@ -42,7 +42,7 @@ def observe(path: Path, *, lose: bool) -> None:
     write(path.with_name(summary.VERDICT_FILE), verdict, {"lag": lag, "batches": [batch]})
 
 
-def report_verdict(path: Path, kept: Found) -> Verdict:
+def report_verdict(path: Path, kept: Evidence) -> Verdict:
     facts = {"lag_max_s": 1.0, "lag_under_2_s_after_s": 0.0}
     return replace(judge(results.read(path), kept), facts=facts)
 

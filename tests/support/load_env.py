@@ -8,7 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from weir.loadtest.judging.found import Commit, Found, StoredItem, StoredRecord
+from weir.loadtest.judging.evidence import Commit, Evidence, StoredItem, StoredRecord
 from weir.loadtest.sending.results import Result, Run
 
 
@@ -53,7 +53,7 @@ def run(of: Sequence[Result]) -> Run:
     return Run({"run": "r", "started_at_ms": 1000, "connections": 1}, tuple(of), None)
 
 
-def found(of: Sequence[Result]) -> Found:
+def found(of: Sequence[Result]) -> Evidence:
     """Return the stores after these deliveries, all promises kept: a commit for each event."""
     accepted = sorted((one for one in of if one.accepted), key=lambda one: one.sent_at_ms)
     items: dict[str, StoredItem] = {}
@@ -69,7 +69,7 @@ def found(of: Sequence[Result]) -> Found:
             commits.append(Commit((pk,), {(one.account, "EUR"): one.change, (one.account, "events"): 1}))
             balances[one.account]["EUR"] += one.change
             balances[one.account]["events"] += 1
-    return Found(items, balances, [record(one, position) for position, one in enumerate(accepted)], commits)
+    return Evidence(items, balances, [record(one, position) for position, one in enumerate(accepted)], commits)
 
 
 def item(pk: str, of: Result, *, outcome: str) -> StoredItem:

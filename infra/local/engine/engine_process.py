@@ -16,14 +16,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from weir.infra.local.asgi import App, Receive, Scope, Send
 
 JOURNAL = "journal.jsonl"
 _UNWRITABLE = 74  # EX_IOERR of sysexits.h

@@ -24,13 +24,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
-Answer = tuple[int, dict[str, str], Any]
-Call = Callable[[dict[str, Any]], Answer]
+EngineAnswer = tuple[int, dict[str, str], Any]
+EngineCall = Callable[[dict[str, Any]], EngineAnswer]
 
 GET_RECORDS_BYTES = 10 * 1024 * 1024
 _ITERATOR_EXPIRY_EVERY_S = 10.0
 _CLOSED = "closed_at"
-_MENDED = (
+_PATCHED = (
     "_expire_records",
     "_expire_iterators",
     "_route_to_shard",
@@ -50,7 +50,7 @@ def install() -> None:
     if isinstance(getattr(kinesis._get_records, "__self__", None), _Mends):
         return
     mends = _Mends(kinesis)
-    for name in _MENDED:
+    for name in _PATCHED:
         setattr(kinesis, name, getattr(mends, name.removeprefix("_")))
 
 
@@ -59,7 +59,7 @@ class _Mends:
 
     def __init__(self, kinesis: Any) -> None:
         self._kinesis = kinesis
-        self._original = {name: getattr(kinesis, name) for name in _MENDED}
+        self._original = {name: getattr(kinesis, name) for name in _PATCHED}
         self._iterators_expired_at_s = 0.0
 
     # ------------------------------------------------------------------------------------------ expiry
@@ -103,7 +103,7 @@ class _Mends:
             described["SequenceNumberRange"]["EndingSequenceNumber"] = shard["ending_sequence_number"]
         return described
 
-    def describe_stream_summary(self, parameters: dict[str, Any]) -> Answer:
+    def describe_stream_summary(self, parameters: dict[str, Any]) -> EngineAnswer:
         status, headers, body = self._original["_describe_stream_summary"](parameters)
         _, stream = self._kinesis._resolve_stream(parameters)
         if status != 200:
@@ -112,14 +112,14 @@ class _Mends:
         summary["StreamDescriptionSummary"]["OpenShardCount"] = len(_open(stream))
         return status, headers, json.dumps(summary).encode()
 
-    def split_shard(self, parameters: dict[str, Any]) -> Answer:
+    def split_shard(self, parameters: dict[str, Any]) -> EngineAnswer:
         return self._reshard("_split_shard", parameters, [parameters.get("ShardToSplit")])
 
-    def merge_shards(self, parameters: dict[str, Any]) -> Answer:
+    def merge_shards(self, parameters: dict[str, Any]) -> EngineAnswer:
         parents = [parameters.get("ShardToMerge"), parameters.get("AdjacentShardToMerge")]
         return self._reshard("_merge_shards", parameters, parents)
 
-    def update_shard_count(self, parameters: dict[str, Any]) -> Answer:
+    def update_shard_count(self, parameters: dict[str, Any]) -> EngineAnswer:
         _, stream = self._kinesis._resolve_stream(parameters)
         if stream is None:
             return self._call("_update_shard_count", parameters)
@@ -137,7 +137,7 @@ class _Mends:
         answer = {"StreamName": stream["StreamName"], "StreamARN": stream["StreamARN"]}
         return _json({**answer, "CurrentShardCount": len(old), "TargetShardCount": len(made)})
 
-    def _reshard(self, name: str, parameters: dict[str, Any], parent_ids: list[Any]) -> Answer:
+    def _reshard(self, name: str, parameters: dict[str, Any], parent_ids: list[Any]) -> EngineAnswer:
         _, stream = self._kinesis._resolve_stream(parameters)
         shards = stream["shards"] if stream else {}
         parents = {str(shard_id): shards[shard_id] for shard_id in parent_ids if shard_id in shards}
@@ -154,13 +154,13 @@ class _Mends:
             shard[_CLOSED] = time.time()
             shard["ending_sequence_number"] = self._kinesis._next_sequence_number()
 
-    def _refuse(self, kind: str, message: str) -> Answer:
-        answer: Answer = self._kinesis.error_response_json(kind, message, 400)
+    def _refuse(self, kind: str, message: str) -> EngineAnswer:
+        answer: EngineAnswer = self._kinesis.error_response_json(kind, message, 400)
         return answer
 
     # ------------------------------------------------------------------------------------------ reading
 
-    def get_records(self, parameters: dict[str, Any]) -> Answer:
+    def get_records(self, parameters: dict[str, Any]) -> EngineAnswer:
         iterator = self._kinesis._shard_iterators.get(parameters.get("ShardIterator"))
         stream = self._kinesis._streams.get(iterator["stream"]) if iterator else None
         shard = stream["shards"].get(iterator["shard_id"]) if stream else None
@@ -183,8 +183,8 @@ class _Mends:
         position: int | None = self._original["_start_position"](records, kind, sequence, at_s)
         return position
 
-    def _call(self, name: str, parameters: dict[str, Any]) -> Answer:
-        answer: Answer = self._original[name](parameters)
+    def _call(self, name: str, parameters: dict[str, Any]) -> EngineAnswer:
+        answer: EngineAnswer = self._original[name](parameters)
         return answer
 
 
@@ -213,5 +213,5 @@ def _fitting(records: list[dict[str, Any]], position: int, limit: int) -> int:
     return limit
 
 
-def _json(answer: dict[str, Any]) -> Answer:
+def _json(answer: dict[str, Any]) -> EngineAnswer:
     return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()

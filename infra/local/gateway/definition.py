@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.infra.local import vtl
-from weir.infra.local.gateway.parameter_mapping import Answer, HeaderMapping, answers, header_mappings
+from weir.infra.local.gateway.parameter_mapping import HeaderMapping, IntegrationResponse, answers, header_mappings
 from weir.ingest.errors import TemplateUnsupported
 
 ANY_METHOD = "x-amazon-apigateway-any-method"
@@ -57,7 +57,7 @@ class Method:
     timeout_s: float
     templates: Mapping[str, RequestTemplate]
     headers: tuple[HeaderMapping, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[IntegrationResponse, ...]
     function: str | None = None
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from weir.infra.local import vtl
+from weir.infra.local.asgi import Receive, Scope, Send
 from weir.infra.local.function.function import Function
 from weir.infra.local.gateway import definition as gateway_definition
 from weir.infra.local.gateway import parameter_mapping as gateway_mapping
@@ -27,7 +28,7 @@ from weir.infra.local.gateway.definition import Method
 from weir.infra.local.gateway.exchange import Exchange, Fault, new_extended_request_id
 from weir.infra.local.gateway.kinesis_integration import IntegrationAnswer, KinesisIntegration, UnreachableError
 from weir.infra.local.gateway.proxy_integration import LambdaIntegration
-from weir.infra.local.gateway.request import DisconnectedError, EncodingError, Receive, Scope, Send, TooLargeError
+from weir.infra.local.gateway.request import DisconnectedError, EncodingError, TooLargeError
 from weir.infra.local.gateway.responses import JSON, GatewayResponses, Response, fixed
 from weir.infra.local.gateway.routes import Routes
 from weir.infra.local.gateway.text import AccessLog

@@ -50,7 +50,7 @@ class HeaderMapping:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class IntegrationResponse:
     """One integration response: for which statuses, and what it becomes.
 
     ``pattern`` None is the default. ``headers`` map a name to a constant or, as the second of the pair, to a header of
@@ -72,7 +72,7 @@ class Answer:
         return self.templates.get(accept) or self.templates.get("application/json") or first
 
 
-def choose(candidates: tuple[Answer, ...], status: int) -> Answer | None:
+def choose(candidates: tuple[IntegrationResponse, ...], status: int) -> IntegrationResponse | None:
     """Return the integration response for a status: the first whose pattern matches all of it, else the default."""
     default = None
     for candidate in candidates:
@@ -95,7 +95,7 @@ def header_mappings(where: str, parameters: Mapping[str, str], *, used: bool) ->
 
 def answers(
     where: str, responses: Mapping[str, Any], declared: Mapping[str, Any], binary: Container[str]
-) -> tuple[Answer, ...]:
+) -> tuple[IntegrationResponse, ...]:
     """Load integration responses against the method's ``declared`` ones, in the order given.
 
     Raises: TemplateUnsupported.
@@ -120,7 +120,7 @@ def _header_mapping(where: str, name: str, value: str) -> HeaderMapping:
 
 def _answer(
     where: str, key: str, settings: Mapping[str, Any], declared: Mapping[str, Any], binary: Container[str]
-) -> Answer:
+) -> IntegrationResponse:
     if unknown := set(settings) - _ANSWER_KEYS:
         raise TemplateUnsupported("unknown settings of an integration response:", where=where, found=sorted(unknown))
     handling = settings.get("contentHandling")
@@ -134,7 +134,7 @@ def _answer(
     }
     if handling is None and KINESIS_JSON in binary and any(template.uses_body for template in templates.values()):
         raise TemplateUnsupported("a binary answer without contentHandling: CONVERT_TO_TEXT", where=where)
-    return Answer(
+    return IntegrationResponse(
         pattern=None if key == "default" else _pattern(where, key),
         status=int(status),
         templates=templates,

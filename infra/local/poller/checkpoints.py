@@ -14,14 +14,14 @@ from typing import Any, Literal
 
 _VERSION = 1
 
-Kind = Literal["TRIM_HORIZON", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "SHARD_END"]
+PositionKind = Literal["TRIM_HORIZON", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "SHARD_END"]
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where to read from: the kind of shard iterator, with its sequence number or time (epoch seconds)."""
 
-    kind: Kind
+    kind: PositionKind
     sequence_number: str | None = None
     at_s: float | None = None
 

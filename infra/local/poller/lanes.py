@@ -40,7 +40,7 @@ class Timing:
 
 
 @dataclass(slots=True)
-class Service:
+class PollerContext:
     """What all lanes and readers of one mapping share."""
 
     mapping: EventSourceMapping
@@ -75,13 +75,13 @@ class Service:
 class Lane:
     """Takes records in, gives batches to the function; ``pending`` holds, in order, every record that is not done."""
 
-    def __init__(self, service: Service, shard_id: str, number: int, changed: Callable[[], None]) -> None:
+    def __init__(self, context: PollerContext, shard_id: str, number: int, changed: Callable[[], None]) -> None:
         self.pending: deque[Record] = deque()
         self.pending_bytes = 0
-        self._service = service
+        self._context = context
         self._shard_id = shard_id
         self._number = number
-        self._format = EventFormat(service.mapping, shard_id, service.role_arn)
+        self._format = EventFormat(context.mapping, shard_id, context.role_arn)
         self._changed = changed
         self._news = asyncio.Event()
         self._closed = False
@@ -89,7 +89,7 @@ class Lane:
     @property
     def hungry(self) -> bool:
         """Tell whether the next batch, behind the one in the works, could be larger."""
-        return len(self.pending) < 2 * self._service.mapping.batch_size
+        return len(self.pending) < 2 * self._context.mapping.batch_size
 
     def measured(self, given: dict[str, Any]) -> Record:
         """Return a record of a GetRecords answer as this lane takes it."""
@@ -113,7 +113,7 @@ class Lane:
     async def run(self) -> None:
         """Work until the lane is closed and empty, or the poller stops."""
         todo: deque[Batch] = deque()
-        while not self._service.stopping.is_set():
+        while not self._context.stopping.is_set():
             if not todo:
                 batch = await self._next()
                 if batch is None:
@@ -123,9 +123,9 @@ class Lane:
 
     async def _next(self) -> Batch | None:
         """Return the next batch once it is full, its window is over or nothing can be added; None at the end."""
-        mapping = self._service.mapping
-        limit = self._service.payload_limit_bytes
-        while not self._service.stopping.is_set():
+        mapping = self._context.mapping
+        limit = self._context.payload_limit_bytes
+        while not self._context.stopping.is_set():
             batch, full = form(self.pending, batch_size=mapping.batch_size, payload_limit_bytes=limit)
             wait_s = None
             if batch.records:
@@ -146,15 +146,15 @@ class Lane:
         expired = self._expired(batch.records)
         if expired:
             return await self._give_up(batch, expired, "RecordAgeExceeded", None)
-        if batch.bytes > self._service.payload_limit_bytes:
+        if batch.bytes > self._context.payload_limit_bytes:
             return await self._give_up(batch, len(batch.records), "RetryAttemptsExhausted", None)
-        result = await self._service.invoke(self._format.event(batch.records))
+        result = await self._context.invoke(self._format.event(batch.records))
         if not result.reached:
             self._report(batch, "not_reached", result=result)
             left = batch.stalled(failed=False)
-            await self._service.pause(self._service.timing.backoff(left.stalls))
+            await self._context.pause(self._context.timing.backoff(left.stalls))
             return [left]
-        reported = self._service.mapping.report_batch_item_failures
+        reported = self._context.mapping.report_batch_item_failures
         failure = judge(result, batch.records, reported=reported)
         if failure is None:
             self._report(batch, "done", result=result)
@@ -167,20 +167,20 @@ class Lane:
         named = None if failure.whole else batch.records[failure.at].sequence_number
         self._report(batch, "partial" if failure.at else "failed", result=result, reported=named)
         self._done(failure.at)
-        left = remaining(batch, failure, bisect=self._service.mapping.bisect_batch)
-        quota = self._service.mapping.maximum_retry_attempts
+        left = remaining(batch, failure, bisect=self._context.mapping.bisect_batch)
+        quota = self._context.mapping.maximum_retry_attempts
         if quota is not None and left[0].failures > quota:
             return await self._give_up(left[0], len(left[0].records), "RetryAttemptsExhausted", result)
         if left[0].stalls:
-            await self._service.pause(self._service.timing.backoff(left[0].stalls))
+            await self._context.pause(self._context.timing.backoff(left[0].stalls))
         return left
 
     def _expired(self, records: Sequence[Record]) -> int:
         """Return how many records, from the first on, are too old."""
-        limit_s = self._service.maximum_age_s
+        limit_s = self._context.maximum_age_s
         if limit_s is None:
             return 0
-        oldest_s = self._service.clock() - limit_s
+        oldest_s = self._context.clock() - limit_s
         return next((index for index, record in enumerate(records) if record.arrived_at_s >= oldest_s), len(records))
 
     async def _give_up(
@@ -190,7 +190,7 @@ class Lane:
         given_up = replace(batch, records=batch.records[:count])
         if not await self._store(given_up, condition, result):
             return [batch]  # the poller stops; they are read again
-        outcome: Outcome = "discarded" if self._service.destination is None else "given_up"
+        outcome: Outcome = "discarded" if self._context.destination is None else "given_up"
         self._report(given_up, outcome, result=result, condition=condition)
         self._done(count)
         rest = batch.records[count:]
@@ -198,20 +198,20 @@ class Lane:
 
     async def _store(self, batch: Batch, condition: Condition, result: InvocationResult | None) -> bool:
         """Write to the destination until it takes it; False if the poller stops before."""
-        destination = self._service.destination
+        destination = self._context.destination
         if destination is None:
             return True
         document = GivenUp(self._shard_id, batch.records, condition, max(1, batch.failures), result)
         refusals = 0
-        while not self._service.stopping.is_set():
+        while not self._context.stopping.is_set():
             try:
-                await destination.write(document, self._format.event(batch.records), self._service.clock())
+                await destination.write(document, self._format.event(batch.records), self._context.clock())
             except AwsError as error:
                 refusals += 1
-                self._service.notice("failure destination", str(error))
-                await self._service.pause(self._service.timing.backoff(refusals))
+                self._context.notice("failure destination", str(error))
+                await self._context.pause(self._context.timing.backoff(refusals))
             else:
-                self._service.notice("failure destination", None)
+                self._context.notice("failure destination", None)
                 return True
         return False
 
@@ -230,7 +230,7 @@ class Lane:
         condition: Condition | None = None,
     ) -> None:
         last = batch.records[-1]
-        self._service.on_batch(
+        self._context.on_batch(
             BatchReport(
                 shard_id=self._shard_id,
                 lane=self._number,
@@ -240,7 +240,7 @@ class Lane:
                 attempt=batch.failures + 1 if condition is None else max(1, batch.failures),
                 first_sequence_number=batch.records[0].sequence_number,
                 last_sequence_number=last.sequence_number,
-                iterator_age_ms=max(0, round((self._service.clock() - last.arrived_at_s) * 1000)),
+                iterator_age_ms=max(0, round((self._context.clock() - last.arrived_at_s) * 1000)),
                 duration_ms=result.duration_ms if result else 0.0,
                 request_id=result.request_id if result else "",
                 reported=reported,

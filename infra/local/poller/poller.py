@@ -19,7 +19,7 @@ from weir.infra.local.poller.checkpoints import SHARD_END, Checkpoints, Position
 from weir.infra.local.poller.destinations import Described, destination
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
 from weir.infra.local.poller.invocations import PAYLOAD_LIMIT_BYTES, Invoke
-from weir.infra.local.poller.lanes import Service, Timing
+from weir.infra.local.poller.lanes import PollerContext, Timing
 from weir.infra.local.poller.reports import BatchReport, OnBatch, OnNotice, ShardLag
 from weir.infra.local.poller.shards import ShardReader
 
@@ -63,7 +63,7 @@ class Poller:
         self._state = state / f"{mapping.stream_name}.json"
         self._mapping = mapping
         described = Described(self.mapping_id, function_arn, mapping.stream_arn)
-        self._service = Service(
+        self._context = PollerContext(
             mapping=mapping,
             invoke=invoke,
             destination=destination(self._client, mapping.destination_arn, described),
@@ -95,7 +95,7 @@ class Poller:
             if self._mapping.enabled:
                 checkpoints = await self._open()
             if checkpoints is None:
-                await self._service.stopping.wait()
+                await self._context.stopping.wait()
                 return
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_saving(checkpoints))
@@ -108,7 +108,7 @@ class Poller:
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Fetch no more, wait for the invocations in flight, at most ``grace_s``, and save the checkpoints."""
-        self._service.stopping.set()
+        self._context.stopping.set()
         self._look.set()
         for reader in self._readers.values():
             reader.wake()
@@ -124,18 +124,18 @@ class Poller:
     async def _open(self) -> Checkpoints | None:
         """Return this stream's checkpoints, once the engine says which stream it is; None if stopped before."""
         failures = 0
-        while not self._service.stopping.is_set():
+        while not self._context.stopping.is_set():
             try:
                 identity, retention_hours = await self._stream.describe()
             except AwsError as error:
                 failures += 1
-                self._service.notice(self._mapping.stream_name, str(error))
-                await self._service.pause(self._service.timing.backoff(failures))
+                self._context.notice(self._mapping.stream_name, str(error))
+                await self._context.pause(self._context.timing.backoff(failures))
                 continue
-            self._service.notice(self._mapping.stream_name, None)
+            self._context.notice(self._mapping.stream_name, None)
             # Records that the stream no longer holds cannot be tried for ever either.
             ages = (self._mapping.maximum_record_age_s, retention_hours * 3600)
-            self._service.maximum_age_s = min(age for age in ages if age is not None)
+            self._context.maximum_age_s = min(age for age in ages if age is not None)
             return Checkpoints(self._state, identity, self._start())
         return None
 
@@ -145,20 +145,20 @@ class Poller:
         # LATEST means now, for good: a restart before the first record must not move it, and a child shard found later
         # holds only what arrived after it.
         at_s = self._mapping.starting_position_at_s
-        return Position("AT_TIMESTAMP", at_s=self._service.clock() if at_s is None else at_s)
+        return Position("AT_TIMESTAMP", at_s=self._context.clock() if at_s is None else at_s)
 
     async def _keep_looking(self, checkpoints: Checkpoints, group: asyncio.TaskGroup) -> None:
-        while not self._service.stopping.is_set():
+        while not self._context.stopping.is_set():
             self._look.clear()
             try:
                 shards = {shard.id: shard for shard in await self._stream.shards()}
             except AwsError as error:
-                self._service.notice(self._mapping.stream_name, str(error))
+                self._context.notice(self._mapping.stream_name, str(error))
             else:
-                self._service.notice(self._mapping.stream_name, None)
+                self._context.notice(self._mapping.stream_name, None)
                 self._follow(shards, checkpoints, group)
             try:
-                await asyncio.wait_for(self._look.wait(), self._service.timing.discover_s)
+                await asyncio.wait_for(self._look.wait(), self._context.timing.discover_s)
             except TimeoutError:
                 continue
 
@@ -168,7 +168,7 @@ class Poller:
             if not reader.reads(shards.get(reader.shard.id)):
                 reader.vanish()
         for shard in shards.values():
-            if self._service.stopping.is_set():
+            if self._context.stopping.is_set():
                 return
             if shard.id not in self._readers and self._is_due(shard, shards, checkpoints):
                 self._read(shard, checkpoints, group)
@@ -188,7 +188,7 @@ class Poller:
             checkpoints.put(shard.id, shard.first_sequence_number, position)
 
         start = checkpoints.position(shard.id, shard.first_sequence_number)
-        reader = ShardReader(self._service, self._stream, shard, start, moved)
+        reader = ShardReader(self._context, self._stream, shard, start, moved)
         self._readers[shard.id] = reader
         task = group.create_task(self._read_to_end(reader, moved))
         self._tasks.add(task)
@@ -202,8 +202,8 @@ class Poller:
         self._look.set()  # its children need not wait for the next look
 
     async def _keep_saving(self, checkpoints: Checkpoints) -> None:
-        while not self._service.stopping.is_set():
-            await self._service.pause(self._service.timing.save_s)
+        while not self._context.stopping.is_set():
+            await self._context.pause(self._context.timing.save_s)
             await self._save(checkpoints)
 
     async def _save(self, checkpoints: Checkpoints) -> None:
@@ -211,9 +211,9 @@ class Poller:
             await asyncio.to_thread(checkpoints.save, checkpoints.snapshot())
         except OSError as error:
             checkpoints.touch()
-            self._service.notice("checkpoints", f"cannot be saved, a restart would repeat records: {error}")
+            self._context.notice("checkpoints", f"cannot be saved, a restart would repeat records: {error}")
         else:
-            self._service.notice("checkpoints", None)
+            self._context.notice("checkpoints", None)
 
 
 def _is_done(shard: Shard, checkpoints: Checkpoints) -> bool:

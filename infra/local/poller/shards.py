@@ -14,7 +14,7 @@ from typing import Any
 from weir.infra.local.engine_client.aws_json import AwsError
 from weir.infra.local.engine_client.stream_calls import Page, Shard, Stream
 from weir.infra.local.poller.checkpoints import Position
-from weir.infra.local.poller.lanes import Lane, Service
+from weir.infra.local.poller.lanes import Lane, PollerContext
 from weir.infra.local.poller.reports import ShardLag
 
 # Read and not done, per shard. Beyond it a lane that is stuck holds up its neighbours: memory is bounded, order kept.
@@ -28,11 +28,11 @@ class ShardReader:
     """Reads one shard; ``run`` ends at the shard's end, with ``finished`` set, or when the poller stops."""
 
     def __init__(
-        self, service: Service, stream: Stream, shard: Shard, start: Position, moved: Callable[[Position], None]
+        self, context: PollerContext, stream: Stream, shard: Shard, start: Position, moved: Callable[[Position], None]
     ) -> None:
         self.shard = shard
         self.finished = False
-        self._service = service
+        self._context = context
         self._stream = stream
         self._moved = moved
         self._read = start  # where to read on; the checkpoint may be far behind it
@@ -42,8 +42,8 @@ class ShardReader:
         self._over = asyncio.Event()  # nothing more is to be fetched
         self._behind_ms = 0
         self._record_bytes = _PAGE_BYTES // PAGE_RECORDS
-        lanes = range(service.mapping.parallelization_factor)
-        self._lanes = [Lane(service, shard.id, number, self._progress) for number in lanes]
+        lanes = range(context.mapping.parallelization_factor)
+        self._lanes = [Lane(context, shard.id, number, self._progress) for number in lanes]
 
     async def run(self) -> None:
         """Read, and work, until there is nothing left of the shard."""
@@ -77,7 +77,7 @@ class ShardReader:
         """Return how far this shard is behind."""
         pending = [lane.pending[0] for lane in self._lanes if lane.pending]
         oldest_s = min((record.arrived_at_s for record in pending), default=None)
-        age_ms = 0 if oldest_s is None else max(0, round((self._service.clock() - oldest_s) * 1000))
+        age_ms = 0 if oldest_s is None else max(0, round((self._context.clock() - oldest_s) * 1000))
         return ShardLag(self.shard.id, self._behind_ms, sum(len(lane.pending) for lane in self._lanes), age_ms)
 
     async def _fetch(self) -> bool:
@@ -93,15 +93,15 @@ class ShardReader:
             except AwsError as error:
                 failures += 1
                 self._recover(error)
-                await self._rest(self._service.timing.backoff(failures))
+                await self._rest(self._context.timing.backoff(failures))
                 continue
             failures = 0
-            self._service.notice(self.shard.id, None)
+            self._context.notice(self.shard.id, None)
             self._deal(page)
             if page.end:
                 return True
             if not page.behind_ms:
-                await self._rest(self._service.timing.poll_s)
+                await self._rest(self._context.timing.poll_s)
         return self._gone
 
     async def _rest(self, seconds: float) -> None:
@@ -136,7 +136,7 @@ class ShardReader:
             self._progress()
 
     def _wanted(self, given: dict[str, Any]) -> bool:
-        wants = self._service.mapping.wants
+        wants = self._context.mapping.wants
         return wants is None or wants(base64.b64decode(given["Data"]))
 
     def _progress(self) -> None:
@@ -156,4 +156,4 @@ class ShardReader:
             self._read = Position("TRIM_HORIZON")
         else:
             text = str(error)
-        self._service.notice(self.shard.id, text)
+        self._context.notice(self.shard.id, text)

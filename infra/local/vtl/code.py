@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal as Choice
 
-Kind = Choice["any", "bool", "int", "keys", "map", "params", "str"]
+ValueKind = Choice["any", "bool", "int", "keys", "map", "params", "str"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Code:
     """
 
     text: str
-    kind: Kind = "any"
+    kind: ValueKind = "any"
     certain: bool = False
     constant: str | int | bool | None = None
     # Cheap and unable to fail, so that it may be evaluated before it is known to be needed.
@@ -26,7 +26,7 @@ class Code:
 
 def constant(value: str | int | bool) -> Code:
     """Wrap a value of the template."""
-    kind: Kind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "str"
+    kind: ValueKind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "str"
     return Code(repr(value), kind, certain=True, constant=value, simple=True)
 
 

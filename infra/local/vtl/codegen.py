@@ -164,7 +164,7 @@ class _Generator:
     def foreach(self, node: Foreach) -> None:
         if node.variable in names.RESERVED:
             raise self.code.unsupported(
-                "a reserved name", Reference(node.variable, (), node.place, "$" + node.variable)
+                "a reserved name", Reference(node.variable, (), node.location, "$" + node.variable)
             )
         number = self.number()
         elements = self.code.value(node.iterable)

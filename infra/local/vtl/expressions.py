@@ -12,10 +12,10 @@ from weir.infra.local.vtl.tree import (
     Index,
     Interpolated,
     Literal,
+    Location,
     Node,
     Not,
     Operation,
-    Place,
     Property,
     Reference,
     Text,
@@ -29,9 +29,9 @@ class ExpressionParser(lex.Cursor):
         self,
         source: str,
         name: str,
-        origin: Place,
+        origin: Location,
         *,
-        parse_text: Callable[[str, str, Place], tuple[Node, ...]],
+        parse_text: Callable[[str, str, Location], tuple[Node, ...]],
     ) -> None:
         super().__init__(source, name, origin)
         self.parse_text = parse_text
@@ -116,7 +116,7 @@ class ExpressionParser(lex.Cursor):
         content = lex.UNICODE_ESCAPE.sub(_unescaped, content).replace('""', '"')
         if not interpolates:
             return Literal(content)
-        origin = self.place(start + 1)
+        origin = self.location(start + 1)
         if "##" in content:
             return Interpolated(self.parse_text(content, self.name, origin))
         # As Velocity does: a space saves the last character from its lexer, and is taken away again.
@@ -147,7 +147,7 @@ class ExpressionParser(lex.Cursor):
         else:
             state = lex.MODIFIER if steps and isinstance(steps[-1], Property) else lex.REFERENCE
             self.residue = (*residue, state)
-        return Reference(root, tuple(steps), self.place(start), self.source[start : self.at], backslashes)
+        return Reference(root, tuple(steps), self.location(start), self.source[start : self.at], backslashes)
 
     def step(self) -> Property | Call | Index | None:
         if self.source.startswith("[", self.at):

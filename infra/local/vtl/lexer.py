@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from weir.infra.local.vtl.tree import Place
+from weir.infra.local.vtl.tree import Location
 from weir.ingest.errors import TemplateUnsupported
 
 _GAP = r"[ \t\r\n]*"
@@ -59,7 +59,7 @@ REFERENCE, MODIFIER = "reference", "modifier"
 class Cursor:
     """A position in one text: a template, or the content of a double-quoted string at ``origin`` of it."""
 
-    def __init__(self, source: str, name: str, origin: Place) -> None:
+    def __init__(self, source: str, name: str, origin: Location) -> None:
         self.source = source
         self.name = name
         self.origin = origin
@@ -77,16 +77,16 @@ class Cursor:
             raise self.unsupported(complaint, self.at)
         self.take(pattern)
 
-    def place(self, at: int) -> Place:
+    def location(self, at: int) -> Location:
         before = self.source[:at]
         line = before.count("\n")
         column = at - (before.rfind("\n") + 1)
-        return Place(self.origin.line + line, column + (self.origin.column if line == 0 else 1))
+        return Location(self.origin.line + line, column + (self.origin.column if line == 0 else 1))
 
     def unsupported(self, complaint: str, at: int) -> TemplateUnsupported:
-        place = self.place(at)
+        location = self.location(at)
         rest = self.source[at : at + 30].splitlines()
         near = rest[0] if rest else "the end"
         return TemplateUnsupported(
-            f"{complaint}, near {near!r}", template=self.name, line=place.line, column=place.column
+            f"{complaint}, near {near!r}", template=self.name, line=location.line, column=location.column
         )

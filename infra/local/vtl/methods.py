@@ -9,13 +9,13 @@ from typing import Any
 from weir.infra.local.vtl.java import KEYS, RenderError, get_member, text
 from weir.infra.local.vtl.regex import java_pattern, replace_all, split
 
-Method = Callable[..., Any]
+JavaMethod = Callable[..., Any]
 
 # String.trim takes away every character up to the space.
 _TRIMMED = "".join(map(chr, range(0x21)))
 
 
-def find_method(name: str, argument_count: int) -> Method | None:
+def find_method(name: str, argument_count: int) -> JavaMethod | None:
     """Return a function of receiver and arguments; None if no type of the subset has such a method.
 
     The function returns None where this receiver has no such method, as Velocity does.
@@ -33,7 +33,7 @@ def find_method(name: str, argument_count: int) -> Method | None:
     return call
 
 
-def _of_strings(method: Method) -> Method:
+def _of_strings(method: JavaMethod) -> JavaMethod:
     """Let a method of String take strings only: Java finds none for another type, and throws on null."""
 
     def checked(receiver: str, *arguments: Any) -> Any:
@@ -121,9 +121,9 @@ def _replace_entry(receiver: dict[str, Any], key: Any, value: Any) -> Any:
     return replaced
 
 
-_ANY: dict[tuple[str, int], Method] = {("toString", 0): text, ("equals", 1): _equals}
-_SIZED: dict[tuple[str, int], Method] = {("size", 0): len, ("isEmpty", 0): _is_empty}
-_SEQUENCE: dict[tuple[str, int], Method] = {
+_ANY: dict[tuple[str, int], JavaMethod] = {("toString", 0): text, ("equals", 1): _equals}
+_SIZED: dict[tuple[str, int], JavaMethod] = {("size", 0): len, ("isEmpty", 0): _is_empty}
+_SEQUENCE: dict[tuple[str, int], JavaMethod] = {
     **_ANY,
     **_SIZED,
     ("get", 1): get_member,
@@ -131,7 +131,7 @@ _SEQUENCE: dict[tuple[str, int], Method] = {
     ("indexOf", 1): lambda receiver, element: min(_positions(receiver, element), default=-1),
     ("lastIndexOf", 1): lambda receiver, element: max(_positions(receiver, element), default=-1),
 }
-_METHODS: dict[type, dict[tuple[str, int], Method]] = {
+_METHODS: dict[type, dict[tuple[str, int], JavaMethod]] = {
     str: {
         **_ANY,
         ("concat", 1): _of_strings(str.__add__),

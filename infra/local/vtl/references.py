@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weir.infra.local.vtl import java, names
-from weir.infra.local.vtl.code import Code, Kind, constant, joined
+from weir.infra.local.vtl.code import Code, ValueKind, constant, joined
 from weir.infra.local.vtl.input import STRING_UTIL, UTIL, json_path
 from weir.infra.local.vtl.methods import find_method
 from weir.infra.local.vtl.regex import java_pattern, java_replacement
@@ -25,7 +25,7 @@ from weir.infra.local.vtl.tree import (
 )
 from weir.ingest.errors import TemplateUnsupported
 
-_STRING_RESULTS: dict[str, Kind] = {
+_STRING_RESULTS: dict[str, ValueKind] = {
     **dict.fromkeys(("concat", "replace", "replaceAll", "toLowerCase", "toUpperCase", "trim", "substring"), "str"),
     **dict.fromkeys(("contains", "endsWith", "isEmpty", "matches", "startsWith"), "bool"),
     **dict.fromkeys(("indexOf", "lastIndexOf", "length"), "int"),
@@ -261,7 +261,7 @@ class ReferenceCode:
         self.check_regex(call.name, arguments, reference)
         function = f"m_{call.name}_{len(arguments)}"
         self.namespace[function] = method
-        kind: Kind = "any"
+        kind: ValueKind = "any"
         if code.kind == "str" and code.certain and all(each.kind == "str" and each.certain for each in arguments):
             kind = _STRING_RESULTS.get(call.name, "any")
         return Code(self.invocation(function, code, arguments), kind, certain=kind != "any")
@@ -297,6 +297,6 @@ class ReferenceCode:
         return TemplateUnsupported(
             f"{complaint}, in {reference.literal!r}",
             template=self.name,
-            line=reference.place.line,
-            column=reference.place.column,
+            line=reference.location.line,
+            column=reference.location.column,
         )

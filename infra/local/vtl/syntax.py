@@ -13,7 +13,7 @@ import re
 
 from weir.infra.local.vtl import lexer as lex
 from weir.infra.local.vtl.expressions import ExpressionParser
-from weir.infra.local.vtl.tree import Foreach, If, Node, Place, Set, Text
+from weir.infra.local.vtl.tree import Foreach, If, Location, Node, Set, Text
 
 _MANGLED = "Velocity mangles this text after a reference; write the reference as ${...}"
 
@@ -23,10 +23,10 @@ def parse(source: str, name: str) -> tuple[Node, ...]:
 
     Raises: TemplateUnsupported, with line and column.
     """
-    return _parse_text(source, name, Place(1, 1))
+    return _parse_text(source, name, Location(1, 1))
 
 
-def _parse_text(source: str, name: str, origin: Place) -> tuple[Node, ...]:
+def _parse_text(source: str, name: str, origin: Location) -> tuple[Node, ...]:
     return _Parser(source, name, origin, parse_text=_parse_text).whole()
 
 
@@ -216,7 +216,7 @@ class _Parser(ExpressionParser):
         return If(tuple(branches), otherwise)
 
     def foreach_directive(self, after: int) -> Foreach:
-        place = self.place(self.at)
+        location = self.location(self.at)
         self.at = after
         self.expect(lex.OPEN, "#foreach without (")
         self.take(lex.WHITE)
@@ -228,4 +228,4 @@ class _Parser(ExpressionParser):
         iterable = self.operand()
         self.close()
         body, _ = self.block(("end",))
-        return Foreach(variable[1], iterable, body, place)
+        return Foreach(variable[1], iterable, body, location)

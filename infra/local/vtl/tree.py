@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where something stands in the template; both count from 1."""
 
     line: int
@@ -62,7 +62,7 @@ class Reference:
 
     root: str
     steps: tuple[Property | Call | Index, ...]
-    place: Place
+    location: Location
     literal: str
     backslashes: int = 0
 
@@ -106,7 +106,7 @@ class Foreach:
     variable: str
     iterable: Expression
     body: tuple[Node, ...]
-    place: Place
+    location: Location
 
 
 Expression = Literal | Interpolated | Reference | Operation | Not

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from weir.loadtest import Say
 from weir.loadtest.judging import consumer_log, reconcile, series
-from weir.loadtest.judging.found import Found, StoredItem
+from weir.loadtest.judging.evidence import Evidence, StoredItem
 from weir.loadtest.judging.stores import Stores
 from weir.loadtest.judging.verdict import Verdict, mark_keys, refusal_keys
 from weir.loadtest.sending.results import Result, Run
@@ -21,10 +22,8 @@ _LAG_LIMIT_S = 2.0
 # Records stand in the stream a little before or after what the driver's clock says.
 _MARGIN_MS = 5000
 
-Say = Callable[[str], None]
 
-
-def settle(
+def judge_run(
     run: Run, stores: Stores, *, wait_s: float, say: Say, expected_reasons: Collection[str] = ()
 ) -> tuple[Verdict, dict[str, Any]]:
     """Wait until everything acknowledged is stored or ``wait_s`` brought nothing new; return verdict and observations.
@@ -33,7 +32,7 @@ def settle(
     """
     items = _await_items(run.results, stores, wait_s=wait_s, say=say)
     started_ms = int(run.header["started_at_ms"])
-    found = Found(
+    found = Evidence(
         items=items,
         balances=stores.balances({result.account for result in run.results if result.account}),
         records=stores.records(run.name, started_ms - _MARGIN_MS),

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from weir.infra import Say
 from weir.infra.local.poller.reports import BatchReport
 from weir.ingest.lines import whole
 
-Say = Callable[[str], None]
 
-
-class Narrator:
+class Console:
     """Turns reports of batches into lines for a person; ``log`` is the function's log file."""
 
     def __init__(self, log: Path, say: Say) -> None:

@@ -47,7 +47,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Evidence:
     """Everything that was read. ``records`` or ``commits`` are None where the place does not let them be read.
 
     ``items`` are by partition key; ``balances`` by account, then by currency and, under ``events``, their number.

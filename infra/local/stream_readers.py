@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from weir.infra import Say
 from weir.infra.control import PAUSE_FILE, RUNNING_FILE
 from weir.infra.local.archiver import Archiver
 from weir.infra.local.poller.poller import Poller
 
-Say = Callable[[str], None]
 
-
-class Readers:
+class StreamReaders:
     """Starts, pauses and stops them; each goes on where its own checkpoints say."""
 
     def __init__(self, make_poller: Callable[[], Poller], archiver: Archiver | None, *, home: Path, say: Say) -> None:

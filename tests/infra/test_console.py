@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from weir.infra.local.narrator import Narrator
+from weir.infra.local.console import Console
 from weir.infra.local.poller.reports import BatchReport
 
 REPORT = BatchReport(
@@ -36,12 +36,12 @@ def test_lines_that_are_no_documents_are_passed_over(tmp_path: Path) -> None:
     """A line that a kill tore, or that business code wrote in its own way, does not end the narration."""
     log = tmp_path / "consumer.log"
     said: list[str] = []
-    narrator = Narrator(log, said.append)
-    narrator.on_batch(REPORT)
+    console = Console(log, said.append)
+    console.on_batch(REPORT)
     log.write_bytes(LINES)
-    narrator.on_batch(REPORT)
+    console.on_batch(REPORT)
     log.write_bytes(LINES + b'ied","source":"x"}\n')
-    narrator.on_batch(REPORT)
+    console.on_batch(REPORT)
     assert [line.partition("3 ms  ")[2] for line in said] == [
         "done",
         "github push applied, github ping ignored",
