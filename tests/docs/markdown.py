@@ -13,7 +13,7 @@ def page(title: str, introduction: str, *parts: str) -> str:
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a table; a cell may hold any text, whatever ends a cell or a line in it is escaped."""
+    """Return a table; a cell may hold any text, a character that would end a cell or a line is escaped."""
     names = list(header)
     lines = [names, ["---"] * len(names), *([cell(value) for value in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -21,7 +21,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def cell(value: object) -> str:
     """Return a value as the text of a cell."""
-    return str(value).strip().replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
+    return str(value).strip().replace("|", "\\|").replace("\n", "<br>")
 
 
 def code(text: object) -> str:
