@@ -117,7 +117,7 @@ def memory(folder: Path, count: int, body_bytes: int, say: Callable[[str], objec
             peaks.append(peak_mib())
             say(f"{progress.report.read:>12,} replayed, {time.perf_counter() - began_s:>6.1f} s, {peaks[-1]:>6.1f} MiB")
 
-    pace = Pace(None, clock=time.monotonic, sleep=time.sleep)
+    pace = Pace(None)
     wants = Filter(Wanted(), Previewer({}), {})
     Replay(FromFile(source), wants, ToFile(folder / "copy.jsonl"), Checkpoint(None), pace, watch=watch).run()
     return peaks

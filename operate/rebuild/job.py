@@ -148,7 +148,7 @@ class Job:
             wants,
             self._target(fresh),
             checkpoint,
-            Pace(None, clock=time.monotonic, sleep=time.sleep),
+            Pace(None),
             stopped=self._console.stopped,
             watch=self._console.watch,
         )

@@ -37,7 +37,7 @@ def listen(context: ReplayContext, options: Mapping[str, Any], folder: Path, *, 
     target.answered = _teller(context.previewer, console.say)
     checkpoint.save()
     console.say(f"listening to {origin.label}, forwarding to {target.label}; Ctrl-C stops")
-    pace = Pace(None, clock=time.monotonic, sleep=time.sleep)
+    pace = Pace(None)
     Replay(origin, selection, target, checkpoint, pace, stopped=console.stopped).run()
     target.close()
     counts = checkpoint.report.counts

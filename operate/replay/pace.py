@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
-# Sleeping in pieces lets Ctrl-C be seen.
-_NAP_S = 0.25
+from weir.operate.replay.waits import rest
 
 
 class Pace:
     """Keeps what passes at a rate; None means as fast as it goes. ``clock`` is monotonic seconds."""
 
     def __init__(
-        self, rate_per_s: float | None, *, clock: Callable[[], float], sleep: Callable[[float], object]
+        self,
+        rate_per_s: float | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.rate_per_s = rate_per_s
         self._clock = clock
@@ -25,9 +29,7 @@ class Pace:
             return not stopped()
         now_s = self._clock()
         self._due_s = max(self._due_s, now_s)
-        while (left_s := self._due_s - self._clock()) > 0:
-            if stopped():
-                return False
-            self._sleep(min(left_s, _NAP_S))
+        if not rest(self._due_s - now_s, stopped=stopped, sleep=self._sleep):
+            return False
         self._due_s += count / self.rate_per_s
         return not stopped()

@@ -76,7 +76,7 @@ def run(
         console.say(f"from {origin.label} to {target.label}: {_show_estimate(estimate, rate_per_s)}")
     if isinstance(target, Stateful) and (checkpoint.cursor or any(checkpoint.again.values())):
         target.restore(checkpoint.target)
-    pace = Pace(rate_per_s, clock=time.monotonic, sleep=time.sleep)
+    pace = Pace(rate_per_s)
     job = Replay(origin, selection, target, checkpoint, pace, stopped=console.stopped, watch=console.watch)
     job.progress.estimate = estimate
     try:

@@ -21,11 +21,13 @@ from weir.operate.lookup.stack import EMULATOR, Service
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.filters import Filter
 from weir.operate.replay.request import ReplayRequest
+from weir.operate.replay.waits import backoff_s
 
 # The stream's own stamps are approximate, and a request may take half a minute to be stored after it arrived.
 STAMP_SLACK_MS = 120_000
 _PAGE_RECORDS = 1000
 _TRIES = 8
+_BACKOFF_MAX_S = 5.0
 _IDLE_S = 0.5
 _LOOK_S = 5.0
 
@@ -177,11 +179,11 @@ class FromStream:
         raise StoreUnavailable("The stream hands out iterators that have expired.", shard=shard.id)
 
     def _get(self, iterator: str, limit: int) -> Mapping[str, Any]:
-        for attempt in range(_TRIES):
+        for attempt in range(1, _TRIES + 1):
             try:
                 return self.kinesis.get_records(ShardIterator=iterator, Limit=limit)  # type: ignore[no-any-return]
             except self.kinesis.exceptions.ProvisionedThroughputExceededException:
-                self.sleep(min(5.0, 0.2 * 2**attempt))
+                self.sleep(backoff_s(attempt, longest_s=_BACKOFF_MAX_S))
         raise StoreUnavailable("The stream has been read too fast for too long; other readers take its quota.")
 
     def _iterator(self, shard: _Shard) -> str:

@@ -26,6 +26,7 @@ from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureMismatch, TargetUnavailable
 from weir.ingest.sources.catalogue import Catalogue
 from weir.operate.replay.ports import Stopped
+from weir.operate.replay.waits import rest
 
 T = TypeVar("T")
 Provenance = Callable[[Envelope], T | None]
@@ -110,7 +111,8 @@ class Pipeline:
                 self._give_up(done, any(at not in stuck for at in range(len(left))) or len(left) < len(records))
                 break
             left = [at for position, at in enumerate(left) if position in stuck]
-            self._rest(bool(left))
+            if left and not rest(_PAUSE_S, stopped=self.stopped, sleep=self.sleep):
+                raise Stopped
         return [pair for at in sorted(decided) for pair in decided[at]]
 
     def _give_up(self, done: Sequence[tuple[Prepared, EventResult]], others_pass: bool) -> None:
@@ -135,13 +137,6 @@ class Pipeline:
             now_ms=now_ms(),
             memory=self._memory,
         )
-
-    def _rest(self, wanted: bool) -> None:
-        if not wanted:
-            return
-        if self.stopped():
-            raise Stopped
-        self.sleep(_PAUSE_S)
 
 
 def make_pipeline(

@@ -19,12 +19,12 @@ from weir.operate.lookup.times import show_duration
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.ports import Result, Stopped
 from weir.operate.replay.request import ReplayRequest
+from weir.operate.replay.waits import backoff_s, rest
 
 _OWN_HEADERS = frozenset(
     ("connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 )
 _MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "deflate": b"\x78", "identity": b""}
-_NAP_S = 0.25
 _BACKOFF_MAX_S = 10.0
 _PATIENCE_S = 60.0
 
@@ -101,7 +101,7 @@ class ToHttp:
             waited_s = time.monotonic() - began_s
             if self._patience_s is not None and waited_s > self._patience_s:
                 raise TargetUnavailable(f"{self._url}: {reason}", waited_s=round(waited_s))
-            wait_s = min(_BACKOFF_MAX_S, 0.1 * 2**attempt)
+            wait_s = backoff_s(attempt, longest_s=_BACKOFF_MAX_S)
             # A connection that the server had closed meanwhile is nothing to speak of, and the same again is not news.
             if attempt > 1 and reason != self._silent:
                 self._silent = reason
@@ -109,11 +109,8 @@ class ToHttp:
             self._rest(wait_s)
 
     def _rest(self, wait_s: float) -> None:
-        while wait_s > 0:
-            if self._stopped():
-                raise Stopped
-            self._sleep(min(wait_s, _NAP_S))
-            wait_s -= _NAP_S
+        if not rest(wait_s, stopped=self._stopped, sleep=self._sleep):
+            raise Stopped
 
     def _post(self, envelope: Envelope) -> int:
         parts = urlsplit(self._url.replace("{source}", quote(envelope.source)).replace("{key}", quote(envelope.key)))

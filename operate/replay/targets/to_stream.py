@@ -23,6 +23,7 @@ from weir.operate.replay.origins import kind_of
 from weir.operate.replay.origins.from_stream import list_shards
 from weir.operate.replay.ports import Result, Stopped
 from weir.operate.replay.request import ReplayRequest
+from weir.operate.replay.waits import backoff_s, rest
 
 # The whole request: AWS takes 10 MiB by now, emulators and older texts 5.
 _REQUEST_BYTES = 4_500_000
@@ -31,7 +32,6 @@ _KEY_CHARS = 256
 # A quarter of a shard's 1 MB/s, so that senders are not refused because of a replay.
 _BYTES_PER_SHARD_S = 250_000.0
 _BACKOFF_MAX_S = 5.0
-_NAP_S = 0.25
 
 
 class ToStream:
@@ -90,7 +90,7 @@ class ToStream:
             if time.monotonic() - began_s > self._patience_s:
                 raise TargetUnavailable(f"The stream {self._stream} does not take the records: {reason}")
             attempt += 1
-            self._rest(min(_BACKOFF_MAX_S, 0.1 * 2**attempt))
+            self._rest(backoff_s(attempt, longest_s=_BACKOFF_MAX_S))
 
     def _try(self, entries: list[Entry]) -> tuple[list[Entry], str]:
         """Put once; return what is left to put and why."""
@@ -109,11 +109,8 @@ class ToStream:
         return [entry for entry, _ in left], str(left[0][1].get("ErrorCode")) if left else ""
 
     def _rest(self, wait_s: float) -> None:
-        while wait_s > 0:
-            if self._stopped():
-                raise Stopped
-            self._sleep(min(wait_s, _NAP_S))
-            wait_s -= _NAP_S
+        if not rest(wait_s, stopped=self._stopped, sleep=self._sleep):
+            raise Stopped
 
 
 def make(context: ReplayContext, request: ReplayRequest) -> ToStream:

@@ -18,6 +18,7 @@ from weir.operate.replay.checkpoint import Checkpoint, load
 from weir.operate.replay.pace import Pace
 from weir.operate.replay.ports import Result
 from weir.operate.replay.progress import Progress, Report
+from weir.operate.replay.waits import backoff_s, rest
 
 
 class Clock:
@@ -60,6 +61,21 @@ def test_a_pace_lets_go_when_it_is_stopped() -> None:
     assert pace.wait(1, lambda: False)
     assert not pace.wait(1, lambda: clock.now_s > 101)
     assert clock.now_s < 102
+
+
+def test_a_rest_ends_soon_after_it_is_stopped() -> None:
+    """A rest lasts as long as it should, and a stop is seen within a quarter of a second."""
+    clock = Clock()
+    assert rest(3.1, stopped=lambda: False, sleep=clock.sleep)
+    assert clock.now_s >= 103.1
+    assert not rest(60, stopped=lambda: clock.now_s > 105, sleep=clock.sleep)
+    assert clock.now_s <= 105.5
+
+
+def test_waits_grow_up_to_the_longest_and_never_beyond_a_float() -> None:
+    """Twice as long each time; after a night of attempts the wait is still the longest one, not an overflow."""
+    assert [backoff_s(attempt, longest_s=5) for attempt in range(1, 7)] == [0.2, 0.4, 0.8, 1.6, 3.2, 5]
+    assert backoff_s(10_000, longest_s=10) == 10
 
 
 def test_progress_tells_rate_position_and_time_left() -> None:
