@@ -68,7 +68,7 @@ def certificates(sources: Catalogue) -> Fetch | None:
     """Return what fetches certificates by URL; None if no source is proven by such."""
     if not any(source.scheme.fetches_certificates for source in sources.values()):
         return None
-    from weir.ingest.schemes.certificate_cache import CertificateCache  # noqa: PLC0415 - urllib is 20 ms that few need
+    from weir.ingest.schemes.crypto.certificate_cache import CertificateCache  # noqa: PLC0415 - urllib is 20 ms that few need
 
     return CertificateCache(monotonic).fetch
 

@@ -16,7 +16,7 @@ from weir.infra.place import Place
 from weir.ingest.errors import OptionInvalid, SecretInvalid, SecretsFull, StackFailed
 from weir.ingest.live_secrets import LiveSecret, parse_secrets, secrets_text
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.prover import MAX_SECRETS
+from weir.ingest.schemes.parts.checks import MAX_SECRETS
 from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Source
 
 # Source: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html

@@ -18,8 +18,9 @@ from weir.infra.place import Place
 from weir.infra.signing_keys import signing_key
 from weir.ingest.errors import RecordError, StackAbsent
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.models import AnyOf, ContentScheme, Scheme
-from weir.ingest.schemes.prover import Draft
+from weir.ingest.schemes.any_of import AnyOf
+from weir.ingest.schemes.base import Draft, Scheme
+from weir.ingest.schemes.content import ContentScheme
 from weir.ingest.sources import events, presets, samples
 from weir.ingest.sources.catalogue import Catalogue, Source
 

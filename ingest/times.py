@@ -7,6 +7,8 @@ from typing import Literal
 
 from weir.ingest.locations import Unreadable
 
+TimeUnit = Literal["s", "ms", "rfc3339", "http-date"]
+
 _MAX_DIGITS = 16
 
 
@@ -22,7 +24,7 @@ def parse_ms(text: str, unit: str) -> int:
         raise Unreadable(f"the time is not written as {unit}") from error
 
 
-def format_ms(at_ms: int, unit: Literal["s", "ms", "rfc3339", "http-date"]) -> str:
+def format_ms(at_ms: int, unit: TimeUnit) -> str:
     """Write a time as a provider would."""
     if unit in {"s", "ms"}:
         return str(at_ms // 1000 if unit == "s" else at_ms)

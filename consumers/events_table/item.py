@@ -21,7 +21,7 @@ from weir.ingest.envelope import Envelope
 from weir.ingest.errors import RecordError, ServiceError, TransientError
 
 if TYPE_CHECKING:
-    from weir.ingest.schemes.prover import Verdict
+    from weir.ingest.schemes.base import Verdict
     from weir.ingest.sources.events import Event
 
 Fate = Literal["apply", "ignore", "quarantine", "wait"]

@@ -6,16 +6,16 @@ the source.
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
+from weir.ingest.encodings import encode
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import EventMalformed, SecretAbsent
 from weir.ingest.locations import Unreadable, View, one_header, reader, text_of
-from weir.ingest.schemes.content import answering_digest, key_name
-from weir.ingest.schemes.prover import encode
 from weir.ingest.sources.catalogue import KEY_NAME, PLACEHOLDER, Handshake, Match, Scheme, Source, pattern_of
 
 # What an echoed header may hold: no line end, nothing that a proxy could read as the end of the value.
@@ -83,18 +83,31 @@ def _fits(value: Any, wanted: str) -> bool:
 def _fill(text: str, view: View, scheme: Scheme, secret: str, escape: Callable[[str], str]) -> str:
     def filled(blank: re.Match[str]) -> str:
         if blank["at"] == KEY_NAME:
-            return escape(key_name(scheme, secret))
+            return escape(_key_name(scheme, secret))
         value = _value(blank["at"], view)
         if not blank["hmac"]:
             return escape(value)
         if not _TOKEN.fullmatch(value):
             raise EventMalformed(f"What is to be signed at {blank['at']} is no plain token.")
-        return encode(answering_digest(scheme, secret, value.encode("utf-8")), blank["hmac"])
+        return encode(_hmac(scheme, secret, value.encode("utf-8")), blank["hmac"])
 
     try:
         return PLACEHOLDER.sub(filled, text)
     except ValueError as error:
         raise SecretAbsent(f"The question cannot be answered: {error}.") from error
+
+
+def _hmac(scheme: Scheme, secret: str, value: bytes) -> bytes:
+    """Return the HMAC of what a provider asked, as its scheme makes it; where that makes none, HMAC-SHA256."""
+    made = scheme.own_hmac(secret, value)
+    return hmac.digest(secret.encode("utf-8"), value, "sha256") if made is None else made
+
+
+def _key_name(scheme: Scheme, secret: str) -> str:
+    name = scheme.key_name(secret)
+    if name is None:
+        raise ValueError("the secret does not name its key, which the answer holds: see `weir sources presets`")
+    return name
 
 
 def _value(at: str, view: View) -> str:

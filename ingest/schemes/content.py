@@ -1,4 +1,4 @@
-"""The declarative engine: signatures and hashes over a text that a `ContentScheme` describes.
+"""A signature or a hash over a text that the sources file describes: most providers need no more.
 
 A scheme is compiled once into a few closures; what is left for each delivery is a search for its headers, one HMAC per
 live secret and a comparison in constant time. Work is bounded by `MAX_SIGNATURES` and `MAX_SECRETS`.
@@ -8,30 +8,113 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property
+from typing import Literal, Self, get_args
 
+from pydantic import Field, field_validator, model_validator
+
+from weir.ingest.encodings import decode, encode
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismatch, SignatureMissing
-from weir.ingest.locations import Unreadable, View, one_header, reader
-from weir.ingest.schemes import drafts, public_keys
-from weir.ingest.schemes.content_parts import compile_elements, compile_part, compile_time
-from weir.ingest.schemes.models import AnyOf, ContentScheme, Key, Scheme, parts
-from weir.ingest.schemes.prover import (
-    Draft,
-    Fetch,
-    SecretPair,
-    Verdict,
-    bounded,
-    check_age,
-    decode,
-    encode,
-    public_urls,
+from weir.ingest.locations import Location, Unreadable, View, header_names, one_header, reader, steps
+from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
+from weir.ingest.schemes.crypto import public_keys
+from weir.ingest.schemes.parts.checks import bounded, check_age, public_urls
+from weir.ingest.schemes.parts.content_text import (
+    SignatureAt,
+    TimestampAt,
+    check_part,
+    compile_elements,
+    compile_part,
+    compile_time,
+    parts_of,
 )
-from weir.ingest.times import parse_ms
+from weir.ingest.schemes.parts.drafts import document_of, place, put, rewrite
+from weir.ingest.schemes.parts.keys import TEXT_FORMS, Key, decode_key
+from weir.ingest.times import format_ms, parse_ms
 
-_TEXT_FORMS = frozenset({"hex", "base64", "base64url"})
+Shared = Literal["hmac-sha256", "hmac-sha1", "hmac-sha384", "hmac-sha512", "sha1", "sha256", "sha512"]
+KeyPair = Literal["ed25519", "ecdsa-p256-sha256", "ecdsa-p256-sha256-raw", "rsa-sha256", "rsa-sha512", "rsa-pss-sha256",
+                  "rsa-pss-sha512"]  # fmt: skip
+_KEY_PAIRS = frozenset(get_args(KeyPair))
+
+
+class ContentScheme(Scheme):
+    """A signature or a hash over a text that is put together from the delivery."""
+
+    alg: Literal[Shared, KeyPair] = Field(
+        default="hmac-sha256",
+        description="sha256 and the like: the plain hash of secret and content, or of content alone where that holds "
+        "{secret}; ecdsa-...-raw: 64 bytes, as JWS writes them, else DER; rsa: PKCS #1 v1.5",
+    )
+    key: Key = Key.model_construct()
+    signature: SignatureAt
+    timestamp: TimestampAt | None = None
+    id: Location | None = Field(default=None, description="where {id} of the content is read")
+    content: str = Field(
+        default="{body}",
+        description="e.g. {timestamp}.{body}; also {id} {url} {path} {method} {secret} {header:X} {$.path}",
+    )
+    require: dict[str, str] = Field(default_factory=dict, description="headers that must have exactly this value")
+    each: Location | None = Field(default=None, description="the array whose elements are signed one by one")
+    payload_field: str = Field(default="", description="the form field that holds the JSON body which paths mean")
+    tolerance_s: int | None = Field(default=None, ge=1, description="how much older than its arrival a delivery may be")
+    tolerance_future_s: int | None = Field(default=None, ge=0, description="how far ahead its time may be; null: any")
+    url: str = ""
+
+    @field_validator("content")
+    @classmethod
+    def _known_parts(cls, content: str) -> str:
+        for part in parts_of(content):
+            if not isinstance(part, bytes):
+                check_part(part)
+        return content
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.tolerance_s is not None and self.timestamp is None:
+            raise ValueError("tolerance_s needs `timestamp`: say where the signed time stands")
+        if "{timestamp}" in self.content and self.timestamp is None:
+            raise ValueError("the content holds {timestamp}: say with `timestamp` where it stands")
+        if "{secret}" in self.content and self.alg in _KEY_PAIRS:
+            raise ValueError(f"the content holds {{secret}}, and the key of {self.alg} is a public one")
+        if "{id}" in self.content and self.id is None:
+            raise ValueError("the content holds {id}: say with `id` where it stands")
+        return self
+
+    @cached_property
+    def needs_cryptography(self) -> bool:
+        """Tell whether the algorithm is a public-key one."""
+        return self.alg in _KEY_PAIRS
+
+    @cached_property
+    def needs_url(self) -> bool:
+        """Tell whether the URL is signed."""
+        return "{url" in self.content or "{path}" in self.content
+
+    @cached_property
+    def header_names(self) -> frozenset[str]:
+        """Return the headers that are read or signed."""
+        places = [self.signature.at, self.id or "", (self.timestamp and self.timestamp.at) or "", *self.require]
+        places += [part for part in parts_of(self.content) if isinstance(part, str)]
+        return frozenset(name for place in places for name in header_names(place))
+
+    def own_hmac(self, secret: str, value: bytes) -> bytes | None:
+        """Return the HMAC of a value by the algorithm and with the key of the scheme, None if it makes no HMAC."""
+        if not self.alg.startswith("hmac-"):
+            return None
+        return hmac.digest(decode_key(self.key, secret), value, self.alg.removeprefix("hmac-"))
+
+    def key_name(self, secret: str) -> str | None:
+        """Return what stands before `key.after` in the secret."""
+        if not self.key.after or self.key.after not in secret:
+            return None
+        return secret.removeprefix(self.key.prefix).rpartition(self.key.after)[0].strip()
+
+    def prover(self) -> ContentProver:
+        """See `Scheme.prover`."""
+        return ContentProver(self)
 
 
 class ContentProver:
@@ -42,7 +125,7 @@ class ContentProver:
         self._hash = scheme.alg.removeprefix("hmac-")
         self._is_asymmetric = scheme.needs_cryptography
         self._size = 0 if self._is_asymmetric else hashlib.new(self._hash).digest_size
-        self._parts = [compile_part(part, scheme) for part in parts(scheme.content)]
+        self._parts = [compile_part(part, scheme.id) for part in parts_of(scheme.content)]
         self._is_plain_body = scheme.content == "{body}"
         self._holds_secret = "{secret}" in scheme.content
         self._elements = compile_elements(scheme.signature)
@@ -67,8 +150,8 @@ class ContentProver:
         """See `Prover.sign`."""
         scheme = self._scheme
         draft.headers |= scheme.require
-        stamp = drafts.place_time(draft, scheme)
-        drafts.place_id(draft, scheme)
+        stamp = _place_time(draft, scheme)
+        _place_id(draft, scheme)
         key = decode_key(scheme.key, secret)
         view = View(draft.envelope(), scheme.payload_field)
         views = [view] if scheme.each is None else _split(view, scheme.each)
@@ -76,17 +159,17 @@ class ContentProver:
         signatures = [
             encode(self._compute(key, self._content(one, stamp, base, key)), scheme.signature.encoding) for one in views
         ]
-        drafts.place_signatures(draft, scheme, stamp, signatures)
+        _place_signatures(draft, scheme, stamp, signatures)
 
     def check_secret(self, secret: str) -> None:
         """See `Prover.check_secret`."""
-        usable_key(self._scheme, secret)
+        _usable_key(self._scheme, secret)
 
     def generate(self, entropy: bytes) -> SecretPair:
         """See `Prover.generate`."""
         key = self._scheme.key
         if not self._is_asymmetric:
-            encoding = key.decode if key.decode in _TEXT_FORMS else "hex"
+            encoding = key.decode if key.decode in TEXT_FORMS else "hex"
             secret = key.prefix + (f"weir{key.after}" if key.after else "") + encode(entropy[:32], encoding)
             return SecretPair(secret, secret)
         private, public = public_keys.generate(self._scheme.alg, entropy, is_der=key.decode == "pem")
@@ -146,48 +229,7 @@ class ContentProver:
         check_age(sent_at_ms, envelope, past_s=scheme.tolerance_s, future_s=scheme.tolerance_future_s)
 
 
-@lru_cache(maxsize=1024)
-def decode_key(key: Key, secret: str) -> bytes:
-    """Make the key from the secret's text. Raises: ValueError that never quotes it."""
-    text = secret.removeprefix(key.prefix)
-    is_prefixed = text != secret or not key.prefix
-    text = text.rpartition(key.after)[2] if key.after else text
-    if key.unprefixed == "refuse" and not is_prefixed:
-        raise ValueError(f"the secret does not begin with {key.prefix}")
-    if key.decode == "pem":
-        return public_keys.from_pem(text)
-    if key.decode in _TEXT_FORMS and (is_prefixed or key.unprefixed != "utf8"):
-        try:
-            return decode(text.strip(), key.decode)
-        except ValueError:
-            raise ValueError(f"the secret is not {key.decode}") from None
-    if key.decode == "nfkd":
-        return unicodedata.normalize("NFKD", text).encode("utf-8")
-    if key.decode in {"sha1", "sha256"}:
-        return hashlib.new(key.decode, text.encode("utf-8"), usedforsecurity=False).digest()
-    return text.encode("utf-8")
-
-
-def answering_digest(scheme: Scheme, secret: str, value: bytes) -> bytes:
-    """Return the HMAC of what a provider asked, by the algorithm and with the key of the source's own scheme.
-
-    Where that makes no HMAC it is HMAC-SHA256 under the secret's text. Raises: ValueError that never quotes the secret.
-    """
-    for option in scheme.any_of if isinstance(scheme, AnyOf) else (scheme,):
-        if isinstance(option, ContentScheme) and option.alg.startswith("hmac-"):
-            return hmac.digest(decode_key(option.key, secret), value, option.alg.removeprefix("hmac-"))
-    return hmac.digest(secret.encode("utf-8"), value, "sha256")
-
-
-def key_name(scheme: Scheme, secret: str) -> str:
-    """Return the name that the secret gives its key. Raises: ValueError when it gives none."""
-    for option in scheme.any_of if isinstance(scheme, AnyOf) else (scheme,):
-        if isinstance(option, ContentScheme) and option.key.after and option.key.after in secret:
-            return secret.removeprefix(option.key.prefix).rpartition(option.key.after)[0].strip()
-    raise ValueError("the secret does not name its key, which the answer holds: see `weir sources presets`")
-
-
-def usable_key(scheme: ContentScheme, secret: str) -> bytes:
+def _usable_key(scheme: ContentScheme, secret: str) -> bytes:
     """Make the key and see that the algorithm can use it. Raises: ValueError that never quotes it."""
     key = decode_key(scheme.key, secret)
     if not key.strip():
@@ -201,7 +243,7 @@ def _keys(scheme: ContentScheme, secrets: Sequence[str]) -> list[tuple[int, byte
     found, reason = [], ""
     for index, secret in enumerate(secrets):
         try:
-            found.append((index, usable_key(scheme, secret)))
+            found.append((index, _usable_key(scheme, secret)))
         except ValueError as error:
             reason = str(error)
     if not found:
@@ -214,3 +256,41 @@ def _split(view: View, each: str) -> list[View]:
     if not isinstance(found, list) or not found:
         raise SignatureMissing(f"{each} holds no element to verify.")
     return [view.split(element) for element in found]
+
+
+def _place_time(draft: Draft, scheme: ContentScheme) -> str:
+    """Write the signed time where the scheme has it; return its text. A time that the body already has is kept."""
+    if scheme.timestamp is None:
+        return ""
+    text = format_ms(draft.at_ms, scheme.timestamp.unit)
+    if scheme.timestamp.at is None:
+        return text
+    place(draft, scheme.timestamp.at, text, scheme.payload_field)
+    return text
+
+
+def _place_id(draft: Draft, scheme: ContentScheme) -> None:
+    """Write the message id into its header; an id in the body is the sample's own."""
+    if scheme.id and scheme.id.startswith("header:"):
+        place(draft, scheme.id, draft.message_id, "")
+
+
+def _place_signatures(draft: Draft, scheme: ContentScheme, stamp: str, signatures: list[str]) -> None:
+    """Write one signature, or one into each element of a batch."""
+    at = scheme.signature
+    if scheme.each is not None:
+        document = document_of(draft, scheme.payload_field)
+        elements = reader(scheme.each)(View(draft.envelope(), scheme.payload_field))
+        for element, signature in zip(elements, signatures, strict=True):
+            put(element, steps(at.at), signature)
+        put(document, steps(scheme.each), elements)
+        rewrite(draft, document, scheme.payload_field)
+        return
+    place(draft, at.at, _header_text(scheme, at, stamp, signatures[0]), scheme.payload_field)
+
+
+def _header_text(scheme: ContentScheme, at: SignatureAt, stamp: str, signature: str) -> str:
+    text = at.prefix + (f"key{at.after}" if at.after else "") + signature
+    if scheme.timestamp is not None and scheme.timestamp.at is None:
+        return f"{scheme.timestamp.prefix}{stamp}{at.separators[-1]}{text}"
+    return text

@@ -10,27 +10,58 @@ import hmac
 import json
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
+from pydantic import Field
+
+from weir.ingest.encodings import Encoding, decode, decode_base64, encode
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureExpired, SignatureMalformed, SignatureMismatch, SignatureMissing
-from weir.ingest.locations import MAX_HEADER_CHARS, Unreadable, View, parse_json, reader, text_of
-from weir.ingest.schemes import public_keys
-from weir.ingest.schemes.drafts import place
-from weir.ingest.schemes.models import JwtScheme
-from weir.ingest.schemes.prover import (
-    Draft,
-    Fetch,
-    SecretPair,
-    Verdict,
-    bounded,
-    check_age,
-    decode,
-    decode_base64,
-    encode,
+from weir.ingest.locations import (
+    MAX_HEADER_CHARS,
+    Location,
+    Unreadable,
+    View,
+    header_names,
+    parse_json,
+    reader,
+    text_of,
 )
+from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
+from weir.ingest.schemes.crypto import public_keys
+from weir.ingest.schemes.parts.checks import bounded, check_age
+from weir.ingest.schemes.parts.drafts import place
 
 _LIFETIME_S = 300
+
+
+class JwtScheme(Scheme):
+    """A JSON Web Token beside the body, with or without a claim that holds the body's hash."""
+
+    alg: Literal["jwt-hs256", "jwt-es256"]
+    at: Location
+    prefix: str = ""
+    issuer: str = ""
+    body_claim: str = Field(
+        default="", description="the claim with the SHA-256 of the body; none: the body is not covered"
+    )
+    body_encoding: Encoding = "hex"
+    tolerance_s: int | None = Field(default=None, ge=1, description="how much older than its arrival `iat` may be")
+
+    @cached_property
+    def needs_cryptography(self) -> bool:
+        """Tell whether the token is signed with a key pair."""
+        return self.alg == "jwt-es256"
+
+    @cached_property
+    def header_names(self) -> frozenset[str]:
+        """Return the header that carries the token."""
+        return frozenset(header_names(self.at))
+
+    def prover(self) -> JwtProver:
+        """See `Scheme.prover`."""
+        return JwtProver(self)
 
 
 class JwtProver:

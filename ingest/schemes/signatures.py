@@ -6,42 +6,13 @@ schemes whose certificates are named by a URL; only it may raise a `TransientErr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from typing import cast
+from collections.abc import Mapping, Sequence
 
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import (
-    RecordError,
-    SampleInvalid,
-    SecretAbsent,
-    SignatureExpired,
-    SignatureMalformed,
-    SignatureMismatch,
-    SignatureMissing,
-)
-from weir.ingest.schemes.content import ContentProver
-from weir.ingest.schemes.models import AnyOf, ContentScheme, Scheme
-from weir.ingest.schemes.prover import Draft, Fetch, Prover, SecretPair, Verdict
+from weir.ingest.errors import SampleInvalid, SignatureMismatch
+from weir.ingest.schemes.base import Draft, Fetch, Prover, Scheme, SecretPair, Verdict
 
 __all__ = ["Draft", "Fetch", "SecretPair", "Verdict", "check_secret", "generate_secret", "sign", "sign_draft", "verify"]
-
-# The special schemes' modules, imported with the first source that has one.
-_SPECIAL = {
-    "token": "weir.ingest.schemes.tokens.TokenProver",
-    "basic": "weir.ingest.schemes.tokens.BasicProver",
-    "twilio": "weir.ingest.schemes.canonical.TwilioProver",
-    "plivo-v3": "weir.ingest.schemes.canonical.PlivoProver",
-    "contentful": "weir.ingest.schemes.canonical.ContentfulProver",
-    "jwt-hs256": "weir.ingest.schemes.jwt.JwtProver",
-    "jwt-es256": "weir.ingest.schemes.jwt.JwtProver",
-    "aws-sns": "weir.ingest.schemes.certificates.SnsProver",
-    "paypal": "weir.ingest.schemes.certificates.PaypalProver",
-    "http-message-signatures": "weir.ingest.schemes.http_signatures.HttpSignatureProver",
-}
-
-# The most that a delivery got right comes first: of several ways, that is the one worth telling.
-_CLOSEST_FIRST = (SignatureExpired, SignatureMismatch, SignatureMalformed, SignatureMissing, SecretAbsent)
 
 _MAX_COMPILED = 4096
 _compiled: dict[int, tuple[Scheme, Prover]] = {}
@@ -100,63 +71,11 @@ def generate_secret(scheme: Scheme, entropy: bytes) -> SecretPair:
     return _prover(scheme).generate(entropy)
 
 
-class AnyProver:
-    """Tries several schemes in their order; signs with the first whose form the secret has."""
-
-    def __init__(self, scheme: AnyOf) -> None:
-        self._options = [_prover(option) for option in scheme.any_of]
-
-    def verify(self, secrets: Sequence[str], envelope: Envelope, fetch: Fetch | None) -> Verdict:
-        """See `Prover.verify`. Raises: of all the reasons, the one that came closest."""
-        reasons: list[RecordError] = []
-        for option in self._options:
-            try:
-                return option.verify(secrets, envelope, fetch)
-            except RecordError as error:
-                reasons.append(error)
-        raise min(reasons, key=_distance)
-
-    def sign(self, secret: str, draft: Draft) -> None:
-        """See `Prover.sign`."""
-        self._fitting(secret).sign(secret, draft)
-
-    def check_secret(self, secret: str) -> None:
-        """See `Prover.check_secret`."""
-        self._fitting(secret).check_secret(secret)
-
-    def generate(self, entropy: bytes) -> SecretPair:
-        """See `Prover.generate`."""
-        return self._options[0].generate(entropy)
-
-    def _fitting(self, secret: str) -> Prover:
-        for option in self._options:
-            try:
-                option.check_secret(secret)
-            except ValueError:
-                continue
-            return option
-        return self._options[0]
-
-
-def _distance(error: RecordError) -> int:
-    return next((place for place, kind in enumerate(_CLOSEST_FIRST) if isinstance(error, kind)), len(_CLOSEST_FIRST))
-
-
 def _prover(scheme: Scheme) -> Prover:
     found = _compiled.get(id(scheme))
     if found is None:
         if len(_compiled) >= _MAX_COMPILED:
             _compiled.clear()
         # The scheme is kept beside its prover, so that its id cannot become another's.
-        found = _compiled[id(scheme)] = (scheme, _compile(scheme))
+        found = _compiled[id(scheme)] = (scheme, scheme.prover())
     return found[1]
-
-
-def _compile(scheme: Scheme) -> Prover:
-    if isinstance(scheme, ContentScheme):
-        return ContentProver(scheme)
-    if isinstance(scheme, AnyOf):
-        return AnyProver(scheme)
-    module, _, name = _SPECIAL[scheme.alg].rpartition(".")  # type: ignore[attr-defined]
-    kind = cast("Callable[[Scheme], Prover]", getattr(import_module(module), name))
-    return kind(scheme)

@@ -18,7 +18,9 @@ from pydantic.fields import FieldInfo
 
 from weir.ingest.errors import CatalogueInvalid
 from weir.ingest.locations import Location, steps
-from weir.ingest.schemes.models import AnyScheme, Scheme, Strict, TimeUnit, scheme_class
+from weir.ingest.schemes.base import AnyScheme, Scheme, scheme_class
+from weir.ingest.strict import Strict
+from weir.ingest.times import TimeUnit
 
 __all__ = [
     "Ack",

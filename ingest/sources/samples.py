@@ -14,7 +14,7 @@ from pathlib import Path
 
 from weir.ingest.errors import SampleInvalid
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.prover import Draft
+from weir.ingest.schemes.base import Draft
 from weir.ingest.sources.catalogue import Source
 from weir.ingest.times import format_ms
 

@@ -10,7 +10,8 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from weir.ingest.errors import CatalogueInvalid
 from weir.ingest.locations import Location
-from weir.ingest.schemes.models import AnyOf, AnyScheme, Strict
+from weir.ingest.schemes.any_of import AnyOf
+from weir.ingest.schemes.base import AnyScheme
 from weir.ingest.sources import presets
 from weir.ingest.sources.catalogue import (
     DEFAULT_DEDUPE_DAYS,
@@ -26,6 +27,7 @@ from weir.ingest.sources.catalogue import (
     SourceName,
     Throttle,
 )
+from weir.ingest.strict import Strict
 
 _Path = tuple[str | int, ...]
 

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import OptionInvalid, RecordError
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.prover import Draft
+from weir.ingest.schemes.base import Draft
 from weir.ingest.sources import catalogue as sources
 from weir.ingest.sources import events, samples
 from weir.ingest.sources.catalogue import Catalogue, Source

@@ -24,7 +24,7 @@ from weir.consumers.events_table.bulk import read_items
 from weir.consumers.settings import Settings
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import StackFailed
-from weir.ingest.schemes.prover import Verdict
+from weir.ingest.schemes.base import Verdict
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer

@@ -25,7 +25,7 @@ from weir.ingest.contract.routes import api_definition, mapping_template
 from weir.ingest.envelope import decode
 from weir.ingest.errors import ConfigError, SecretUnavailable, SettingInvalid
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.prover import Draft, SecretPair
+from weir.ingest.schemes.base import Draft, SecretPair
 from weir.ingest.sources import presets
 from weir.ingest.sources.catalogue import Catalogue, Source
 

@@ -13,7 +13,7 @@ from weir.consumers.events_table.item import Prepared, payload_key, quarantine_k
 from weir.consumers.events_table.mark import KEY_BYTES_MAX, mark_key, read_mark
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import EnvelopeMalformed, EventRejected, SecretUnavailable
-from weir.ingest.schemes.prover import Verdict
+from weir.ingest.schemes.base import Verdict
 
 
 def item_of(one: Prepared, outcome: Outcome = Outcome.APPLIED) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from weir.consumers.judging.secrets import Secrets
 from weir.ingest.envelope import Envelope, decode, encode
 from weir.ingest.errors import RecordError, SignatureMismatch
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.prover import SecretPair, Verdict
+from weir.ingest.schemes.base import SecretPair, Verdict
 from weir.ingest.sources import presets
 from weir.ingest.sources.catalogue import Catalogue, Source
 from weir.operate.replay.targets.in_process import TrustingSecrets

@@ -14,7 +14,7 @@ from tests.support.batches import NOW_MS, forged, prepared
 from weir.consumers.batch.metrics import UNITS
 from weir.consumers.events_table import item
 from weir.consumers.outcome import Outcome
-from weir.ingest.schemes.prover import Verdict
+from weir.ingest.schemes.base import Verdict
 from weir.operate.audit.account import Account, Missing
 from weir.operate.audit.check import report
 

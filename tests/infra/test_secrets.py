@@ -16,7 +16,7 @@ from weir.infra.place import Place
 from weir.ingest.errors import OptionInvalid, SecretInvalid, SecretsFull, SecretUnset, StackFailed
 from weir.ingest.live_secrets import LiveSecret
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.prover import MAX_SECRETS
+from weir.ingest.schemes.parts.checks import MAX_SECRETS
 from weir.ingest.sources import presets
 from weir.ingest.sources.catalogue import Source
 

@@ -20,9 +20,9 @@ from weir.ingest.errors import (
     SignatureMissing,
 )
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.certificate_cache import MAX_FETCHES_PER_MINUTE, MAX_KEPT, CertificateCache
-from weir.ingest.schemes.models import SnsScheme
-from weir.ingest.schemes.prover import Draft
+from weir.ingest.schemes.aws_sns import SnsScheme
+from weir.ingest.schemes.base import Draft
+from weir.ingest.schemes.crypto.certificate_cache import MAX_FETCHES_PER_MINUTE, MAX_KEPT, CertificateCache
 
 SNS = source_of("aws-sns")
 PAYPAL = source_of("paypal")

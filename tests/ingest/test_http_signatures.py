@@ -27,11 +27,10 @@ from weir.ingest.errors import (
 )
 from weir.ingest.locations import Unreadable
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.http_signatures import MAX_COMPONENTS, MAX_LABELS
-from weir.ingest.schemes.models import HttpSignatureScheme
-from weir.ingest.schemes.prover import Draft, SecretPair
-from weir.ingest.schemes.structured_fields import parse_dictionary, serialize
+from weir.ingest.schemes.base import Draft, SecretPair
+from weir.ingest.schemes.http_message_signatures import MAX_COMPONENTS, MAX_LABELS, HttpSignatureScheme
 from weir.ingest.sources.sources_file import SourceEntry, resolve
+from weir.ingest.structured_fields import parse_dictionary, serialize
 
 RFC: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "vectors" / "rfc9421.json").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 from tests.support.deliveries import AT_MS, envelope_of, pair_of, source_of
 from weir.ingest.errors import ConfigError
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.prover import Draft
+from weir.ingest.schemes.base import Draft
 from weir.ingest.sources import presets, samples
 
 PRESETS = presets.names()

@@ -17,8 +17,9 @@ from tests.support.sdks import SDKS, Delivery, Sdk, http_signature_is_valid, htt
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import RecordError
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.models import HttpAlgorithm, HttpSignatureScheme, Scheme
-from weir.ingest.schemes.prover import Draft, public_urls
+from weir.ingest.schemes.base import Draft, Scheme
+from weir.ingest.schemes.http_message_signatures import HttpAlgorithm, HttpSignatureScheme
+from weir.ingest.schemes.parts.checks import public_urls
 from weir.ingest.sources import presets
 from weir.ingest.sources.sources_file import SourceEntry, resolve
 

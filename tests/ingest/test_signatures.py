@@ -38,8 +38,10 @@ from weir.ingest.errors import (
     SignatureMissing,
 )
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.models import AnyOf, ContentScheme
-from weir.ingest.schemes.prover import MAX_SECRETS, MAX_SIGNATURES, Draft, SecretPair
+from weir.ingest.schemes.any_of import AnyOf
+from weir.ingest.schemes.base import Draft, SecretPair
+from weir.ingest.schemes.content import ContentScheme
+from weir.ingest.schemes.parts.checks import MAX_SECRETS, MAX_SIGNATURES
 from weir.ingest.sources import presets, samples
 from weir.ingest.sources.catalogue import Source
 

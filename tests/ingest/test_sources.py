@@ -12,7 +12,8 @@ import yaml
 
 from tests.support.deliveries import source_of
 from weir.ingest.errors import CatalogueInvalid
-from weir.ingest.schemes.models import AnyOf, ContentScheme
+from weir.ingest.schemes.any_of import AnyOf
+from weir.ingest.schemes.content import ContentScheme
 from weir.ingest.sources import presets, samples
 from weir.ingest.sources.catalogue import Catalogue, load, parse_compiled
 from weir.ingest.sources.sources_file import json_schema

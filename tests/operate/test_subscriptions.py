@@ -22,7 +22,7 @@ from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import StackFailed
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.prover import Draft, SecretPair
+from weir.ingest.schemes.base import Draft, SecretPair
 from weir.ingest.sources.catalogue import load
 from weir.operate import subscriptions
 

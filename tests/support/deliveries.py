@@ -9,8 +9,11 @@ from typing import Any
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.models import AnyOf, ContentScheme, JwtScheme, Scheme, TokenScheme
-from weir.ingest.schemes.prover import Draft, SecretPair
+from weir.ingest.schemes.any_of import AnyOf
+from weir.ingest.schemes.base import Draft, Scheme, SecretPair
+from weir.ingest.schemes.content import ContentScheme
+from weir.ingest.schemes.jwt import JwtScheme
+from weir.ingest.schemes.token import TokenScheme
 from weir.ingest.sources import presets, samples
 from weir.ingest.sources.catalogue import Source
 from weir.ingest.sources.sources_file import SourceEntry, resolve

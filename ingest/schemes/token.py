@@ -1,17 +1,37 @@
-"""Secrets that are sent as they are: they prove who sent, not what."""
+"""A secret that is sent as it is: it proves who sent, not what."""
 
 from __future__ import annotations
 
-import hmac
-from base64 import b64encode
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal
+
+from pydantic import Field
 
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import SignatureMalformed, SignatureMismatch, SignatureMissing
-from weir.ingest.locations import Unreadable, View, one_header, reader, text_of
-from weir.ingest.schemes.drafts import place
-from weir.ingest.schemes.models import BasicScheme, TokenScheme
-from weir.ingest.schemes.prover import Draft, Fetch, SecretPair, Verdict, bounded, decode_base64
+from weir.ingest.errors import SignatureMalformed, SignatureMissing
+from weir.ingest.locations import Location, Unreadable, View, header_names, reader, text_of
+from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
+from weir.ingest.schemes.parts.checks import bounded, matching
+from weir.ingest.schemes.parts.drafts import place
+
+
+class TokenScheme(Scheme):
+    """A secret that is sent as it is: it proves who sent, and nothing about what was sent."""
+
+    alg: Literal["token"]
+    at: Location
+    each: Location | None = Field(default=None, description="the array whose elements each carry the token")
+    prefix: str = ""
+
+    @cached_property
+    def header_names(self) -> frozenset[str]:
+        """Return the header that carries the token."""
+        return frozenset(header_names(self.at))
+
+    def prover(self) -> TokenProver:
+        """See `Scheme.prover`."""
+        return TokenProver(self)
 
 
 class TokenProver:
@@ -66,45 +86,3 @@ class TokenProver:
             raise Unreadable(f"{self._scheme.at} does not begin with {self._scheme.prefix!r}")
         given = text[len(self._scheme.prefix) :].encode("utf-8", "surrogatepass")
         return matching(secrets, given)
-
-
-class BasicProver:
-    """A compiled `BasicScheme`."""
-
-    def __init__(self, scheme: BasicScheme) -> None:
-        self._scheme = scheme
-
-    def verify(self, secrets: Sequence[str], envelope: Envelope, _fetch: Fetch | None = None) -> Verdict:
-        """See `Prover.verify`."""
-        live = bounded(secrets)
-        try:
-            text = one_header(envelope, "authorization")
-            if not text:
-                raise SignatureMissing("There is no header authorization.")
-            kind, _, encoded = text.partition(" ")
-            if kind.lower() != "basic":
-                raise Unreadable("header authorization is not Basic")
-            return Verdict(self._scheme.label, matching(live, decode_base64(encoded.strip())))
-        except ValueError as error:
-            raise SignatureMalformed(str(error)) from error
-
-    def sign(self, secret: str, draft: Draft) -> None:
-        """See `Prover.sign`."""
-        draft.headers["Authorization"] = "Basic " + b64encode(secret.encode("utf-8")).decode("ascii")
-
-    def check_secret(self, secret: str) -> None:
-        """See `Prover.check_secret`."""
-        if ":" not in secret:
-            raise ValueError("the secret is not user:password")
-
-    def generate(self, entropy: bytes) -> SecretPair:
-        """See `Prover.generate`."""
-        return SecretPair(f"weir:{entropy[:32].hex()}", f"weir:{entropy[:32].hex()}")
-
-
-def matching(secrets: Sequence[str], given: bytes) -> int:
-    """Return the index of the secret that was given. Raises: SignatureMismatch."""
-    for index, secret in enumerate(secrets):
-        if hmac.compare_digest(secret.encode("utf-8"), given):
-            return index
-    raise SignatureMismatch

@@ -7,8 +7,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from weir.ingest.encodings import decode_base64, encode
 from weir.ingest.locations import Unreadable, parse_json
-from weir.ingest.schemes.prover import decode_base64, encode
 
 MIN_RSA_BITS = 2048
 

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from weir.ingest.encodings import decode_base64, encode
 from weir.ingest.locations import Unreadable
-from weir.ingest.schemes.prover import decode_base64, encode
 
 _KEY = re.compile(r"[a-z*][a-z0-9_.*-]{0,127}")
 _SPACES = re.compile(r" *")

@@ -1,4 +1,7 @@
-"""The pieces of a `ContentScheme`, each compiled into a function: where signatures and time stand, what is signed."""
+"""The pieces of a `ContentScheme`, each a model or a text and the function that it compiles into.
+
+Where signatures and time are, and what is signed.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,21 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable
+from typing import Literal
 from urllib.parse import urlsplit
 
+from pydantic import Field, field_validator
+
+from weir.ingest.encodings import Encoding
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMissing
-from weir.ingest.locations import MAX_HEADER_CHARS, Reader, Unreadable, View, reader, text_of
-from weir.ingest.schemes.models import NUMBERED, ContentScheme, SignatureAt, TimestampAt
-from weir.ingest.schemes.prover import MAX_SIGNATURES
+from weir.ingest.locations import MAX_HEADER_CHARS, Location, Reader, Unreadable, View, reader, text_of
+from weir.ingest.schemes.parts.checks import MAX_SIGNATURES
+from weir.ingest.schemes.parts.drafts import NUMBERED
+from weir.ingest.strict import Strict
+from weir.ingest.times import TimeUnit
+
+_PART = re.compile(r"\{([^{}]*)\}")
 
 # What HubSpot decodes in the URL before it signs.
 # Source: https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests
@@ -24,6 +35,45 @@ Elements = Callable[[View], tuple[list[str], list[str]]]
 Stamp = Callable[[View, list[str]], str]
 # A piece of what is signed, given the time, the URL and the key.
 Part = Callable[[View, str, str, bytes], bytes]
+
+
+class SignatureAt(Strict):
+    """Where the signatures stand and how they are written."""
+
+    at: Location = Field(description="header:Name (header:Name-* for numbered headers), $.path, field:name")
+    split: str | tuple[str, ...] = Field(
+        default="", max_length=4, description="what stands between the elements: one text, or a list of several"
+    )
+    skip: int = Field(default=0, ge=0, le=4, description="how many leading elements are no signatures")
+    prefix: str = Field(default="", description="what a signature begins with; elements without it are other versions")
+    after: str = Field(default="", description="the signature is what follows this text, such as a key's name")
+    encoding: Literal[Encoding, "hex-base64"] = Field(default="hex", description="hex-base64: base64 of the hex digits")
+
+    @field_validator("split")
+    @classmethod
+    def _separates(cls, split: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(split, tuple) and not all(split):
+            raise ValueError("an empty text separates nothing: name the characters between the elements")
+        return split
+
+    @property
+    def separators(self) -> tuple[str, ...]:
+        """Return what stands between elements, the inmost last; nothing if there is one element only."""
+        return self.split if isinstance(self.split, tuple) else (self.split,) * bool(self.split)
+
+    @property
+    def is_in_header(self) -> bool:
+        """Tell whether a header carries the signature, and not the body."""
+        return self.at.startswith("header:")
+
+
+class TimestampAt(Strict):
+    """Where the signed time stands; without ``at`` it is an element of the signature's own header."""
+
+    at: Location | None = None
+    prefix: str = ""
+    index: int | None = Field(default=None, ge=0, le=4, description="its place among the elements, if it has no prefix")
+    unit: TimeUnit = "s"
 
 
 def compile_elements(at: SignatureAt) -> Elements:
@@ -74,6 +124,7 @@ def _numbered(envelope: Envelope, stem: str) -> list[str]:
 
 
 def compile_time(at: TimestampAt | None, signature: SignatureAt) -> Stamp | None:
+    """Return a function that gives the signed time as it was sent; None where none is signed."""
     if at is None:
         return None
     if at.at is not None:
@@ -99,11 +150,12 @@ def compile_time(at: TimestampAt | None, signature: SignatureAt) -> Stamp | None
     return among
 
 
-def compile_part(part: bytes | str, scheme: ContentScheme) -> Part:
+def compile_part(part: bytes | str, id_at: str | None) -> Part:
+    """Return a function that gives one part of what is signed; ``id_at`` is where ``{id}`` is read."""
     if isinstance(part, bytes):
         return lambda _view, _stamp, _url, _key: part
-    if part == "id" and scheme.id:
-        return _value_part(reader(scheme.id), scheme.id)
+    if part == "id" and id_at:
+        return _value_part(reader(id_at), id_at)
     return _PLAIN[part] if part in _PLAIN else _value_part(reader(part), part)
 
 
@@ -142,3 +194,15 @@ _PLAIN: dict[str, Part] = {
     "secret": lambda _view, _stamp, _url, key: key,
     "crc32": lambda view, _stamp, _url, _key: str(zlib.crc32(view.envelope.body)).encode("ascii"),
 }
+
+
+def parts_of(content: str) -> list[bytes | str]:
+    """Cut a content text into its literal bytes and the names of its parts, in order."""
+    pieces = _PART.split(content)
+    return [piece.encode("utf-8") if index % 2 == 0 else piece for index, piece in enumerate(pieces) if piece]
+
+
+def check_part(name: str) -> None:
+    """Raises: ValueError when no such part exists."""
+    if name != "id" and name not in _PLAIN:
+        reader(name)

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Literal
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
+from pydantic import Field, field_validator
+
+from weir.ingest.encodings import encode
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import (
     RecordError,
@@ -23,11 +28,13 @@ from weir.ingest.errors import (
     SignatureMissing,
 )
 from weir.ingest.locations import Unreadable, one_header
-from weir.ingest.schemes import public_keys
-from weir.ingest.schemes.content import decode_key
-from weir.ingest.schemes.models import HttpSignatureScheme
-from weir.ingest.schemes.prover import Draft, Fetch, SecretPair, Verdict, bounded, check_age, encode, public_urls
-from weir.ingest.schemes.structured_fields import Item, Items, parse_dictionary, serialize
+from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
+from weir.ingest.schemes.crypto import public_keys
+from weir.ingest.schemes.parts.checks import bounded, check_age, public_urls
+from weir.ingest.schemes.parts.keys import Key, decode_key
+from weir.ingest.structured_fields import Item, Items, parse_dictionary, serialize
+
+HttpAlgorithm = Literal["hmac-sha256", "ed25519", "ecdsa-p256-sha256", "rsa-v1_5-sha256", "rsa-pss-sha512"]
 
 MAX_LABELS = 8
 MAX_COMPONENTS = 64
@@ -45,8 +52,79 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CLOSEST_FIRST = (SignatureExpired, SignatureMismatch, SignatureMalformed)
 
 
+def _authority(url: str) -> str:
+    cut = urlsplit(url)
+    is_default = cut.port in {None, _DEFAULT_PORTS.get(cut.scheme)}
+    return (cut.hostname or "") if is_default else f"{cut.hostname}:{cut.port}"
+
+
+def _path(url: str) -> str:
+    return urlsplit(url).path or "/"
+
+
+_OF_URL: dict[str, Callable[[str], str]] = {
+    "@target-uri": lambda url: urlunsplit(urlsplit(url)._replace(path=_path(url))),
+    "@authority": _authority,
+    "@scheme": lambda url: urlsplit(url).scheme,
+    "@path": _path,
+    "@query": lambda url: f"?{urlsplit(url).query}",
+    "@request-target": lambda url: _path(url) + (f"?{urlsplit(url).query}" if urlsplit(url).query else ""),
+}
+_DERIVED = ("@method", *_OF_URL)
+_COMPONENT = re.compile("|".join([*_DERIVED, "[a-z0-9!#$%&'*+.^_`|~-]{1,256}", r'@query-param;name="[\w%*.-]{1,256}"']))
+
+
+class HttpSignatureScheme(Scheme):
+    """HTTP Message Signatures, RFC 9421; a secret may begin with a line ``keyid: NAME``, which binds it to that key."""
+
+    alg: Literal["http-message-signatures"]
+    algorithm: HttpAlgorithm = Field(description="the one algorithm that is accepted, by its name in RFC 9421")
+    key: Key = Field(default=Key(), description="how a shared secret is written; a public key is PEM or its base64")
+    cover: tuple[str, ...] = Field(
+        default=("content-digest",),
+        max_length=64,
+        description="the components that a signature must cover; without content-digest the body is not proven",
+    )
+    tag: str = Field(default="", description="the tag that a signature must have")
+    tolerance_s: int | None = Field(
+        default=300, ge=1, description="how long before its arrival `created` may be; null: it need not be there"
+    )
+    tolerance_future_s: int | None = Field(default=300, ge=0, description="how far ahead it may be; null: any")
+    url: str = ""
+
+    @field_validator("cover")
+    @classmethod
+    def _known_components(cls, cover: tuple[str, ...]) -> tuple[str, ...]:
+        for component in cover:
+            if not _COMPONENT.fullmatch(component):
+                raise ValueError(
+                    f"{component!r} is no component: write the lower-case name of a header, {', '.join(_DERIVED)} or "
+                    '@query-param;name="..."'
+                )
+        return cover
+
+    @cached_property
+    def needs_cryptography(self) -> bool:
+        """Tell whether the signature is made with a key pair."""
+        return self.algorithm != "hmac-sha256"
+
+    @cached_property
+    def needs_url(self) -> bool:
+        """Tell whether a component must be covered that is a part of the URL."""
+        return any(component in _OF_URL for component in self.cover)
+
+    @cached_property
+    def header_names(self) -> frozenset[str]:
+        """Return the headers that carry the signature and those that must be signed."""
+        return frozenset({"signature", "signature-input", "content-digest", *self.cover})
+
+    def prover(self) -> HttpSignatureProver:
+        """See `Scheme.prover`."""
+        return HttpSignatureProver(self)
+
+
 @dataclass(frozen=True, slots=True)
-class _Key:
+class _BoundKey:
     """A secret, taken apart: ``keyid`` is the one that it is bound to, or ``""``."""
 
     keyid: str
@@ -133,7 +211,7 @@ class HttpSignatureProver:
         private, public = public_keys.generate(_ALGORITHMS[self._scheme.algorithm], entropy, is_der=True)
         return SecretPair(public_keys.pem("PRIVATE", private), public_keys.pem("PUBLIC", public))
 
-    def _prove(self, keys: list[tuple[int, _Key]], signature: _Signature, envelope: Envelope) -> int:
+    def _prove(self, keys: list[tuple[int, _BoundKey]], signature: _Signature, envelope: Envelope) -> int:
         scheme = self._scheme
         if missing := sorted(set(scheme.cover) - set(signature.names)):
             raise Unreadable(f"the signature does not cover {' and '.join(missing)}, as the source demands")
@@ -172,20 +250,20 @@ class HttpSignatureProver:
             raise Unreadable("the signature does not say when it was created")
         check_age(created_ms, envelope, past_s=tolerance_s, future_s=self._scheme.tolerance_future_s)
 
-    def _key(self, secret: str) -> _Key:
+    def _key(self, secret: str) -> _BoundKey:
         keyid, text = _cut(secret)
         if not self._is_shared:
             raw = public_keys.from_pem(text)
             public_keys.check(_ALGORITHMS[self._scheme.algorithm], raw)
-            return _Key(keyid, raw)
+            return _BoundKey(keyid, raw)
         if "-----BEGIN" in text:  # whoever knows a public key could sign with it
             raise ValueError("the secret is a key in PEM form, but hmac-sha256 takes a shared secret")
         raw = decode_key(self._scheme.key, text)
         if not raw.strip():
             raise ValueError("the secret is empty")
-        return _Key(keyid, raw)
+        return _BoundKey(keyid, raw)
 
-    def _keys(self, secrets: Sequence[str]) -> list[tuple[int, _Key]]:
+    def _keys(self, secrets: Sequence[str]) -> list[tuple[int, _BoundKey]]:
         found, reason = [], ""
         for index, secret in enumerate(secrets):
             try:
@@ -279,26 +357,6 @@ def _query_parameter(name: str, envelope: Envelope) -> bytes:
         raise Unreadable("the signature covers a query parameter that is not there")
     # The percent-encode set of application/x-www-form-urlencoded, and a space as %20: RFC 9421, section 2.2.8.
     return quote(value, safe="*").replace("~", "%7E").encode("ascii")
-
-
-def _authority(url: str) -> str:
-    cut = urlsplit(url)
-    is_default = cut.port in {None, _DEFAULT_PORTS.get(cut.scheme)}
-    return (cut.hostname or "") if is_default else f"{cut.hostname}:{cut.port}"
-
-
-def _path(url: str) -> str:
-    return urlsplit(url).path or "/"
-
-
-_OF_URL: dict[str, Callable[[str], str]] = {
-    "@target-uri": lambda url: urlunsplit(urlsplit(url)._replace(path=_path(url))),
-    "@authority": _authority,
-    "@scheme": lambda url: urlsplit(url).scheme,
-    "@path": _path,
-    "@query": lambda url: f"?{urlsplit(url).query}",
-    "@request-target": lambda url: _path(url) + (f"?{urlsplit(url).query}" if urlsplit(url).query else ""),
-}
 
 
 def _check_digest(signature: _Signature, envelope: Envelope) -> None:

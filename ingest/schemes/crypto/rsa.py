@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from weir.ingest.locations import Unreadable
-from weir.ingest.schemes.public_keys import MIN_RSA_BITS
+from weir.ingest.schemes.crypto.public_keys import MIN_RSA_BITS
 
 _VALID_FROM, _VALID_UNTIL = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 

@@ -1,0 +1,102 @@
+"""Several ways, of which one must prove the delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from pydantic import Field
+
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import (
+    RecordError,
+    SecretAbsent,
+    SignatureExpired,
+    SignatureMalformed,
+    SignatureMismatch,
+    SignatureMissing,
+)
+from weir.ingest.schemes.base import AnyScheme, Draft, Fetch, Prover, Scheme, SecretPair, Verdict
+
+# The most that a delivery got right comes first: of several ways, that is the one worth telling.
+_CLOSEST_FIRST = (SignatureExpired, SignatureMismatch, SignatureMalformed, SignatureMissing, SecretAbsent)
+
+
+class AnyOf(Scheme):
+    """Several ways, of which one must prove the delivery; tried in this order."""
+
+    any_of: tuple[AnyScheme, ...] = Field(min_length=2, max_length=6)
+
+    @cached_property
+    def needs_cryptography(self) -> bool:
+        """Tell whether one of them needs the package."""
+        return any(option.needs_cryptography for option in self.any_of)
+
+    @cached_property
+    def fetches_certificates(self) -> bool:
+        """Tell whether one of them does."""
+        return any(option.fetches_certificates for option in self.any_of)
+
+    @cached_property
+    def needs_url(self) -> bool:
+        """Tell whether one of them signs the URL."""
+        return any(option.needs_url for option in self.any_of)
+
+    @cached_property
+    def header_names(self) -> frozenset[str]:
+        """Return what any of them reads."""
+        return frozenset().union(*(option.header_names for option in self.any_of))
+
+    def own_hmac(self, secret: str, value: bytes) -> bytes | None:
+        """Return the HMAC of the first of them that makes one."""
+        return next((made for one in self.any_of if (made := one.own_hmac(secret, value)) is not None), None)
+
+    def key_name(self, secret: str) -> str | None:
+        """Return the name that the first of them finds which finds one."""
+        return next((name for one in self.any_of if (name := one.key_name(secret)) is not None), None)
+
+    def prover(self) -> AnyOfProver:
+        """See `Scheme.prover`."""
+        return AnyOfProver(self)
+
+
+class AnyOfProver:
+    """Tries several schemes in their order; signs with the first whose form the secret has."""
+
+    def __init__(self, scheme: AnyOf) -> None:
+        self._options = [option.prover() for option in scheme.any_of]
+
+    def verify(self, secrets: Sequence[str], envelope: Envelope, fetch: Fetch | None) -> Verdict:
+        """See `Prover.verify`. Raises: of all the reasons, the one that came closest."""
+        reasons: list[RecordError] = []
+        for option in self._options:
+            try:
+                return option.verify(secrets, envelope, fetch)
+            except RecordError as error:
+                reasons.append(error)
+        raise min(reasons, key=_distance)
+
+    def sign(self, secret: str, draft: Draft) -> None:
+        """See `Prover.sign`."""
+        self._fitting(secret).sign(secret, draft)
+
+    def check_secret(self, secret: str) -> None:
+        """See `Prover.check_secret`."""
+        self._fitting(secret).check_secret(secret)
+
+    def generate(self, entropy: bytes) -> SecretPair:
+        """See `Prover.generate`."""
+        return self._options[0].generate(entropy)
+
+    def _fitting(self, secret: str) -> Prover:
+        for option in self._options:
+            try:
+                option.check_secret(secret)
+            except ValueError:
+                continue
+            return option
+        return self._options[0]
+
+
+def _distance(error: RecordError) -> int:
+    return next((place for place, kind in enumerate(_CLOSEST_FIRST) if isinstance(error, kind)), len(_CLOSEST_FIRST))

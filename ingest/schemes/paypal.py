@@ -1,0 +1,72 @@
+"""PayPal: RSA over transmission and checksum.
+
+Source: https://developer.paypal.com/api/rest/webhooks/rest/#link-verifywebhooksignature
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import ClassVar, Literal
+
+from weir.ingest.encodings import decode_base64
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import SignatureMissing
+from weir.ingest.locations import Unreadable, one_header
+from weir.ingest.schemes.base import Draft, Scheme, SecretPair
+from weir.ingest.schemes.parts.certificates import CertificateProver, Claim, allowed
+from weir.ingest.times import format_ms
+
+_PAYPAL_CERTIFICATE = re.compile(
+    r"https://api(\.[a-z-]{1,20})?\.paypal\.com/v1/notifications/certs/[A-Za-z0-9_-]{4,80}"
+)
+
+
+class PaypalScheme(Scheme):
+    """PayPal: RSA over transmission and checksum; the secret is the webhook's id, then a certificate if pinned."""
+
+    alg: Literal["paypal"]
+    is_asymmetric: ClassVar[bool] = True
+    has_certificate_url: ClassVar[bool] = True
+
+    def prover(self) -> PaypalProver:
+        """See `Scheme.prover`."""
+        return PaypalProver(self)
+
+
+class PaypalProver(CertificateProver):
+    """PayPal. Source: https://developer.paypal.com/api/rest/webhooks/rest/#link-verifywebhooksignature"""
+
+    def claim(self, envelope: Envelope) -> Claim:
+        """Read certificate and signature from the headers."""
+        signature = one_header(envelope, "paypal-transmission-sig")
+        if not signature:
+            raise SignatureMissing("There is no header paypal-transmission-sig.")
+        if one_header(envelope, "paypal-auth-algo") != "SHA256withRSA":
+            raise Unreadable("header paypal-auth-algo is not SHA256withRSA")
+        url = allowed(one_header(envelope, "paypal-cert-url"), _PAYPAL_CERTIFICATE)
+        return Claim(decode_base64(signature), url, "sha256")
+
+    def content(self, envelope: Envelope, identity: str) -> bytes | None:
+        """Return the transmission, the webhook's id and the body's checksum."""
+        sent = [one_header(envelope, f"paypal-transmission-{name}") for name in ("id", "time")]
+        if not all(sent):
+            raise SignatureMissing("There is no header paypal-transmission-id or paypal-transmission-time.")
+        return f"{sent[0]}|{sent[1]}|{identity}|{zlib.crc32(envelope.body)}".encode("latin-1")
+
+    def prepare(self, draft: Draft, _identity: str) -> None:
+        """Write transmission and certificate into the headers."""
+        draft.headers |= {
+            "PAYPAL-TRANSMISSION-ID": draft.message_id,
+            "PAYPAL-TRANSMISSION-TIME": format_ms(draft.at_ms, "rfc3339"),
+            "PAYPAL-AUTH-ALGO": "SHA256withRSA",
+            "PAYPAL-CERT-URL": "https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-7a47cba9",
+        }
+
+    def place(self, draft: Draft, signature: str) -> None:
+        """Write the signature into its header."""
+        draft.headers["PAYPAL-TRANSMISSION-SIG"] = signature
+
+    def generate(self, entropy: bytes) -> SecretPair:
+        """See `Prover.generate`; the RSA key takes its randomness from the system."""
+        return self._generate(entropy[:9].hex().upper())
