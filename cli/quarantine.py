@@ -134,7 +134,7 @@ def verify(place: Place, selection: Selection, as_json: bool) -> None:
 
 @quarantine.command(cls=IdCommand, short_help="Take deliveries out of the quarantine for good.")
 @click.argument("identifiers", metavar="ID...", nargs=-1, required=True)
-@click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the delivery.")
+@click.option("--reason", required=True, metavar="WHY", help="Why; kept with the delivery.")
 @json_option("JSON Lines, one object for each delivery")
 @at_place
 def discard(place: Place, identifiers: tuple[str, ...], reason: str, as_json: bool) -> None:

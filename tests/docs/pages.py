@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.docs import (
     access_log_page,
+    commands_page,
     environment_page,
     errors_page,
     event_item_page,
@@ -20,6 +21,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 PAGES: dict[str, Callable[[], str]] = {
     "access-log.md": access_log_page.page,
+    "commands.md": commands_page.page,
     "environment.md": environment_page.page,
     "errors.md": errors_page.page,
     "event-item.md": event_item_page.page,
