@@ -36,12 +36,12 @@ def sources_file() -> Path:
 
 def catalogue() -> Catalogue:
     """Return the sources of the sources file. Raises: NoAnswer when there is none, CatalogueInvalid."""
-    from weir.ingest.sources import catalogue as sources
+    from weir.ingest.sources.sources_file import load
 
     path = sources_file()
     if not path.exists():
         raise NoAnswer(_no_file(path))
-    return sources.load(path)
+    return load(path)
 
 
 def source(name: str) -> Source:

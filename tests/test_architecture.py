@@ -19,6 +19,31 @@ MAY_IMPORT = {
     "loadtest": {"ingest"},
     "cli": {"ingest", "consumers", "operate", "infra", "loadtest"},
 }
+# The packages and modules of a room, lowest first: each may import its own line and those above it. A longer name goes
+# before a shorter one, and every module of a room in this table has a line.
+ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
+    "ingest": (
+        (
+            "errors",
+            "ids",
+            "lines",
+            "live_secrets",
+            "strict",
+            "envelope",
+            "locations",
+            "times",
+            "encodings",
+            "structured_fields",
+        ),
+        ("schemes.crypto",),
+        ("schemes.base",),
+        ("schemes.parts",),
+        ("schemes",),
+        ("sources",),
+        ("handshakes",),
+        ("contract",),
+    ),
+}
 # infra/ runs the handler in a process of its own, found by the name that the template gives.
 AWS_LIBRARIES = {"boto3", "botocore", "s3transfer"}
 MAY_CALL_AWS = (
@@ -107,3 +132,72 @@ def test_the_environment_is_read_in_few_places(path: Path) -> None:
             assert node.attr not in {"environ", "getenv"}, f"{name_of(path)}:{node.lineno} reads the environment"
         if isinstance(node, ast.ImportFrom) and node.module == "os":
             assert not {alias.name for alias in node.names} & {"environ", "getenv"}, name_of(path)
+
+
+def dotted(path: Path) -> str:
+    """Return the name under which a module is imported."""
+    return "weir." + name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imports_of(path: Path, names: set[str]) -> set[str]:
+    """Return the modules of the product that a module imports, at its top or late, but not for type checking only."""
+    found = set()
+    for node in runtime_nodes(tree_of(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (submodules & names) or {node.module or ""}
+    return found & names
+
+
+def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk a module without what is under `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):
+            yield node
+            yield from runtime_nodes(node)
+
+
+def graph() -> dict[str, set[str]]:
+    """Return what each module imports."""
+    names = {dotted(path) for path in MODULES}
+    return {dotted(path): imports_of(path, names) for path in MODULES}
+
+
+def cycles(modules: dict[str, set[str]]) -> list[str]:
+    """Return the modules that cannot be put into an order in which each comes after all that it imports."""
+    left = dict(modules)
+    while ready := [name for name, wanted in left.items() if not wanted & left.keys()]:
+        for name in ready:
+            del left[name]
+    return sorted(left)
+
+
+def line_of(module: str) -> int:
+    """Return the number of a module's line in `ORDER`."""
+    room, _, rest = module.removeprefix("weir.").partition(".")
+    lines = [(prefix, number) for number, line in enumerate(ORDER[room]) for prefix in line]
+    fitting = [(prefix, number) for prefix, number in lines if rest == prefix or rest.startswith(prefix + ".")]
+    assert fitting, f"{module} has no line in ORDER: add its package"
+    return max(fitting, key=lambda found: len(found[0]))[1]
+
+
+def test_no_import_cycle() -> None:
+    """The modules of the product can be put into an order in which each comes after all that it imports, even late."""
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["a", "b", "c"]
+    assert cycles(graph()) == []
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_packages_import_in_order(room: str) -> None:
+    """A module imports only its own line of the room's order and lines before it, and every line has a module."""
+    modules = {name: wanted for name, wanted in graph().items() if name.startswith(f"weir.{room}.")}
+    upwards = {
+        f"{name} imports {other}"
+        for name, wanted in modules.items()
+        for other in wanted & modules.keys()
+        if line_of(other) > line_of(name)
+    }
+    assert upwards == set()
+    assert {line_of(name) for name in modules} == set(range(len(ORDER[room])))

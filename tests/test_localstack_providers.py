@@ -16,7 +16,7 @@ from tests.support.providers import PARTS, STACKS, ask, write_sources
 from weir.infra import deploy, place, sender
 from weir.infra.place import Place
 from weir.infra.signing_keys import provide, signing_key
-from weir.ingest.sources import catalogue, presets
+from weir.ingest.sources import presets, sources_file
 from weir.ingest.sources.catalogue import Catalogue
 from weir.operate.lookup.events import Table
 
@@ -37,7 +37,7 @@ Stack = tuple[Place, Catalogue]
 @pytest.fixture(scope="module", params=range(STACKS))
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder, name = tmp_path_factory.mktemp("providers"), f"p{uuid.uuid4().hex[:8]}"
-    known = catalogue.load(write_sources(folder / "sources.yaml", PARTS[request.param]))
+    known = sources_file.load(write_sources(folder / "sources.yaml", PARTS[request.param]))
     where = place.at_endpoint(str(ENDPOINT), name)
     given = {"DeletionProtection": "false", "ArchiveMode": "none", "SecretsPrefix": f"/weir/{name}"}
     given |= {"StreamMode": "PROVISIONED", "ShardCount": "1"}

@@ -12,7 +12,7 @@ from tests.support.providers import PARTS, STACKS, ask, write_sources
 from tests.support.running import Running, running
 from weir.infra import place, sender
 from weir.infra.signing_keys import signing_key
-from weir.ingest.sources import catalogue, presets
+from weir.ingest.sources import presets, sources_file
 from weir.ingest.sources.catalogue import Catalogue
 
 SETTLED_S = 60.0
@@ -29,7 +29,7 @@ def stack(
 
 
 def catalogue_of(started: Running) -> Catalogue:
-    return catalogue.load(started.environment["WEIR_SOURCES"])
+    return sources_file.load(started.environment["WEIR_SOURCES"])
 
 
 def test_every_sample_is_stored_proven_and_settled(stack: tuple[Running, list[str]]) -> None:

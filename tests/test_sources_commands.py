@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from weir.cli.main import main
-from weir.ingest.sources import catalogue, presets
+from weir.ingest.sources import presets, sources_file
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_adding_keeps_what_is_there(file: Path) -> None:
         "zoom:\n  preset: zoom\n  handshake_function: true\n\n"
         "sms:\n  preset: twilio\n  url: https://x.example/v1/sms\n"
     )
-    assert list(catalogue.load(file)) == ["github", "zoom", "sms"]
+    assert list(sources_file.load(file)) == ["github", "zoom", "sms"]
 
 
 @pytest.mark.parametrize(

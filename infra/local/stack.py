@@ -42,8 +42,8 @@ from weir.infra.local.stream_readers import StreamReaders
 from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from weir.ingest.contract import routes
 from weir.ingest.errors import StackFailed
-from weir.ingest.sources import catalogue as sources
 from weir.ingest.sources.catalogue import Catalogue
+from weir.ingest.sources.sources_file import load
 
 STACK = "weir"
 SIGNING_FILE = "signing.json"
@@ -92,7 +92,7 @@ def run(
     home.mkdir(parents=True, exist_ok=True)
     with _lock(home):
         _check_port(port)
-        catalogue = sources.load(sources_file)
+        catalogue = load(sources_file)
         stack = _Stack(
             home, port, catalogue, given, say, engines=engines or EngineAddresses(), disaggregate=disaggregate
         )

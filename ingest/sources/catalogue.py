@@ -1,7 +1,7 @@
 """The catalogue of sources: what the function, the gateway and the commands know about each provider.
 
-`load` reads what people edit, merges the presets and says exactly what is wrong; `Catalogue.dump` writes it resolved,
-as the JSON that the function ships with and `parse_compiled` reads without YAML and without presets.
+`sources_file.load` reads what people edit, merges the presets and says exactly what is wrong. `Catalogue.dump` writes
+it resolved, as the JSON that the function ships with and `parse_compiled` reads without YAML and without presets.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from weir.ingest.errors import CatalogueInvalid
+from weir.ingest.ids import SourceName
 from weir.ingest.locations import Location, steps
 from weir.ingest.schemes.base import AnyScheme, Scheme, scheme_class
 from weir.ingest.strict import Strict
@@ -33,9 +33,7 @@ __all__ = [
     "Reply",
     "Scheme",
     "Source",
-    "SourceName",
     "Throttle",
-    "load",
     "parse_compiled",
 ]
 
@@ -48,7 +46,7 @@ PLACEHOLDER = re.compile(
 DAY_S = 86_400
 DEFAULT_DEDUPE_DAYS = 30
 
-SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+ValidName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 # Where the secrets are kept: an SSM parameter named after the source, or a secret of Secrets Manager by name or ARN.
 SSM = "ssm"
 SECRETS_MANAGER = "secretsmanager:"
@@ -184,7 +182,7 @@ class Preset(Definition):
 class Source(Definition):
     """A source as the pipeline uses it: preset and the operator's own words merged."""
 
-    name: SourceName
+    name: ValidName
     preset: str | None = None
     dedupe_days: int = Field(default=DEFAULT_DEDUPE_DAYS, ge=1, le=3650)
     throttle: Throttle | None = None
@@ -298,10 +296,3 @@ def _validated(text: str | bytes) -> Catalogue:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise CatalogueInvalid(f"Compiled sources, {where or 'whole'}: {first['msg']}. Deploy again.") from error
-
-
-def load(path: str | Path) -> Catalogue:
-    """Read the sources file that people edit. Raises: CatalogueInvalid with file, line, field and remedy."""
-    from weir.ingest.sources import sources_file  # noqa: PLC0415 - needs YAML, which the function does not ship
-
-    return sources_file.load(Path(path))

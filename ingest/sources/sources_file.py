@@ -24,8 +24,8 @@ from weir.ingest.sources.catalogue import (
     HeaderName,
     SecretStore,
     Source,
-    SourceName,
     Throttle,
+    ValidName,
 )
 from weir.ingest.strict import Strict
 
@@ -80,11 +80,12 @@ class SourceEntry(Strict):
         return self
 
 
-SourcesFile = TypeAdapter(dict[SourceName, SourceEntry])
+SourcesFile = TypeAdapter(dict[ValidName, SourceEntry])
 
 
-def load(path: Path) -> Catalogue:
-    """Read, validate and resolve. Raises: CatalogueInvalid."""
+def load(path: str | Path) -> Catalogue:
+    """Read the sources file that people edit. Raises: CatalogueInvalid with file, line, field and remedy."""
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

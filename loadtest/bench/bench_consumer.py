@@ -18,7 +18,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from weir.ingest.errors import StackFailed
-from weir.ingest.sources.catalogue import load
+from weir.ingest.sources.sources_file import load
 from weir.loadtest.bench.bench_workload import BATCH_RECORDS, SOURCE, Workload
 
 ROOT = Path(__file__).parents[3]

@@ -22,9 +22,8 @@ from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import OptionInvalid, RecordError
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft
-from weir.ingest.sources import catalogue as sources
 from weir.ingest.sources import events, samples
-from weir.ingest.sources.catalogue import Catalogue, Source
+from weir.ingest.sources.catalogue import Catalogue, Source, parse_compiled
 from weir.loadtest.sending import pacer
 from weir.loadtest.sending.bodies import Booking, Padding, body, is_booked
 from weir.loadtest.sending.mix import OVERSIZED_BYTES, Mix
@@ -115,7 +114,7 @@ class Planner:
     def __init__(self, plan: Plan, started_at_ms: int) -> None:
         self._plan, self._mix = plan, plan.mix
         self._started_at_ms = started_at_ms + plan.sender_clock_ms
-        self._catalogue: Catalogue = sources.parse_compiled(plan.catalogue)
+        self._catalogue: Catalogue = parse_compiled(plan.catalogue)
         self._names, self._weights = _sources(plan.mix, self._catalogue, plan.signing_keys)
         self._sizes, self._size_weights = list(plan.mix.sizes), list(accumulate(plan.mix.sizes.values()))
         self._padding = Padding(plan.seed, incompressible=plan.mix.incompressible)
@@ -256,7 +255,7 @@ def check(plan: Plan) -> None:
     """Raises: OptionInvalid when the plan's requests cannot be made, or when it has none."""
     if plan.timing.peak_per_s == 0:
         raise OptionInvalid("A rate of 0 sends nothing.")
-    _sources(plan.mix, sources.parse_compiled(plan.catalogue), plan.signing_keys)
+    _sources(plan.mix, parse_compiled(plan.catalogue), plan.signing_keys)
 
 
 def _sources(mix: Mix, catalogue: Catalogue, keys: Mapping[str, str]) -> tuple[list[str], list[float]]:

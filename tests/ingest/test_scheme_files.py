@@ -81,7 +81,8 @@ weir.ingest.schemes.__path__.append(sys.argv[1])
 from weir.ingest.errors import SignatureMismatch
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft
-from weir.ingest.sources.catalogue import load, parse_compiled
+from weir.ingest.sources.catalogue import parse_compiled
+from weir.ingest.sources.sources_file import load
 from weir.ingest.sources.sources_file import json_schema
 found = load(sys.argv[2])
 verdicts = []

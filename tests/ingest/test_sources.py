@@ -15,8 +15,8 @@ from weir.ingest.errors import CatalogueInvalid
 from weir.ingest.schemes.any_of import AnyOf
 from weir.ingest.schemes.content import ContentScheme
 from weir.ingest.sources import presets, samples
-from weir.ingest.sources.catalogue import Catalogue, load, parse_compiled
-from weir.ingest.sources.sources_file import json_schema
+from weir.ingest.sources.catalogue import Catalogue, parse_compiled
+from weir.ingest.sources.sources_file import json_schema, load
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "ingest/sources/sources.schema.json"

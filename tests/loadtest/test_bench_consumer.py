@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from weir.cli.main import main
 from weir.ingest.envelope import decode
 from weir.ingest.schemes.signatures import verify
-from weir.ingest.sources.catalogue import Catalogue, load
+from weir.ingest.sources.catalogue import Catalogue
+from weir.ingest.sources.sources_file import load
 from weir.loadtest.bench import bench_consumer
 from weir.loadtest.bench.bench_endpoint import ACTION_S, CALL_S, TRANSACTION_S, Endpoint, item_bytes
 from weir.loadtest.bench.bench_workload import BATCH_RECORDS, SECRET, SOURCE, Workload

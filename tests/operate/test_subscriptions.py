@@ -23,7 +23,7 @@ from weir.ingest.envelope import Envelope
 from weir.ingest.errors import StackFailed
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft, SecretPair
-from weir.ingest.sources.catalogue import load
+from weir.ingest.sources.sources_file import load
 from weir.operate import subscriptions
 
 HOST = "https://sns.eu-west-1.amazonaws.com"

@@ -12,7 +12,8 @@ from typing import Any
 from tests.support import aws
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.schemes import signatures
-from weir.ingest.sources.catalogue import Catalogue, load
+from weir.ingest.sources.catalogue import Catalogue
+from weir.ingest.sources.sources_file import load
 
 SECRET = "whsec_" + b64encode(b"the secret of every test source ").decode()
 SHARD = "shardId-000000000000"

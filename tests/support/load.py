@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from weir.ingest.schemes import signatures
-from weir.ingest.sources import catalogue as sources
 from weir.ingest.sources.catalogue import Catalogue
+from weir.ingest.sources.sources_file import load
 from weir.loadtest.sending.mix import Mix
 from weir.loadtest.sending.plan import Plan, Timing
 
-CATALOGUE = sources.load(Path(__file__).parents[2] / "sources.yaml")
+CATALOGUE = load(Path(__file__).parents[2] / "sources.yaml")
 # A served request's number and body -> status, headers, body; None cuts the connection.
 Reply = tuple[int, dict[str, str], bytes] | None
 

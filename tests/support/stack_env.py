@@ -30,7 +30,8 @@ from weir.infra.local.engine.engine import Engine
 from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.schemes import signatures
-from weir.ingest.sources.catalogue import Catalogue, load
+from weir.ingest.sources.catalogue import Catalogue
+from weir.ingest.sources.sources_file import load
 from weir.operate.lookup.events import Table
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer
