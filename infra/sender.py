@@ -109,7 +109,9 @@ def _draft(place: Place, source: Source, body: bytes | None, url: str, key: str)
     # Who signs the URL signs the public one, which is not where this machine posts to.
     public = _public_url(source.scheme)
     signed = f"{public}/{quote(key, safe='')}".rstrip("/") if public else url
-    draft = Draft(sample if body is None else body, at_ms, samples.message_id(0, seed=seed), headers, signed)
+    asked = samples.query(source.preset, seed=seed, at_ms=at_ms)
+    message_id = samples.message_id(0, seed=seed)
+    draft = Draft(sample if body is None else body, at_ms, message_id, headers, signed, query=asked)
     draft.source, draft.path = source.name, f"/v1/{source.name}/{quote(key, safe='')}".rstrip("/")
     signatures.sign_draft(source.scheme, signing_key(place, source), draft)
     return draft

@@ -1,6 +1,7 @@
 """Sample deliveries: real payload shapes, one file per preset, filled with ids and times that the caller chooses.
 
-A file holds header lines, an empty line and the body; ``{{id}}`` (24 hex digits), ``{{uuid}}``, ``{{number}}``,
+A file holds header lines, an empty line and the body, before them a line ``?name=value&...`` where the URL has a query;
+``{{id}}`` (24 hex digits), ``{{uuid}}``, ``{{number}}``,
 ``{{n}}``, ``{{time}}`` (RFC 3339), ``{{time_s}}`` and ``{{time_ms}}`` are filled in.
 """
 
@@ -11,6 +12,7 @@ import uuid
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from weir.ingest.errors import SampleInvalid
 from weir.ingest.schemes import signatures
@@ -33,13 +35,15 @@ def sample(preset: str | None, n: int = 0, *, seed: str = "", at_ms: int) -> tup
 
     Raises: SampleInvalid when the preset has no sample.
     """
-    preset = preset or _GENERIC
-    path = _HERE / f"{preset}.http"
-    if not path.is_file():
-        raise SampleInvalid(f"There is no sample of {preset!r}.")
-    head, _, body = _filled(path.read_bytes(), _values(f"{preset}/{seed}/{n}", n, at_ms)).partition(b"\n\n")
-    lines = (line.partition(": ") for line in head.decode("latin-1").splitlines())
-    return body.removesuffix(b"\n"), {name: value for name, _, value in lines}
+    lines, body = _read(preset, n, seed, at_ms)
+    fields = (line.partition(": ") for line in lines if not line.startswith("?"))
+    return body.removesuffix(b"\n"), {name: value for name, _, value in fields}
+
+
+def query(preset: str | None, n: int = 0, *, seed: str = "", at_ms: int) -> dict[str, str]:
+    """Return the query of the sample's URL, empty as a rule. Raises: SampleInvalid when the preset has no sample."""
+    lines, _ = _read(preset, n, seed, at_ms)
+    return dict(parse_qsl(lines[0][1:])) if lines[0].startswith("?") else {}
 
 
 def signed(
@@ -53,7 +57,8 @@ def signed(
 def delivery(source: Source, secret: str, n: int = 0, *, seed: str = "", at_ms: int) -> Draft:
     """Return a complete, correctly signed delivery of the source's sample: its body, headers and query."""
     body, headers = sample(source.preset, n, seed=seed, at_ms=at_ms)
-    draft = Draft(body, at_ms, message_id(n, seed=seed, preset=source.preset), headers)
+    asked = query(source.preset, n, seed=seed, at_ms=at_ms)
+    draft = Draft(body, at_ms, message_id(n, seed=seed, preset=source.preset), headers, query=asked)
     signatures.sign_draft(source.scheme, secret, draft)
     return draft
 
@@ -61,6 +66,15 @@ def delivery(source: Source, secret: str, n: int = 0, *, seed: str = "", at_ms: 
 def message_id(n: int, *, seed: str = "", preset: str | None = None) -> str:
     """Return the id that goes into a message-id header."""
     return f"msg_{_digest(f'{preset}/{seed}/{n}')[:24]}"
+
+
+def _read(preset: str | None, n: int, seed: str, at_ms: int) -> tuple[list[str], bytes]:
+    preset = preset or _GENERIC
+    path = _HERE / f"{preset}.http"
+    if not path.is_file():
+        raise SampleInvalid(f"There is no sample of {preset!r}.")
+    head, _, body = _filled(path.read_bytes(), _values(f"{preset}/{seed}/{n}", n, at_ms)).partition(b"\n\n")
+    return head.decode("latin-1").splitlines(), body
 
 
 def _values(seed: str, n: int, at_ms: int) -> dict[str, str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.support.deliveries import AT_MS, envelope_of, pair_of, source_of
-from weir.ingest.errors import ConfigError
+from weir.ingest.errors import ConfigError, SignatureMismatch
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft
 from weir.ingest.sources import presets, samples
@@ -67,3 +68,17 @@ def test_samples_of_the_ledger() -> None:
     assert (shopify["total_price"], shopify["currency"]) == ("10.00", "EUR")
     assert payment["type"] == "payment.succeeded"
     assert (payment["data"]["amount"], payment["data"]["currency"]) == (1000, "EUR")
+
+
+def test_query_of_a_sample_is_signed() -> None:
+    """A sample may have a query; its delivery has it, and the provider's signature covers it."""
+    source = source_of("mercado-pago")
+    pair = pair_of(source)
+    delivery = samples.delivery(source, pair.sign_with, 2, at_ms=AT_MS)
+    assert delivery.query == samples.query("mercado-pago", 2, at_ms=AT_MS)
+    assert delivery.query["data.id"] == json.loads(delivery.body)["data"]["id"]
+    envelope = envelope_of(source, delivery)
+    assert signatures.verify(source.scheme, [pair.verify_with], envelope).secret_index == 0
+    with pytest.raises(SignatureMismatch):
+        signatures.verify(source.scheme, [pair.verify_with], replace(envelope, query={"data.id": "1"}))
+    assert samples.query("stripe", at_ms=AT_MS) == {}

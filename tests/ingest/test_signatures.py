@@ -54,9 +54,13 @@ NOT_SIGNED = {
     "brevo",
     "chargebee",
     "freshdesk",
+    "google-cloud-monitoring",
+    "mercado-pago",
     "microsoft-graph",
     "monday",
+    "new-relic",
     "okta",
+    "pingdom",
     "pipedrive",
     "postmark",
     "revenuecat",
@@ -65,7 +69,7 @@ NOT_SIGNED = {
 IN_HEADER = [name for name in PRESETS if signature_header(source_of(name).scheme)]
 SEVERAL = [name for name in IN_HEADER if has_several_signatures(source_of(name).scheme)]
 HEX = [name for name in IN_HEADER if is_hex(source_of(name).scheme)]
-IN_QUERY = {"azure-event-grid", "pandadoc"}
+IN_QUERY = {"azure-event-grid", "pandadoc", "pingdom"}
 # Their proof is a part of the body or takes values from it, so that a body of any bytes cannot be signed.
 NEEDS_BODY = {"linear", "mandrill", "pusher"}
 

@@ -11,6 +11,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
@@ -368,6 +369,32 @@ def _lithic(d: Delivery) -> bool:
     return True
 
 
+def _modern_treasury(d: Delivery) -> bool:
+    from modern_treasury import ModernTreasury
+
+    client = ModernTreasury(api_key="none", organization_id="none")
+    return client.webhooks.validate_signature(d.text, d.headers, key=d.secret)
+
+
+def _mercado_pago(d: Delivery) -> bool:
+    from mercadopago.webhook.validator import WebhookSignatureValidator
+
+    data_id = d.envelope.query.get("data.id")
+    WebhookSignatureValidator.validate(d.header("x-signature"), d.header("x-request-id"), data_id, d.secret)
+    return True
+
+
+def _vonage(d: Delivery) -> bool:
+    """Ask about the token, and compare the hash as Vonage's documentation says: the package leaves that to its user."""
+    import jwt
+    from vonage_jwt import verify_signature
+
+    token = d.header("Authorization").removeprefix("Bearer ")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    is_hash_right = claims["payload_hash"] == sha256(d.envelope.body).hexdigest()
+    return bool(verify_signature(token, d.secret) and is_hash_right)
+
+
 class _KnownKey:
     """What http-message-signatures asks for the key: the one of the delivery, whatever keyid is sent."""
 
@@ -459,5 +486,8 @@ SDKS = (
     Sdk("worldline", "onlinepayments-sdk-python3", _worldline),
     Sdk("orb", "orb-billing", _orb),
     Sdk("lithic", "lithic", _lithic),
+    Sdk("modern-treasury", "modern-treasury", _modern_treasury),
+    Sdk("mercado-pago", "mercadopago", _mercado_pago),
+    Sdk("vonage", "vonage-jwt", _vonage),
     Sdk("http-message-signatures", "http-message-signatures", _http_signatures, _http_signatures_signs),
 )
