@@ -373,7 +373,7 @@ def _modern_treasury(d: Delivery) -> bool:
     from modern_treasury import ModernTreasury
 
     client = ModernTreasury(api_key="none", organization_id="none")
-    return client.webhooks.validate_signature(d.text, d.headers, key=d.secret)
+    return bool(client.webhooks.validate_signature(d.text, d.headers, key=d.secret))
 
 
 def _mercado_pago(d: Delivery) -> bool:
