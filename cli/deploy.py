@@ -56,9 +56,9 @@ def deploy(settings: tuple[str, ...], as_json: bool, **where: Any) -> None:
     say = comments(as_json=as_json)
     outputs = deployment.deploy(place, project.catalogue(), given, cache=project.root() / "build", say=say)
     if as_json:
-        emit_json(dict(sorted(outputs.items())))
+        emit_json(dict(sorted(outputs.as_dict().items())))
         return
-    for name, value in sorted(outputs.items()):
+    for name, value in sorted(outputs.as_dict().items()):
         emit(f"{name:20} {value}")
 
 

@@ -62,7 +62,7 @@ def balances(place: Place, as_json: bool) -> None:
     """Print the example's ledger: the balances by account, in minor units."""
     from weir.operate.lookup import events as history
 
-    for account in history.balances(place.client("dynamodb"), place.outputs()["BalancesTable"]):
+    for account in history.balances(place.client("dynamodb"), place.outputs().balances_table):
         if as_json:
             emit_json(account)
             continue

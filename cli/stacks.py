@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weir.cli import project
@@ -22,7 +21,7 @@ def events_table(place: Place) -> Table:
     from weir.operate.lookup.events import Table
 
     outputs = place.outputs()
-    return Table(place.client("dynamodb"), outputs["EventsTable"], place.client("s3"), outputs["Bucket"])
+    return Table(place.client("dynamodb"), outputs.events_table, place.client("s3"), outputs.bucket)
 
 
 def open_stack(place: Place) -> Stack:
@@ -34,17 +33,17 @@ def open_stack(place: Place) -> Stack:
     return Stack(
         table=events_table(place),
         kinesis=place.client("kinesis"),
-        stream=outputs["StreamName"],
+        stream=outputs.stream_name,
         service=EMULATOR if place.emulated else AWS,
         catalogue=project.catalogue(),
-        access_log=Path(outputs["AccessLog"]) if "AccessLog" in outputs else None,
+        access_log=outputs.access_log,
         # LocalStack makes the log group and never writes to it.
-        access_group=outputs["AccessLogGroup"] if place.kind == "aws" else "",
+        access_group=outputs.access_log_group if place.kind == "aws" else "",
         logs=place.client("logs") if place.kind == "aws" else None,
         cloudwatch=place.client("cloudwatch") if place.kind == "aws" else None,
-        function=outputs["FunctionName"],
+        function=outputs.function_name,
         checkpoints=lambda: control.checkpoints(place),
-        has_archive="ArchiveName" in outputs,
+        has_archive=outputs.archive_name is not None,
     )
 
 
@@ -59,7 +58,7 @@ def replay_context(place: Place, console: Console) -> ReplayContext:
         client=place.client,
         client_with=place.client_with,
         console=console,
-        label=f"{place.label}, {place.outputs().get('Home') or place.outputs()['EventsTable']}",
+        label=f"{place.label}, {place.outputs().home or place.outputs().events_table}",
     )
 
 

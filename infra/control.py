@@ -60,7 +60,7 @@ def checkpoints(place: Place) -> dict[str, dict[str, Any]] | None:
     if place.kind != "embedded":
         return None
     outputs = place.outputs()
-    path = Path(outputs["Home"]) / "checkpoints" / f"{outputs['StreamName']}.json"
+    path = _home(place) / "checkpoints" / f"{outputs.stream_name}.json"
     try:
         shards: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["shards"]
     except (OSError, ValueError, KeyError):
@@ -80,7 +80,10 @@ def _iterator(position: dict[str, Any]) -> dict[str, Any]:
 
 
 def _home(place: Place) -> Path:
-    return Path(place.outputs()["Home"])
+    home = place.outputs().home
+    if home is None:
+        raise StackFailed(f"{place.label} has no folder on this machine.")
+    return home
 
 
 def _await_file(place: Place, *, present: bool) -> None:
@@ -95,7 +98,7 @@ def _await_file(place: Place, *, present: bool) -> None:
 def _switch(place: Place, *, enabled: bool) -> None:
     wanted = "Enabled" if enabled else "Disabled"
     try:
-        place.client("lambda").update_event_source_mapping(UUID=place.outputs()["MappingId"], Enabled=enabled)
+        place.client("lambda").update_event_source_mapping(UUID=place.outputs().mapping_id, Enabled=enabled)
     except (ClientError, BotoCoreError) as error:
         raise StackFailed(f"{place.label}: the event source mapping: {error}") from error
     deadline = time.monotonic() + _AWS_PATIENCE_S
@@ -107,6 +110,6 @@ def _switch(place: Place, *, enabled: bool) -> None:
 
 def _mapping(place: Place) -> dict[str, Any]:
     try:
-        return place.client("lambda").get_event_source_mapping(UUID=place.outputs()["MappingId"])  # type: ignore[no-any-return]
+        return place.client("lambda").get_event_source_mapping(UUID=place.outputs().mapping_id)  # type: ignore[no-any-return]
     except (ClientError, BotoCoreError) as error:
         raise StackFailed(f"{place.label}: the event source mapping: {error}") from error

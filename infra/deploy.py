@@ -18,6 +18,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir.infra import Say, package, template
+from weir.infra.outputs import Outputs
 from weir.infra.place import Place
 from weir.ingest.contract import routes
 from weir.ingest.errors import StackFailed
@@ -52,7 +53,7 @@ class Artifacts:
         return f"templates/{_digest(self.template)}.json"
 
 
-def deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cache: Path, say: Say) -> dict[str, str]:
+def deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cache: Path, say: Say) -> Outputs:
     """Create or update the stack and return its outputs.
 
     ``given`` are template parameters by name. Repeatable: what is there already is left alone.
@@ -78,7 +79,7 @@ def destroy(place: Place, *, delete_data: bool, say: Say) -> list[str]:
         raise StackFailed(f"{place.label}: {error}") from error
 
 
-def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cache: Path, say: Say) -> dict[str, str]:
+def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cache: Path, say: Say) -> Outputs:
     account, region = place.account(), place.region
     architecture = given.get("Architecture") or _architecture(place)
     say(f"deploying stack {place.stack} to {place.label} (account {account}, {region})")
@@ -306,7 +307,7 @@ def _mend_emulator(place: Place, definition: Mapping[str, Any]) -> None:
     """Put the gateway responses that LocalStack 4.14 leaves out when it imports an OpenAPI document."""
     if not place.emulated:
         return
-    gateway, api = place.client("apigateway"), place.outputs()["ApiId"]
+    gateway, api = place.client("apigateway"), place.outputs().api_id
     for kind, response in definition["x-amazon-apigateway-gateway-responses"].items():
         status = {"statusCode": str(response["statusCode"])} if "statusCode" in response else {}
         gateway.put_gateway_response(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir.infra import LOCALSTACK
+from weir.infra.outputs import Outputs
 from weir.ingest.errors import OptionInvalid, StackAbsent, StackFailed
 from weir.ingest.lines import whole
 
@@ -39,14 +40,14 @@ class Place:
         *,
         endpoint: str | None,
         kinesis: str | None = None,
-        outputs: Mapping[str, str] | None = None,
+        outputs: Outputs | None = None,
     ) -> None:
         self.kind = kind  # embedded | localstack | aws
         self.stack = stack
         self.endpoint = endpoint
         self._kinesis = kinesis or endpoint
         self.home: Path | None = None  # where this machine keeps what belongs to the stack
-        self._outputs = dict(outputs) if outputs is not None else None
+        self._outputs = outputs
         self._clients: dict[str, Any] = {}
 
     @property
@@ -103,10 +104,10 @@ class Place:
             return EMBEDDED_ACCOUNT
         return str(self.client("sts").get_caller_identity()["Account"])
 
-    def outputs(self) -> dict[str, str]:
-        """Return the stack's outputs by name.
+    def outputs(self) -> Outputs:
+        """Return the stack's outputs, as they are now.
 
-        Raises: StackAbsent when there is no such stack.
+        Raises: StackAbsent when there is no such stack, StackFailed for a stack of another version of Weir.
         """
         if self._outputs is not None:
             return self._outputs
@@ -119,15 +120,15 @@ class Place:
             raise StackAbsent(f"{self.label}: stack {self.stack} is {stacks[0]['StackStatus']} and has no outputs.")
         if self.kind == "localstack":
             found["Endpoint"] = f"{self.endpoint}/_aws/execute-api/{found['ApiId']}/live/v1"
-        return found
+        return Outputs.read(found, origin=f"{self.label}: stack {self.stack}")
 
     def log_lines(self, identifiers: Sequence[str]) -> list[dict[str, Any]]:
         """Return the consumer's log lines about an event or request, oldest first; ``time`` is when their batch began.
 
         Raises: StackFailed when the log group cannot be read.
         """
-        if self.kind == "embedded":
-            texts = _matching_lines(Path(self.outputs()["ConsumerLog"]), identifiers)
+        if (log := self.outputs().consumer_log) is not None:
+            texts = _matching_lines(log, identifiers)
         else:
             texts = self._cloudwatch_lines(identifiers)
         return [found for text in texts if (found := _log_line(text, identifiers)) is not None]
@@ -136,7 +137,7 @@ class Place:
         quoted = " ".join(f'?"{identifier}"' for identifier in identifiers if '"' not in identifier)
         pages = self.client("logs").get_paginator("filter_log_events")
         try:
-            for page in pages.paginate(logGroupName=self.outputs()["ConsumerLogGroup"], filterPattern=quoted):
+            for page in pages.paginate(logGroupName=self.outputs().consumer_log_group, filterPattern=quoted):
                 yield from (event["message"] for event in page["events"])
         except (ClientError, BotoCoreError) as error:
             raise StackFailed(f"{self.label}: the consumer's log: {error}") from error
@@ -172,9 +173,8 @@ def embedded(home: Path) -> Place:
         facts = json.loads(state.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StackAbsent(f"No embedded stack runs with its state in {home}.") from error
-    return Place(
-        "embedded", facts["stack"], endpoint=facts["engine"], kinesis=facts.get("kinesis"), outputs=facts["outputs"]
-    )
+    outputs = Outputs.read(facts["outputs"], origin=str(state))
+    return Place("embedded", facts["stack"], endpoint=facts["engine"], kinesis=facts.get("kinesis"), outputs=outputs)
 
 
 def choose(kind: str | None, *, home: Path, stack: str, endpoint: str | None) -> Place:

@@ -90,7 +90,7 @@ def remove(place: Place, source: Source, position: int) -> int:
 def where(place: Place, source: Source) -> str:
     """Return the name of the parameter, or the name or ARN of the secret, that keeps a source's secrets."""
     if source.secret == SSM:
-        return f"{place.outputs()['SecretsPrefix']}/{source.name}"
+        return f"{place.outputs().secrets_prefix}/{source.name}"
     return source.secret.removeprefix(SECRETS_MANAGER)
 
 

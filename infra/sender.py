@@ -62,7 +62,7 @@ def send(
     """
     source = _meant(catalogue, name)
     path = "/".join(quote(part, safe="") for part in (source.name if source else name, key) if part)
-    url = f"{place.outputs()['Endpoint']}/{path}"
+    url = f"{place.outputs().endpoint}/{path}"
     draft = _unknown(name, body, url) if source is None else _draft(place, source, body, url, key)
     if tamper:
         draft.body += b" "
@@ -77,7 +77,7 @@ def curl(place: Place, catalogue: Catalogue) -> str | None:
         if _signs_any_body_in_a_header(source.scheme):
             draft = _draft(place, source, b'{"id":"evt_hello","type":"hello"}', "", "")
             headers = [f"-H {shlex.quote(f'{header}: {value}')}" for header, value in draft.headers.items()]
-            url = f"{place.outputs()['Endpoint']}/{name}"
+            url = f"{place.outputs().endpoint}/{name}"
             return " ".join(["curl", "-i", url, *headers, "-d", shlex.quote(draft.body.decode())])
     return None
 

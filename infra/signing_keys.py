@@ -43,8 +43,8 @@ def signing_key(place: Place, source: Source) -> str:
 
 
 def _file(place: Place) -> Path | None:
-    if given := place.outputs().get("SigningFile"):
-        return Path(given)
+    if given := place.outputs().signing_file:
+        return given
     return None if place.home is None else place.home / f"signing-{place.kind}-{place.stack}.json"
 
 

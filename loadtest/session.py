@@ -47,7 +47,7 @@ class Target:
 
     @property
     def endpoint(self) -> str:
-        return self.place.outputs()["Endpoint"]
+        return self.place.outputs().endpoint
 
     def plan(self, timing: Timing, mix: Mix, *, seed: int = 1, **rest: Any) -> Plan:
         """Return a plan of a new run."""

@@ -72,7 +72,7 @@ def post(
 ) -> tuple[int, Any]:
     import http.client
 
-    address = urlsplit(where.outputs()["Endpoint"])
+    address = urlsplit(where.outputs().endpoint)
     connection = http.client.HTTPConnection(address.netloc, timeout=60)
     try:
         connection.request(method, address.path.removesuffix("/v1") + path, body=body, headers=headers)
@@ -188,7 +188,7 @@ def test_what_is_stored_is_what_was_sent(deployed: place.Place, headers: dict[st
 
 def record_of(where: place.Place, request_id: str) -> bytes:
     """Find one delivery's record in the stream."""
-    kinesis, stream = where.client("kinesis"), where.outputs()["StreamName"]
+    kinesis, stream = where.client("kinesis"), where.outputs().stream_name
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for shard in kinesis.list_shards(StreamName=stream)["Shards"]:

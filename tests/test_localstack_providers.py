@@ -61,7 +61,7 @@ def test_every_sample_is_stored_proven_and_settled(stack: Stack) -> None:
         assert answer.status == (ack.status if ack else 200), (name, answer)
         assert answer.body == (ack.body if ack else f'{{"id":"{answer.request_id}"}}'), name
     outputs = where.outputs()
-    table = Table(where.client("dynamodb"), outputs["EventsTable"], where.client("s3"), outputs["Bucket"])
+    table = Table(where.client("dynamodb"), outputs.events_table, where.client("s3"), outputs.bucket)
     wanted = {answer.request_id for answer in sent.values()}
     deadline = time.monotonic() + SETTLED_S
     while True:
@@ -77,7 +77,7 @@ def test_every_sample_is_stored_proven_and_settled(stack: Stack) -> None:
 def test_every_question_is_answered(stack: Stack) -> None:
     """Before it sends, each provider that asks gets its answer, from a template or from the function."""
     where, known = stack
-    address = urlsplit(where.outputs()["Endpoint"])
+    address = urlsplit(where.outputs().endpoint)
 
     def post(
         path: str, body: bytes, headers: dict[str, str] | None = None, method: str = "POST"

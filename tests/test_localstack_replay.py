@@ -96,7 +96,7 @@ def test_an_event_removed_by_hand_is_named(deployed: place.Place) -> None:
     """Account names it with its place in the stream, and the scheduled function does so too, with its metric."""
     said = weir("send", "payments", "--wait", "30")
     request_id = json.loads(said.split("\n")[0].partition(" ")[2])["id"]
-    table = deployed.outputs()["EventsTable"]
+    table = deployed.outputs().events_table
     items = deployed.client("dynamodb").scan(TableName=table, ConsistentRead=True)["Items"]
     (item,) = [one for one in items if one["request_id"]["S"] == request_id]
     deployed.client("dynamodb").delete_item(TableName=table, Key={"pk": item["pk"]})
@@ -116,7 +116,7 @@ def test_an_event_removed_by_hand_is_named(deployed: place.Place) -> None:
 def log_of(where: place.Place, word: str) -> list[str]:
     """Return the lines of the scheduled function's log that hold a word."""
     pages = where.client("logs").get_paginator("filter_log_events")
-    group = f"/aws/lambda/{where.outputs()['AccountFunction']}"
+    group = f"/aws/lambda/{where.outputs().account_function}"
     for _ in range(40):
         found = [event["message"] for page in pages.paginate(logGroupName=group) for event in page["events"]]
         lines = [line for line in found if word in line]
@@ -133,7 +133,7 @@ def check(where: place.Place, **options: int) -> dict[str, Any]:
     ]
     (target,) = where.client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
     answer = where.client("lambda").invoke(
-        FunctionName=where.outputs()["AccountFunction"],
+        FunctionName=where.outputs().account_function,
         Payload=json.dumps({**json.loads(target["Input"]), **options}).encode(),
     )
     payload = json.loads(answer["Payload"].read())

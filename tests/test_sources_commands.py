@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support.places import write_state
 from weir.cli.main import main
 from weir.ingest.sources import presets, sources_file
 
@@ -104,9 +105,7 @@ def test_the_schema_is_printed() -> None:
 def test_an_unknown_source_is_told_with_those_there_are(file: Path) -> None:
     """A secret cannot be set for a source that does not exist."""
     file.parent.joinpath("home").mkdir()
-    file.parent.joinpath("home", "stack.json").write_text(
-        json.dumps({"stack": "weir", "engine": "http://127.0.0.1:9", "outputs": {}})
-    )
+    write_state(file.parent / "home")
     done = CliRunner().invoke(main, ["secrets", "set", "stripe"], input="x")
     assert done.exit_code == 2
     assert "Its sources are: github" in done.output

@@ -186,7 +186,7 @@ def test_odd_headers_come_through(stack: Running) -> None:
     from weir.operate.lookup.events import Table
 
     here = place.embedded(stack.home)
-    table = Table(here.client("dynamodb"), here.outputs()["EventsTable"], here.client("s3"), here.outputs()["Bucket"])
+    table = Table(here.client("dynamodb"), here.outputs().events_table, here.client("s3"), here.outputs().bucket)
     (item,) = table.find(request_id, ["partner"])
     envelope = table.stored(item)
     assert not isinstance(envelope, bytes)

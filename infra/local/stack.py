@@ -39,6 +39,7 @@ from weir.infra.local.function.function import Function
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
 from weir.infra.local.poller.poller import Poller
 from weir.infra.local.stream_readers import StreamReaders
+from weir.infra.outputs import Outputs
 from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from weir.ingest.contract import routes
 from weir.ingest.errors import StackFailed
@@ -156,7 +157,7 @@ class _Stack:
         await asyncio.to_thread(provision.provision, place, self._resources)
         (self._home / "sources.json").write_text(self._catalogue.dump(), encoding="utf-8")
         addresses = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint}
-        _write_private(self._home / STATE_FILE, {"stack": STACK, **addresses, "outputs": place.outputs()})
+        _write_private(self._home / STATE_FILE, {"stack": STACK, **addresses, "outputs": place.outputs().as_dict()})
         await asyncio.to_thread(_provide_secrets, place, self._catalogue)
         self._gateway = await asyncio.to_thread(self._start_gateway)
         self._let_senders_go_first()
@@ -182,7 +183,13 @@ class _Stack:
             "Home": str(self._home),
             "FailureQueueUrl": f"{self._store.endpoint}/{EMBEDDED_ACCOUNT}/{self._outputs['FailureQueueUrl']}",
         }
-        return Place("embedded", STACK, endpoint=self._store.endpoint, kinesis=self._stream.endpoint, outputs=outputs)
+        return Place(
+            "embedded",
+            STACK,
+            endpoint=self._store.endpoint,
+            kinesis=self._stream.endpoint,
+            outputs=Outputs.read(outputs, origin="the template"),
+        )
 
     def _tell_about_data(self) -> None:
         if any(engine.ended_uncleanly for engine in self._engines):

@@ -157,7 +157,7 @@ def _conduct(target: Target, plan: Plan, limits: Limits) -> results.Run:
 def _stream(target: Target) -> Iterator[str]:
     """Make a stream that nobody reads, for the bare engine; give the engine's endpoint."""
     kinesis = target.place.client("kinesis")
-    shards = kinesis.describe_stream_summary(StreamName=target.place.outputs()["StreamName"])
+    shards = kinesis.describe_stream_summary(StreamName=target.place.outputs().stream_name)
     count = shards["StreamDescriptionSummary"]["OpenShardCount"]
     kinesis.create_stream(StreamName=_STREAM, ShardCount=count)
     kinesis.get_waiter("stream_exists").wait(StreamName=_STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})

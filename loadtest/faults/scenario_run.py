@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -152,7 +151,9 @@ class ScenarioRun:
 
     def shows_in_log(self, what: str, phrase: str) -> None:
         """Let the runs show how often a phrase is in the consumer's log from now on."""
-        log = Path(self.target.place.outputs()["ConsumerLog"])
+        log = self.target.place.outputs().consumer_log
+        if log is None:
+            raise StackFailed("This fault needs the log file of the embedded stack.")
         seen_bytes = log.stat().st_size if log.exists() else 0
         self.shows[what] = lambda _: log.read_bytes()[seen_bytes:].count(phrase.encode())
 

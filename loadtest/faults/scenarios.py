@@ -163,7 +163,7 @@ def consumer_out_of_memory(run: ScenarioRun) -> None:
 def _poisoned(run: ScenarioRun, kinds: list[tuple[list[bytes], str, str]]) -> None:
     """Put records into the stream amid traffic; each kind is records, the reason of their quarantine, their key."""
     place = run.target.place
-    kinesis, stream = place.client("kinesis"), place.outputs()["StreamName"]
+    kinesis, stream = place.client("kinesis"), place.outputs().stream_name
     with run.traffic(3):
         run.pass_time(1)
         for records, reason, key in kinds:
@@ -226,7 +226,7 @@ def redelivery(run: ScenarioRun) -> None:
 @scenario("reshard", "a shard split and merged again in the middle of load loses nothing and keeps order")
 def reshard(run: ScenarioRun) -> None:
     place = run.target.place
-    kinesis, stream = place.client("kinesis"), place.outputs()["StreamName"]
+    kinesis, stream = place.client("kinesis"), place.outputs().stream_name
     with run.traffic(6):
         run.pass_time(1.5)
         parent = next(shard for shard in _open_shards(kinesis, stream))
@@ -264,7 +264,7 @@ def secret_rotated(run: ScenarioRun) -> None:
 
 def _add_secret(run: ScenarioRun, source: str, value: str) -> None:
     """Make a secret live before the others, as `weir secrets set` does."""
-    ssm, prefix = run.target.place.client("ssm"), run.target.place.outputs()["SecretsPrefix"]
+    ssm, prefix = run.target.place.client("ssm"), run.target.place.outputs().secrets_prefix
     name = f"{prefix}/{source}"
     live = json.loads(ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])["secrets"]
     changed = {"secrets": [{"value": value, "created_at_ms": live[0]["created_at_ms"] + 1}, *live]}

@@ -40,10 +40,10 @@ class Batch:
 def batches(place: Place, since_ms: int) -> list[Batch]:
     """Return the batches that ended since then, in the order of their end."""
     outputs = place.outputs()
-    if "ConsumerLog" in outputs:
-        lines: Iterable[str] = _file_lines(Path(outputs["ConsumerLog"]))
+    if outputs.consumer_log is not None:
+        lines: Iterable[str] = _file_lines(outputs.consumer_log)
     else:
-        lines = _group_lines(place.client("logs"), outputs["ConsumerLogGroup"], since_ms)
+        lines = _group_lines(place.client("logs"), outputs.consumer_log_group, since_ms)
     found = (batch for line in lines if (batch := _batch(line)) is not None and batch.ended_at_ms >= since_ms)
     return sorted(found, key=lambda batch: batch.ended_at_ms)
 

@@ -27,13 +27,41 @@ _RECORDS_IN_A_CALL = 5000
 _EMPTY_READS = 3  # a stream may answer with nothing and have more
 
 
+class Outputs(Protocol):
+    """Names and addresses of a stack's parts. ``consumer_log`` is the embedded stack's file, None elsewhere."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    @property
+    def stream_name(self) -> str: ...
+
+    @property
+    def events_table(self) -> str: ...
+
+    @property
+    def balances_table(self) -> str: ...
+
+    @property
+    def bucket(self) -> str: ...
+
+    @property
+    def secrets_prefix(self) -> str: ...
+
+    @property
+    def consumer_log_group(self) -> str: ...
+
+    @property
+    def consumer_log(self) -> Path | None: ...
+
+
 class Place(Protocol):
     """Where Weir runs: its outputs by name and boto3 clients."""
 
     @property
     def label(self) -> str: ...
 
-    def outputs(self) -> dict[str, str]: ...
+    def outputs(self) -> Outputs: ...
 
     def client(self, service: str) -> Any: ...
 
@@ -49,12 +77,12 @@ class Stores:
 
     def items(self, keys: Iterable[str]) -> dict[str, StoredItem]:
         """Return the items that exist of these, by key."""
-        table = self.place.outputs()["EventsTable"]
+        table = self.place.outputs().events_table
         return {item["pk"]["S"]: self._item(item) for item in self._get(table, "pk", keys)}
 
     def balances(self, accounts: Iterable[str]) -> dict[str, dict[str, int]]:
         """Return the ledger's rows of these accounts: minor units by currency, and ``events``."""
-        table = self.place.outputs()["BalancesTable"]
+        table = self.place.outputs().balances_table
         return {
             row["account"]["S"]: {name: int(value["N"]) for name, value in row.items() if "N" in value}
             for row in self._get(table, "account", accounts)
@@ -88,7 +116,7 @@ class Stores:
 
     def _bytes_sha256(self, item: Mapping[str, Any]) -> str:
         if "payload_s3" in item:
-            bucket = self.place.outputs()["Bucket"]
+            bucket = self.place.outputs().bucket
             blob = self.place.client("s3").get_object(Bucket=bucket, Key=item["payload_s3"]["S"])["Body"].read()
         elif "envelope" in item:
             blob = bytes(item["envelope"]["B"])
@@ -101,7 +129,7 @@ class Stores:
 
     def records(self, run: str, since_ms: int) -> list[StoredRecord]:
         """Return the deliveries of a run in the stream, in the order of each shard, parents first."""
-        client, stream = self.place.client("kinesis"), self.place.outputs()["StreamName"]
+        client, stream = self.place.client("kinesis"), self.place.outputs().stream_name
         found: list[StoredRecord] = []
         for shard in _parents_first(_shards(client, stream)):
             for record in _read_shard(client, stream, shard["ShardId"], since_ms):
@@ -113,7 +141,7 @@ class Stores:
 
     def archived(self, run: str) -> dict[str, str]:
         """Return the deliveries of a run in the archive: the hash of the body by request id."""
-        s3, bucket = self.place.client("s3"), self.place.outputs()["Bucket"]
+        s3, bucket = self.place.client("s3"), self.place.outputs().bucket
         found: dict[str, str] = {}
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="archive/"):
             for listed in page.get("Contents", []):
@@ -127,12 +155,12 @@ class Stores:
 
     def commits(self) -> list[Commit] | None:
         """Return the transactions of the embedded engine in the order in which they took effect; None elsewhere."""
-        log = self.place.outputs().get("ConsumerLog")
-        journal = Path(log).parent / "store" / "journal.jsonl" if log else None
+        log = self.place.outputs().consumer_log
+        journal = log.parent / "store" / "journal.jsonl" if log else None
         if journal is None or not journal.exists():
             return None
         outputs = self.place.outputs()
-        return list(_commits(journal, outputs["EventsTable"], outputs["BalancesTable"]))
+        return list(_commits(journal, outputs.events_table, outputs.balances_table))
 
 
 def body_of(blob: bytes, dictionary: bytes) -> bytes | None:

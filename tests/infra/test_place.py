@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from infra import LOCALSTACK
-from weir.infra import place
-from weir.ingest.errors import OptionInvalid, StackAbsent
+from tests.support.places import write_state
+from weir.infra import LOCALSTACK, place, template
+from weir.infra.outputs import NAMES, Outputs
+from weir.ingest.errors import OptionInvalid, StackAbsent, StackFailed
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of an embedded stack, in an environment that says nothing."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    (tmp_path / place.STATE_FILE).write_text(
-        json.dumps({"stack": "weir", "engine": "http://127.0.0.1:1", "outputs": {"StreamName": "s"}})
-    )
+    write_state(tmp_path)
     return tmp_path
 
 
@@ -53,3 +52,23 @@ def test_what_is_not_there_says_how_to_get_it(tmp_path: Path, home: Path) -> Non
     assert "make run" in absent.value.advice
     with pytest.raises(OptionInvalid, match="looks like http"):
         chosen(home, endpoint="localhost:4566")
+
+
+def test_a_stack_of_another_version_is_told(home: Path) -> None:
+    """A stack without an output that this version reads says so before anything is read from a wrong place."""
+    state = home / place.STATE_FILE
+    document = json.loads(state.read_text())
+    del document["outputs"]["EventsTable"]
+    state.write_text(json.dumps(document))
+    with pytest.raises(StackFailed, match=r"stack\.json has no output EventsTable"):
+        chosen(home)
+
+
+def test_outputs_are_the_templates() -> None:
+    """Every output of the template is an attribute, optional where the template has a condition, and back again."""
+    declared = template.load()["Outputs"]
+    optional = {name for name, spec in declared.items() if "Condition" in spec}
+    assert set(NAMES) == {*declared, "Home", "AccessLog", "ConsumerLog", "SigningFile"}
+    given = {name: name for name in declared if name not in optional}
+    assert Outputs.read(given, origin="a test").as_dict() == given
+    assert Outputs.read({**given, "Home": "/x"}, origin="a test").home == Path("/x")

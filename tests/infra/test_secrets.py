@@ -12,6 +12,7 @@ import pytest
 from tests.support.deliveries import pair_of, source_of
 from weir.infra import secrets, signing_keys
 from weir.infra.local.engine.engine import Engine
+from weir.infra.outputs import Outputs
 from weir.infra.place import Place
 from weir.ingest.errors import OptionInvalid, SecretInvalid, SecretsFull, SecretUnset, StackFailed
 from weir.ingest.live_secrets import LiveSecret
@@ -25,7 +26,7 @@ STORES = ["ssm", "secretsmanager"]
 
 @pytest.fixture
 def place(engine: Engine, tmp_path: Path) -> Place:
-    made = Place("localstack", "s", endpoint=engine.endpoint, outputs={"SecretsPrefix": f"/{uuid.uuid4().hex}"})
+    made = Place("localstack", "s", endpoint=engine.endpoint, outputs=Outputs(secrets_prefix=f"/{uuid.uuid4().hex}"))
     made.home = tmp_path
     return made
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.deliveries import source_of
 from weir.infra import sender, signing_keys
 from weir.infra.local.engine.engine import Engine
+from weir.infra.outputs import Outputs
 from weir.infra.place import Place
 from weir.ingest.sources import presets
 from weir.ingest.sources.catalogue import Catalogue
@@ -20,7 +21,7 @@ PLAIN = {"github", "hmac", "clickup", "segment"}
 
 @pytest.fixture
 def place(engine: Engine, tmp_path: Path) -> Place:
-    outputs = {"SecretsPrefix": f"/{uuid.uuid4().hex}", "Endpoint": "http://127.0.0.1:8080/v1"}
+    outputs = Outputs(secrets_prefix=f"/{uuid.uuid4().hex}", endpoint="http://127.0.0.1:8080/v1")
     made = Place("localstack", "s", endpoint=engine.endpoint, outputs=outputs)
     made.home = tmp_path
     return made

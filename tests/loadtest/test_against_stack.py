@@ -76,7 +76,7 @@ def test_whatever_is_broken_by_hand_fails_the_run_by_name(stack: FaultStack, att
     """An item gone, bytes exchanged, a forgery applied, a transaction made twice, a cent too much: each is named."""
     run = results.read(attacked / summary.RESULTS_FILE)
     dynamodb, outputs = stack.target.place.client("dynamodb"), stack.target.place.outputs()
-    table = outputs["EventsTable"]
+    table = outputs.events_table
     valid = [one for one in run.accepted if one.kind == "valid"]
     lost, altered, other = [mark_keys([one])[0] for one in valid if not one.account and one.bytes < 8000][:3]
     booked = next(one for one in valid if one.account)
@@ -87,7 +87,7 @@ def test_whatever_is_broken_by_hand_fails_the_run_by_name(stack: FaultStack, att
     dynamodb.put_item(TableName=table, Item={**items[other], "pk": {"S": mark_keys([forged])[0]}})
     _make_again(stack, mark_keys([booked])[0])
     dynamodb.update_item(
-        TableName=outputs["BalancesTable"],
+        TableName=outputs.balances_table,
         Key={"account": {"S": booked.account}},
         UpdateExpression=f"ADD {booked.currency} :one",
         ExpressionAttributeValues={":one": {"N": "1"}},

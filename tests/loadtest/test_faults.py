@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.load_stack import target
 from weir.cli.load_target import start_stack
+from weir.infra.outputs import Outputs
 from weir.ingest.sources.catalogue import Catalogue
 from weir.loadtest.faults.fault_runner import run_scenario
 from weir.loadtest.faults.fault_stack import FaultStack
@@ -30,8 +31,8 @@ class Nowhere:
 
     label = "nowhere"
 
-    def outputs(self) -> dict[str, str]:
-        return {"EventsTable": "none"}
+    def outputs(self) -> Outputs:
+        return Outputs(events_table="none")
 
     def client(self, service: str) -> Any:
         return service

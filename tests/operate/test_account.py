@@ -57,7 +57,7 @@ def test_what_was_removed_or_repeated_by_hand_is_named(stage: Stage) -> None:
     stage.put(*envelopes)
     stage.consume()
     from_table, from_stream, twice = envelopes[7], stage.payment("acct_9", 1), envelopes[20]
-    stage.dynamodb.delete_item(TableName=stage.outputs["EventsTable"], Key={"pk": {"S": "payments#msg_7"}})
+    stage.dynamodb.delete_item(TableName=stage.outputs.events_table, Key={"pk": {"S": "payments#msg_7"}})
     stage.log_access([from_stream])  # acknowledged, and gone from the stream before anybody read it
     stage.put(twice, logged=False)
     stage.consume()
@@ -80,7 +80,7 @@ def test_a_hole_in_the_archive_is_told_and_can_be_filled(stage: Stage) -> None:
     stage.put(*envelopes, young)
     stage.consume()
     hour = time.strftime("%Y/%m/%d/%H", time.gmtime(old_ms / 1000))
-    bucket = stage.outputs["Bucket"]
+    bucket = stage.outputs.bucket
     stage.s3.put_object(Bucket=bucket, Key=f"archive/{hour}/a", Body=b"".join(map(encode, envelopes[:4])))
     found = account(stage, code=0)
     assert found["unarchived"] == [one.request_id for one in envelopes[4:]]
@@ -114,9 +114,9 @@ def test_a_missing_event_is_found_by_a_replay(stage: Stage) -> None:
     envelopes = [stage.payment("acct_1", 10, message_id=f"msg_{number}") for number in range(20)]
     stage.put(*envelopes)
     stage.consume()
-    stage.dynamodb.delete_item(TableName=stage.outputs["EventsTable"], Key={"pk": {"S": "payments#msg_3"}})
+    stage.dynamodb.delete_item(TableName=stage.outputs.events_table, Key={"pk": {"S": "payments#msg_3"}})
     stage.dynamodb.update_item(  # as if it had never been applied
-        TableName=stage.outputs["BalancesTable"],
+        TableName=stage.outputs.balances_table,
         Key={"account": {"S": "acct_1"}},
         UpdateExpression="ADD EUR :less, events :one",
         ExpressionAttributeValues={":less": {"N": "-10"}, ":one": {"N": "-1"}},
@@ -151,7 +151,7 @@ def test_on_aws_the_archive_is_read_first_and_the_stream_for_what_it_lacks(stage
     gone = stage.payment("a", 1, at_ms=now_ms - hour_ms)
     stage.log_access([gone])
     folder = datetime.fromtimestamp(now_ms / 1000 - 3600, UTC).strftime("archive/%Y/%m/%d/%H/x")
-    stage.s3.put_object(Bucket=stage.outputs["Bucket"], Key=folder, Body=b"".join(map(encode, archived)))
+    stage.s3.put_object(Bucket=stage.outputs.bucket, Key=folder, Body=b"".join(map(encode, archived)))
     stack = replace(stage.stack(), service=replace(AWS, reads_per_s=None), checkpoints=lambda: None)
     sources = replace(
         open_audit_sources(stack, now_ms - 2 * hour_ms, now_ms + 60_000, now_ms + 60_000, grace_ms=0),

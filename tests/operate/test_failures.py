@@ -50,7 +50,7 @@ def give_up(
         "payload": json.dumps(event) if as_text else event,
     }
     key = f"aws/lambda/uuid/shardId-000000000000/2026/11/23/{name}"
-    stage.s3.put_object(Bucket=stage.outputs["Bucket"], Key=key, Body=json.dumps(document).encode())
+    stage.s3.put_object(Bucket=stage.outputs.bucket, Key=key, Body=json.dumps(document).encode())
 
 
 def test_causes_are_grouped_with_count_times_example_and_time_left(stage: Stage) -> None:
@@ -139,8 +139,8 @@ def test_a_delivery_that_dynamodb_refused_gets_another_chance(stage: Stage) -> N
         "refused": {"SS": [item["request_id"]["S"]]},
     }
     for one in (refused, fence):
-        stage.dynamodb.put_item(TableName=stage.outputs["EventsTable"], Item=one)
-    stage.dynamodb.delete_item(TableName=stage.outputs["BalancesTable"], Key={"account": {"S": "c"}})
+        stage.dynamodb.put_item(TableName=stage.outputs.events_table, Item=one)
+    stage.dynamodb.delete_item(TableName=stage.outputs.balances_table, Key={"account": {"S": "c"}})
     said = json.loads(stage.weir("replay", "--from", "stream", "--to", "consumer", "--json"))
     assert said["quarantined"] == 1
     assert "refused" in stage.events()["payments#m-1"]
@@ -170,7 +170,7 @@ def test_a_bug_is_named_by_its_exception_and_its_place() -> None:
 
 def test_the_buckets_own_rule_says_how_long_payloads_are_kept(stage: Stage) -> None:
     """The shortest rule that holds for the prefix counts; without one, they are kept until somebody deletes them."""
-    bucket = stage.outputs["Bucket"]
+    bucket = stage.outputs.bucket
     stage.s3.delete_bucket_lifecycle(Bucket=bucket)
     assert lifecycle_days(stage.s3, bucket, "aws/lambda/") is None
     rules = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +10,7 @@ from tests.support import aws
 from tests.support.engine_env import Context, World, kinesis_event
 from weir.cli.stacks import consumer_target
 from weir.consumers.batch.batch import Consumer, now_ms
+from weir.infra.outputs import Outputs
 from weir.ingest.envelope import Envelope
 from weir.operate.lookup.events import Table
 from weir.operate.quarantine import Selection, verify
@@ -60,14 +60,13 @@ class Ward(World):
     def table(self) -> Table:
         return Table(self.dynamodb, self.events_table, self.client("s3"), self.bucket)
 
-    def outputs(self) -> Mapping[str, str]:
-        tables = json.dumps({"balances": self.balances_table})
-        return {
-            "EventsTable": self.events_table,
-            "Tables": tables,
-            "Bucket": self.bucket,
-            "SecretsPrefix": f"/{self.name}",
-        }
+    def outputs(self) -> Outputs:
+        return Outputs(
+            events_table=self.events_table,
+            tables=json.dumps({"balances": self.balances_table}),
+            bucket=self.bucket,
+            secrets_prefix=f"/{self.name}",
+        )
 
     def client(self, service: str) -> Any:
         return self.client_with(service, None)

@@ -27,6 +27,7 @@ from weir.consumers.judging.records import Record
 from weir.infra import secrets, template
 from weir.infra.local import provision
 from weir.infra.local.engine.engine import Engine
+from weir.infra.outputs import Outputs
 from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.schemes import signatures
@@ -66,17 +67,18 @@ class Stage:
             template.load(), given, stack=name, region=REGION, account=EMBEDDED_ACCOUNT
         )
         files = {"Home": str(home), "AccessLog": str(home / "access.log"), "ConsumerLog": str(home / "consumer.log")}
-        self.outputs = {**outputs, **files}
+        self.outputs = Outputs.read({**outputs, **files}, origin="the template")
         self.place = Place("embedded", name, endpoint=engine.endpoint, outputs=self.outputs)
         provision.provision(self.place, resources)
         (home / "sources.yaml").write_text(SOURCES)
         self.catalogue: Catalogue = load(home / "sources.yaml")
         for source in self.catalogue.values():
             secrets.add(self.place, source, SECRET)
-        state = {"stack": name, "engine": engine.endpoint, "outputs": self.outputs}
+        state = {"stack": name, "engine": engine.endpoint, "outputs": self.outputs.as_dict()}
         (home / STATE_FILE).write_text(json.dumps(state))
         self.dynamodb, self.kinesis, self.s3 = map(self.place.client, ("dynamodb", "kinesis", "s3"))
-        self.stream = self.outputs["StreamName"]
+        self.stream = self.outputs.stream_name
+        self.access_log = home / "access.log"
         self.settings = settings_of(self.outputs)
         self._read: dict[str, str] = {}
 
@@ -133,7 +135,7 @@ class Stage:
 
     def log_access(self, envelopes: Iterable[Envelope]) -> None:
         """Write the access log's lines of some requests."""
-        with Path(self.outputs["AccessLog"]).open("a") as log:
+        with self.access_log.open("a") as log:
             for one in envelopes:
                 line = {"id": one.request_id, "at": str(one.arrived_at_ms), "method": "POST", "status": "200"}
                 log.write(json.dumps({**line, "integration_status": "200"}) + "\n")
@@ -148,7 +150,7 @@ class Stage:
             stream=self.stream,
             service=EMULATOR,
             catalogue=self.catalogue,
-            access_log=Path(self.outputs["AccessLog"]),
+            access_log=self.access_log,
         )
 
     def context(self) -> ReplayContext:
@@ -159,7 +161,7 @@ class Stage:
         )
 
     def table(self) -> Table:
-        return Table(self.dynamodb, self.outputs["EventsTable"], self.s3, self.outputs["Bucket"])
+        return Table(self.dynamodb, self.outputs.events_table, self.s3, self.outputs.bucket)
 
     def pipeline(self) -> Pipeline:
         """Return the consumer's way from records to outcomes, with connections of its own."""
@@ -220,13 +222,13 @@ class Stage:
 
     def events(self) -> dict[str, dict[str, Any]]:
         """Return the items of the events table by key."""
-        return {item["pk"]["S"]: item for item in self.scan(self.outputs["EventsTable"])}
+        return {item["pk"]["S"]: item for item in self.scan(self.outputs.events_table)}
 
     def balances(self) -> dict[str, dict[str, int]]:
         """Return the ledger by account."""
         return {
             item["account"]["S"]: {name: int(value["N"]) for name, value in item.items() if name != "account"}
-            for item in self.scan(self.outputs["BalancesTable"])
+            for item in self.scan(self.outputs.balances_table)
         }
 
     def scan(self, table: str) -> list[dict[str, Any]]:

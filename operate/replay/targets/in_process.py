@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from weir.consumers.batch.batch import isolate, now_ms
 from weir.consumers.business import effects
@@ -37,14 +37,30 @@ _ATTEMPT_S = 20.0
 _PAUSE_S = 1.0
 
 
-def settings_of(outputs: Mapping[str, str]) -> Settings:
+class ConsumerOutputs(Protocol):
+    """What the consumer's settings need of a stack's outputs; ``tables`` is JSON, as in the setting TABLES."""
+
+    @property
+    def events_table(self) -> str: ...
+
+    @property
+    def tables(self) -> str: ...
+
+    @property
+    def bucket(self) -> str: ...
+
+    @property
+    def secrets_prefix(self) -> str: ...
+
+
+def settings_of(outputs: ConsumerOutputs) -> Settings:
     """Return the consumer's settings for a stack's outputs."""
     return Settings.from_environment(
         {
-            "EVENTS_TABLE": outputs["EventsTable"],
-            "TABLES": outputs["Tables"],
-            "PAYLOAD_BUCKET": outputs["Bucket"],
-            "SECRETS_PREFIX": outputs["SecretsPrefix"],
+            "EVENTS_TABLE": outputs.events_table,
+            "TABLES": outputs.tables,
+            "PAYLOAD_BUCKET": outputs.bucket,
+            "SECRETS_PREFIX": outputs.secrets_prefix,
         }
     )
 

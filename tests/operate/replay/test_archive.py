@@ -32,11 +32,11 @@ HOUR_MS = 3_600_000
 def put_object(stage: Stage, at_ms: int, name: str, content: bytes, *, compressed: bool = True) -> None:
     folder = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y/%m/%d/%H")
     body = gzip.compress(content) if compressed else content
-    stage.s3.put_object(Bucket=stage.outputs["Bucket"], Key=f"archive/{folder}/{name}", Body=body)
+    stage.s3.put_object(Bucket=stage.outputs.bucket, Key=f"archive/{folder}/{name}", Body=body)
 
 
 def read(stage: Stage, cursor: dict[str, str] | None = None, **options: Any) -> list[Delivery]:
-    origin = FromArchive(Archive(stage.s3, stage.outputs["Bucket"], **options))
+    origin = FromArchive(Archive(stage.s3, stage.outputs.bucket, **options))
     return [step for step in origin.read(cursor or {}) if isinstance(step, Delivery)]
 
 
@@ -47,7 +47,7 @@ def archiver(stage: Stage, **options: Any) -> Archiver:
         },
         "DeliveryStreamName": "archive",
         "ExtendedS3DestinationConfiguration": {
-            "BucketARN": f"arn:aws:s3:::{stage.outputs['Bucket']}",
+            "BucketARN": f"arn:aws:s3:::{stage.outputs.bucket}",
             "Prefix": "archive/",
             "CompressionFormat": "GZIP",
             "BufferingHints": {"IntervalInSeconds": options.pop("interval_s", 1), "SizeInMBs": 1},
@@ -111,7 +111,7 @@ def test_envelopes_are_found_between_records_that_are_none(stage: Stage) -> None
     lines = list(map(encode, envelopes))
     frame = b"".join(entry.data for entry in aggregate.aggregate([("k", line) for line in lines[2:]], lanes=1))
     put_object(stage, AT_MS, "one", b"garbage" + lines[0] + b"\x00\xff" + lines[1] + frame, compressed=False)
-    archive = Archive(stage.s3, stage.outputs["Bucket"])
+    archive = Archive(stage.s3, stage.outputs.bucket)
     found = [step.data for step in FromArchive(archive).read({}) if isinstance(step, Delivery)]
     assert found == lines
     assert archive.fragments >= 2
@@ -133,7 +133,7 @@ def test_what_is_damaged_is_told_and_the_rest_is_read(stage: Stage) -> None:
     put_object(stage, AT_MS, "d-no-gzip", b"\x1f\x8b", compressed=False)
     put_object(stage, AT_MS, "e-whole", b"".join(lines[300:]))
     said: list[str] = []
-    archive = Archive(stage.s3, stage.outputs["Bucket"], say=said.append)
+    archive = Archive(stage.s3, stage.outputs.bucket, say=said.append)
     assert archive.estimate().records
     found = [step.data for step in FromArchive(archive).read({}) if isinstance(step, Delivery)]
     salvaged = len(found) - 199
@@ -156,7 +156,7 @@ def test_each_key_comes_in_the_order_of_its_arrival(stage: Stage, data: st.DataO
     dealt: dict[str, list[int]] = {}
     for n in range(len(lines)):
         dealt.setdefault(data.draw(st.sampled_from("abcd")), []).append(n)
-    bucket = stage.outputs["Bucket"]
+    bucket = stage.outputs.bucket
     for given_object in stage.s3.list_objects_v2(Bucket=bucket, Prefix="archive/").get("Contents", []):
         stage.s3.delete_object(Bucket=bucket, Key=given_object["Key"])
     for name, numbers in dealt.items():
@@ -183,8 +183,8 @@ def test_only_what_may_hold_something_of_the_span_is_read(stage: Stage) -> None:
     put_object(stage, now_ms, "now", encode(stage.payment("a", 2, at_ms=now_ms)))
     assert len(read(stage, since_ms=now_ms - HOUR_MS)) == 2
     assert len(read(stage, since_ms=now_ms - HOUR_MS, until_ms=now_ms - 1)) == 1
-    assert list(Archive(stage.s3, stage.outputs["Bucket"], since_ms=now_ms + HOUR_MS).objects()) == []
-    assert len(list(Archive(stage.s3, stage.outputs["Bucket"], until_ms=now_ms - 2 * HOUR_MS).objects())) == 1
+    assert list(Archive(stage.s3, stage.outputs.bucket, since_ms=now_ms + HOUR_MS).objects()) == []
+    assert len(list(Archive(stage.s3, stage.outputs.bucket, until_ms=now_ms - 2 * HOUR_MS).objects())) == 1
 
 
 def test_reading_goes_on_behind_a_cursor(stage: Stage) -> None:
@@ -195,7 +195,7 @@ def test_reading_goes_on_behind_a_cursor(stage: Stage) -> None:
     for stop in range(13):
         cursor: dict[str, str] = {}
         first: list[bytes] = []
-        for step in FromArchive(Archive(stage.s3, stage.outputs["Bucket"])).read({}):
+        for step in FromArchive(Archive(stage.s3, stage.outputs.bucket)).read({}):
             if isinstance(step, Delivery) and len(first) == stop:
                 break
             if step is not None:
@@ -219,7 +219,7 @@ def test_what_was_archived_after_the_start_is_left_out(stage: Stage) -> None:
     """A replay from the archive into the stream does not meet its own copies."""
     envelope = stage.payment("a", 1)
     put_object(stage, envelope.arrived_at_ms, "before", encode(envelope))
-    (written,) = stage.s3.list_objects_v2(Bucket=stage.outputs["Bucket"], Prefix="archive/")["Contents"]
+    (written,) = stage.s3.list_objects_v2(Bucket=stage.outputs.bucket, Prefix="archive/")["Contents"]
     at_ms = round(written["LastModified"].timestamp() * 1000)
     assert len(read(stage, ends_ms=at_ms)) == 1
     assert read(stage, ends_ms=at_ms - 1) == []

@@ -1,0 +1,60 @@
+"""The outputs of a stack as typed attributes: those of infra/template.yaml, and files of the embedded stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from weir.ingest.errors import StackFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a stack says of its parts. An attribute ``events_table`` is the output ``EventsTable``.
+
+    Only the embedded stack has ``home``, ``access_log``, ``consumer_log`` and ``signing_file``; only a stack with an
+    archive has ``archive_name``.
+    """
+
+    endpoint: str = ""  # where senders POST, with stage and version: https://.../live/v1
+    api_id: str = ""
+    stream_name: str = ""
+    events_table: str = ""
+    balances_table: str = ""
+    tables: str = ""  # JSON: tables of the business code by logical name
+    bucket: str = ""
+    account_function: str = ""
+    failure_queue_url: str = ""
+    function_name: str = ""
+    mapping_id: str = ""
+    secrets_prefix: str = ""
+    access_log_group: str = ""
+    consumer_log_group: str = ""
+    archive_name: str | None = None
+    home: Path | None = None
+    access_log: Path | None = None
+    consumer_log: Path | None = None
+    signing_file: Path | None = None
+
+    @classmethod
+    def read(cls, given: Mapping[str, str], *, origin: str) -> Outputs:
+        """Read outputs by the names of the template; others are left out.
+
+        Raises: StackFailed, with ``origin``, for outputs that every stack has and this one has not.
+        """
+        if missing := [name for name, field in _REQUIRED.items() if name not in given]:
+            raise StackFailed(f"{origin} has no output {', '.join(missing)}: another version of Weir made it.")
+        found = {field: given[name] for name, field in NAMES.items() if name in given}
+        paths = {field: Path(found[field]) for field in _PATHS if field in found}
+        return cls(**{**found, **paths})  # type: ignore[arg-type] # the fields' names decide between text and path
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the outputs that there are, by the names of the template."""
+        return {name: str(value) for name, field in NAMES.items() if (value := getattr(self, field)) not in (None, "")}
+
+
+_PATHS = ("home", "access_log", "consumer_log", "signing_file")
+# The attribute of each output, by the output's name in the template.
+NAMES = {field.name.title().replace("_", ""): field.name for field in fields(Outputs)}
+_REQUIRED = {name: field for name, field in NAMES.items() if field not in {*_PATHS, "archive_name"}}
