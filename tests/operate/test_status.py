@@ -63,7 +63,7 @@ def test_of_several_events_the_status_that_says_most_counts(stage: Stage) -> Non
     assert statuses(stage, overlap, forged) == ["ignored", "quarantined"]
     # One event is done, the other is quarantined by itself: together that is the whole delivery.
     request_id = overlap.request_id
-    table = stage.outputs["EventsTable"]
+    table = stage.outputs.events_table
     item = stage.events()["batches#c"] | {"outcome": {"S": "quarantined"}, "pk": {"S": f"batches!{request_id}.1"}}
     stage.dynamodb.delete_item(TableName=table, Key={"pk": {"S": "batches#c"}})
     assert statuses(stage, overlap) == ["open"]
@@ -87,12 +87,12 @@ def test_a_record_that_is_not_an_envelope_has_a_status_by_its_position(stage: St
 def fence(stage: Stage, event_id: str, *refused: str) -> str:
     key = f"payments#{event_id}"
     item = {"pk": {"S": key}, "outcome": {"S": "fenced"}, "reason": {"S": "x"}, "refused": {"SS": list(refused)}}
-    stage.dynamodb.put_item(TableName=stage.outputs["EventsTable"], Item=item)
+    stage.dynamodb.put_item(TableName=stage.outputs.events_table, Item=item)
     return key
 
 
 def release(stage: Stage) -> Release:
-    return Release(stage.dynamodb, stage.outputs["EventsTable"], stage.stack().marks)
+    return Release(stage.dynamodb, stage.outputs.events_table, stage.stack().marks)
 
 
 def lift(stage: Stage, envelopes: Iterable[Envelope], known: dict[str, Mark]) -> None:
@@ -125,7 +125,7 @@ def test_a_mark_that_is_no_longer_a_fence_is_left_alone(stage: Stage) -> None:
     own = stage.payment("a", 1, message_id="m")
     key = fence(stage, "m", own.request_id)
     known = stage.stack().marks.read([key])
-    stage.dynamodb.delete_item(TableName=stage.outputs["EventsTable"], Key={"pk": {"S": key}})
+    stage.dynamodb.delete_item(TableName=stage.outputs.events_table, Key={"pk": {"S": key}})
     stage.put(stage.payment("a", 1, message_id="m"))
     stage.consume()
     before = stage.events()
