@@ -20,7 +20,7 @@ from weir.consumers.commit.machine import Session, Task
 from weir.consumers.commit.recent_marks import Memory
 from weir.consumers.commit.strands import Answer, Step
 from weir.consumers.events_table.item import EventResult, Prepared
-from weir.consumers.events_table.port import Call, Store
+from weir.consumers.events_table.port import Store, StoreCall
 from weir.ingest.errors import DeadlineNear
 
 # How long a call that is under way when the time is up may still take; its answer is then not waited for. The marks
@@ -137,7 +137,7 @@ class _Drive:
             self._await(timeout_s)
 
 
-def _make(call: Call, store: Store) -> Answer:
+def _make(call: StoreCall, store: Store) -> Answer:
     try:
         return call.run(store)
     except Exception as error:  # noqa: BLE001 - the session tells them apart

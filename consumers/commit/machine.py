@@ -10,19 +10,18 @@ the answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from weir.consumers.commit.pending import SURELY_SMALL_BYTES, Contents, Work, content_bytes, key_of
-from weir.consumers.commit.plan import CHANGES_BYTES_MAX, CHANGES_MAX, plan
+from weir.consumers.commit.contents import SURELY_SMALL_BYTES, Contents
+from weir.consumers.commit.pending import CommitState, PendingEvent, begin, link
+from weir.consumers.commit.plan import plan
 from weir.consumers.commit.recent_marks import Memory
-from weir.consumers.commit.strands import Answer, Committing, Inserting, LookUp, Setting, Step
-from weir.consumers.events_table.actions import compile_changes
+from weir.consumers.commit.strands import Answer, Committing, Inserting, LookUp, Step
 from weir.consumers.events_table.item import EventResult, Prepared
-from weir.consumers.events_table.port import INSERT_ITEMS_MAX, READ_KEYS_MAX, Call, Place
-from weir.consumers.outcome import Outcome
-from weir.ingest.errors import ConfigError, EventTooLarge, RecordError, StoreUnavailable, TransientError
+from weir.consumers.events_table.port import INSERT_ITEMS_MAX, READ_KEYS_MAX, Place, StoreCall
+from weir.ingest.errors import CommitConflict, ConfigError, StoreUnavailable, TransientError
 
 
 class Task(NamedTuple):
@@ -37,8 +36,9 @@ class Session:
 
     def __init__(self, prepared: Sequence[Prepared], place: Place, memory: Memory, *, now_ms: int, rng: Random) -> None:
         self._memory = memory
-        self._setting = Setting(place.events_table, now_ms, rng, Contents(place.has_bucket))
-        self._works = [_work(index, one, place.tables) for index, one in enumerate(prepared)]
+        self._state = CommitState(place.events_table, now_ms, rng)
+        self._contents = Contents(has_bucket=place.has_bucket)
+        self._events = [begin(index, one, place.tables) for index, one in enumerate(prepared)]
         self._hinted: set[str] = set()
         self._waits: dict[Step, int] = {}  # for how many transactions this one still has to wait
         self._behind: dict[Step, list[Step]] = {}
@@ -47,23 +47,25 @@ class Session:
         self.is_stopped = False
         self.calls_count = 0
         self.bugs: list[BaseException] = []
-        _link(self._works)
+        link(self._events)
 
     @property
     def write_units(self) -> float:
         """Return the write units that the answers told of."""
-        return self._setting.write_units
+        return self._state.write_units
 
     def start(self) -> list[Task]:
         """Return the first steps."""
-        asked = [work for work in self._works if self._should_look(work)]
-        lookups = [LookUp(asked[at : at + READ_KEYS_MAX], self._setting) for at in range(0, len(asked), READ_KEYS_MAX)]
+        asked = [event for event in self._events if self._should_look(event)]
+        lookups = [self._make(LookUp, asked[at : at + READ_KEYS_MAX]) for at in range(0, len(asked), READ_KEYS_MAX)]
         self._lookups_count = len(lookups)
         return [Task(step) for step in lookups] or self._launch()
 
-    def begin(self, step: Step) -> tuple[Call | None, list[Task]]:
+    def begin(self, step: Step) -> tuple[StoreCall | None, list[Task]]:
         """Return the next call of a step, None when it is over; and the steps that may go on because of that."""
         call = None if self.is_stopped else step.call()
+        for event in step.give_away():
+            self._transact_alone(event)
         if call is not None:
             self.calls_count += 1
         elif not self.is_stopped:
@@ -74,78 +76,86 @@ class Session:
         """Take the answer to the call of a step; return the steps that go on."""
         try:
             delay_s = step.settle(answer)
-        except Exception as error:  # noqa: BLE001 - whatever it is, no record may be lost for it
+        except Exception as error:  # noqa: BLE001 - whatever it is, no record may be lost by it
             self._fail(error)
             return []
-        for work in step.works:
-            self._spread(work)
+        for event in step.events:
+            self._spread(event)
         return [Task(step, delay_s), *self._take_unlocked()]
 
     def results(self, default: TransientError) -> list[EventResult]:
         """End the commit: what has no outcome is left to the next batch. Return the results in the events' order."""
         self.is_stopped = True
-        error = self._setting.last_error or default
+        error = self._state.last_error or default
         marked = []
-        for work in self._works:
-            work.settle(Outcome.RETRY, error=error)
-            if work.outcome is not None and work.outcome.outcome.is_done:
-                marked.append(work)
-                self._memory.add(work.key)
-        unforeseen = [work for work in marked if work.was_present and work.key not in self._hinted]
+        for event in self._events:
+            event.leave(error)
+            if event.has_mark:
+                marked.append(event)
+                self._memory.add(event.key)
+        unforeseen = [event for event in marked if event.was_present and event.key not in self._hinted]
         self._memory.observe(len(unforeseen), len(marked))
-        return [work.outcome for work in self._works if work.outcome is not None]
+        return [event.result for event in self._events if event.result is not None]
 
-    def _should_look(self, work: Work) -> bool:
-        if work.outcome is not None or work.head is not None or work.prepared.fate == "quarantine":
+    def _should_look(self, event: PendingEvent) -> bool:
+        if event.result is not None or event.head is not None or event.prepared.fate == "quarantine":
             return False
-        if work.key in self._memory:
-            self._hinted.add(work.key)
+        if event.key in self._memory:
+            self._hinted.add(event.key)
             return True
         return self._memory.reads_ahead
 
     def _launch(self) -> list[Task]:
         """Plan what is left after the look-up."""
         self._hold_back()
-        left = [work for work in self._works if work.outcome is None]
-        cheap = [work for work in left if work.is_cheap and work.head is None]
-        planned = [work for work in left if not (work.head or work).is_cheap]
-        for work in left:
+        left = [event for event in self._events if event.result is None]
+        cheap = [event for event in left if event.is_cheap and event.head is None]
+        planned = [event for event in left if not (event.head or event).is_cheap]
+        for event in left:
             # Before the first call: once calls are under way their threads take the interpreter's lock at every
             # deflate, and the last transaction, which the batch waits for, would be sent later.
-            if work.head is None:
-                work.pack()
-        for work in planned:
-            work.is_planned = True
+            if event.head is None:
+                event.pack()
+        for event in planned:
+            event.enter_plan()
         steps = self._transactions(planned)
-        steps += [self._inserting(cheap[at : at + INSERT_ITEMS_MAX]) for at in range(0, len(cheap), INSERT_ITEMS_MAX)]
+        steps += [
+            self._make(Inserting, cheap[at : at + INSERT_ITEMS_MAX]) for at in range(0, len(cheap), INSERT_ITEMS_MAX)
+        ]
         return [Task(step) for step in steps]
 
     def _hold_back(self) -> None:
         """Leave to the next batch what must not overtake an event that has to wait."""
-        waiting: dict[tuple[str, str], str] = {}
-        for work in self._works:
-            if work.outcome is None and (waiting or work.size_bytes >= SURELY_SMALL_BYTES or work.prepared.count > 1):
-                work.hold_back_behind(waiting, self._setting.contents)
-            if work.outcome is not None and work.outcome.outcome is Outcome.RETRY:
-                self._spread(work)
-                waiting.update((touch, "") for touch in work.resources())
+        waiting: set[tuple[str, str]] = set()
+        for event in self._events:
+            if event.result is None and (waiting or event.size_bytes >= SURELY_SMALL_BYTES or event.prepared.count > 1):
+                self._hold_back_one(event, waiting)
+            if event.is_left:
+                self._spread(event)
+                waiting.update(event.resources())
 
-    def _transactions(self, works: list[Work]) -> list[Step]:
+    def _hold_back_one(self, event: PendingEvent, waiting: set[tuple[str, str]]) -> None:
+        if not waiting.isdisjoint(event.resources()):
+            event.leave(CommitConflict("It waits behind an earlier event of its key or its items."))
+        elif error := self._contents.place(event):
+            event.leave(error)
+
+    def _transactions(self, events: list[PendingEvent]) -> list[Step]:
         """Return the transactions that may start at once; the others are unlocked by those that they wait for."""
-        groups = plan([work.unit() for work in works])
-        steps: list[Step] = [Committing([works[at] for at in group.members], self._setting) for group in groups]
+        groups = plan([event.unit() for event in events])
+        steps: list[Step] = [self._make(Committing, [events[at] for at in group.members]) for group in groups]
         for step, group in zip(steps, groups, strict=True):
             self._waits[step] = len(group.after)
             for before in group.after:
                 self._behind.setdefault(steps[before], []).append(step)
         return [step for step in steps if not self._waits[step]]
 
-    def _inserting(self, works: list[Work]) -> Step:
-        return Inserting(works, self._setting, self._hand_over)
+    def _make(self, kind: type[Step], events: list[PendingEvent]) -> Step:
+        return kind(events, self._state, self._contents)
 
-    def _hand_over(self, work: Work) -> None:
-        work.is_planned = True
-        self._unlocked.append(Task(Committing([work], self._setting)))
+    def _transact_alone(self, event: PendingEvent) -> None:
+        event.enter_plan()
+        self._unlocked.append(Task(self._make(Committing, [event])))
 
     def _finish(self, step: Step) -> None:
         if isinstance(step, LookUp):
@@ -157,41 +167,18 @@ class Session:
             if not self._waits[later]:
                 self._unlocked.append(Task(later))
 
-    def _spread(self, work: Work) -> None:
+    def _spread(self, event: PendingEvent) -> None:
         """Let the later events with the same id follow the first."""
-        promoted = work.spread()
+        promoted = event.spread()
         if promoted is not None and not promoted.is_planned:
-            self._hand_over(promoted)
+            self._transact_alone(promoted)
 
     def _fail(self, error: Exception) -> None:
         self.is_stopped = True
         if not isinstance(error, ConfigError):
             self.bugs.append(error)
-        self._setting.last_error = StoreUnavailable(str(error), cause=type(error).__name__)
+        self._state.fail(StoreUnavailable(str(error), cause=type(error).__name__))
 
     def _take_unlocked(self) -> list[Task]:
         unlocked, self._unlocked = self._unlocked, []
         return unlocked
-
-
-def _work(index: int, prepared: Prepared, tables: Mapping[str, str]) -> Work:
-    work = Work(index, prepared, key_of(prepared), content_bytes(prepared))
-    if isinstance(prepared.error, TransientError):
-        work.settle(Outcome.RETRY, error=prepared.error)
-    try:
-        work.actions = compile_changes(prepared.changes, tables)
-        size_bytes = sum(action.size_bytes for action in work.actions)
-        if len(work.actions) > CHANGES_MAX or size_bytes > CHANGES_BYTES_MAX:
-            raise EventTooLarge("", items=len(work.actions), bytes=size_bytes)
-    except RecordError as error:
-        work.refuse(error)
-    return work
-
-
-def _link(works: Iterable[Work]) -> None:
-    """Tie the events with equal keys to the first of them."""
-    first: dict[str, Work] = {}
-    for work in works:
-        if work.prepared.fate != "wait" and (head := first.setdefault(work.key, work)) is not work:
-            work.head = head
-            head.followers.append(work)

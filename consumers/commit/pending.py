@@ -1,4 +1,7 @@
-"""One event on its way through a commit.
+"""The state of a commit, and everything that changes it: each event on its way, and what all of them share.
+
+The other modules of this package decide; what they decided happens here, by methods that are named for it. A test finds
+an attribute of this state that is set elsewhere.
 
 An event is written in one of two forms. *Applied*: its mark (a Put that demands that the id be free) and its changes.
 *Refused*, after its changes turned out to be impossible: its quarantined item and a fence on its id. The fence makes
@@ -10,17 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 
-from weir.consumers.commit.plan import Unit
-from weir.consumers.events_table.actions import ADDS, Action
+from weir.consumers.commit.plan import CHANGES_BYTES_MAX, CHANGES_MAX, Unit
+from weir.consumers.events_table.actions import ADDS, Action, compile_changes
 from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.item import (
-    BLOB_BYTES_MAX,
     EventResult,
     Prepared,
     detail,
     inline,
-    is_large,
     pack,
     payload_key,
     pointer,
@@ -29,38 +31,64 @@ from weir.consumers.events_table.item import (
 )
 from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.outcome import Outcome
-from weir.ingest.errors import (
-    CommitConflict,
-    PayloadBucketUnset,
-    QuarantineRefused,
-    RecordError,
-    ServiceError,
-    TransientError,
-)
-
-# Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
-SURELY_SMALL_BYTES = 60 * 1024
-
-# Without a bucket each event of a delivery has a copy of it; all of them are in memory at once.
-_COPIES_BYTES_MAX = 16 * 1024 * 1024
+from weir.ingest.errors import EventTooLarge, RecordError, ServiceError, TransientError
+from weir.ingest.ids import MarkKey
 
 # What an item of the events table holds beside the blob, roughly; only for the 4 MB of a transaction.
 _FACTS_BYTES = 1024
 
+# Full jitter: a pause is uniform between nothing and the base doubled with every attempt, up to the cap.
+# Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+BACKOFF_BASE_S = 0.025
+BACKOFF_CAP_S = 2.0
+
 
 @dataclass(slots=True, eq=False)
-class Work:
-    """One event: what is to be written, what the table said of it so far, and in the end its outcome.
+class CommitState:
+    """What all steps of a commit share: the table, the time, and what the answers so far have told.
 
-    ``size_bytes`` is that of its envelope before any packing.
+    ``reads_ahead``: marks are read before a transaction is sent, since this looks like a replay. ``last_error`` is why
+    a call failed last, for the events that are left to the next batch.
+    """
+
+    events_table: str
+    now_ms: int
+    rng: Random
+    reads_ahead: bool = False
+    write_units: float = 0.0
+    last_error: TransientError | None = None
+
+    def pause_s(self, attempt: int) -> float:
+        """Return how long to wait before trying again for the ``attempt``-th time, counted from 1."""
+        return self.rng.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempt, 16)))
+
+    def consume(self, write_units: float) -> None:
+        """Count the write units that an answer tells of."""
+        self.write_units += write_units
+
+    def fail(self, error: TransientError) -> None:
+        """Take note of why a call failed."""
+        self.last_error = error
+
+    def recognise_replay(self) -> None:
+        """Read marks ahead from now on: a transaction was cancelled because many of its events are present."""
+        self.reads_ahead = True
+
+
+@dataclass(slots=True, eq=False)
+class PendingEvent:
+    """One event: what is to be written, what the table said of it so far, and in the end its result.
+
+    ``size_bytes`` is that of its envelope before any packing; ``blob`` is what the bucket must hold before the event is
+    written, ``content`` the attribute with the envelope or the pointer to it.
     ``head`` is the first event of the batch with the same id, ``followers`` those after it. ``fence`` holds the
     refused deliveries if the id is fenced by others. ``doubtful`` means that its mark must be read,
-    ``was_present`` that it was there before, ``is_planned`` that some step has it.
+    ``was_present`` that it was there before, ``is_planned`` that a transaction has it.
     """
 
     index: int
     prepared: Prepared
-    key: str
+    key: MarkKey
     size_bytes: int = 0
     actions: list[Action] = field(default_factory=list)
     refusal: ServiceError | None = None
@@ -68,11 +96,26 @@ class Work:
     doubtful: bool = False
     was_present: bool = False
     is_planned: bool = False
-    outcome: EventResult | None = None
-    head: Work | None = None
-    followers: list[Work] = field(default_factory=list)
+    result: EventResult | None = None
+    head: PendingEvent | None = None
+    followers: list[PendingEvent] = field(default_factory=list)
     content: Field | None = None
     blob: bytes | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether nothing is known yet of what becomes of it."""
+        return self.result is None
+
+    @property
+    def is_left(self) -> bool:
+        """Return whether it is left to the next batch."""
+        return self.result is not None and self.result.outcome is Outcome.RETRY
+
+    @property
+    def has_mark(self) -> bool:
+        """Return whether the table now has a mark of its id, be it another delivery's."""
+        return self.result is not None and self.result.outcome.is_done
 
     @property
     def is_cheap(self) -> bool:
@@ -84,89 +127,13 @@ class Work:
     @property
     def is_phantom(self) -> bool:
         """Return whether the event waits for an earlier one with the same id."""
-        return self.head is not None and self.head.outcome is None and self.head.refusal is None
-
-    def pack(self) -> Field:
-        """Return the attribute that holds, or points to, the event's blob; packed when it is first asked for."""
-        if self.content is None:
-            self.content = inline(pack(self.prepared))
-        return self.content
-
-    def settle(self, outcome: Outcome, reason: str = "", words: str = "", error: TransientError | None = None) -> None:
-        """Set the outcome, once, and let go of what was to be written."""
-        if self.outcome is None:
-            self.outcome = EventResult(outcome, reason, words, error)
-            self.content = self.blob = None
-
-    def settle_written(self) -> None:
-        """Set the outcome of what has just been written."""
-        error = self.refusal or (self.prepared.error if self.prepared.fate == "quarantine" else None)
-        if error is None:
-            self.settle(Outcome.IGNORED if self.prepared.fate == "ignore" else Outcome.APPLIED)
-        else:
-            self.settle(Outcome.QUARANTINED, error.code, detail(error))
-
-    def refuse(self, error: RecordError) -> None:
-        """Quarantine the event instead of applying it; what cannot even be quarantined is left for the next batch."""
-        if self.refusal is not None or self.prepared.fate == "quarantine":
-            self.settle(Outcome.RETRY, error=QuarantineRefused(cause=str(error)))
-        self.refusal = error
-        self.actions = []
-
-    def hold_back_behind(self, waiting: Mapping[tuple[str, str], str], contents: Contents) -> None:
-        """Leave the event to the next batch if it must not overtake one that waits, or if there is no place for it."""
-        if any(resource in waiting for resource in self.resources()):
-            self.settle(
-                Outcome.RETRY, error=CommitConflict("It waits behind an earlier event of its key or its items.")
-            )
-        elif error := contents.look(self):
-            self.settle(Outcome.RETRY, error=error)
+        return self.head is not None and self.head.result is None and self.head.refusal is None
 
     def resources(self) -> list[tuple[str, str]]:
         """Return what the event has in common with those that it must not overtake; nothing if it has no effect."""
         if self.prepared.fate != "wait" and not (self.actions or self.refusal):
             return []
         return [("", self.prepared.partition_key), *[action.item for action in self.actions if action.shares != ADDS]]
-
-    def spread(self) -> Work | None:
-        """Let the later events with the same id follow this one; return the one to try if this was refused."""
-        followers, promoted = self.followers, None
-        if self.outcome is None or not followers:
-            return None
-        if self.outcome.outcome is Outcome.RETRY or self.prepared.fate == "quarantine":
-            for follower in followers:
-                follower.settle(self.outcome.outcome, self.outcome.reason, self.outcome.detail, self.outcome.error)
-        elif self.outcome.outcome is Outcome.QUARANTINED:
-            promoted = followers[0]
-            promoted.promote()
-        else:
-            for follower in followers:
-                follower.settle(Outcome.DUPLICATE)
-        self.followers = []
-        return promoted
-
-    def promote(self) -> None:
-        """Become the first of the batch with its id: the one before was refused, and this delivery is judged anew."""
-        if self.head is not None:
-            self.followers = self.head.followers[1:]
-            for follower in self.followers:
-                follower.head = self
-        self.head = None
-        self.doubtful = True
-
-    def meet(self, mark: Mark) -> None:
-        """Take note of the mark that holds the event's id: this delivery's own, another's, or a fence."""
-        self.doubtful = False
-        self.was_present = mark.outcome != Outcome.FENCED
-        if refusal_key(self.prepared) in mark.refused:
-            self.settle(Outcome.QUARANTINED, mark.reason)
-        elif mark.outcome == Outcome.FENCED:
-            self.fence = mark.refused
-        elif mark.request_id != self.prepared.request_id:
-            self.settle(Outcome.DUPLICATE)
-        else:
-            # Our own write whose answer was lost, or this very record read again: one record, one outcome.
-            self.settle(Outcome.IGNORED if mark.outcome == Outcome.IGNORED else Outcome.APPLIED)
 
     def unit(self) -> Unit:
         """Return what the plan needs to know."""
@@ -180,6 +147,144 @@ class Work:
             slow=self.blob is not None,
         )
 
+    def pack(self) -> Field:
+        """Return the attribute that holds, or points to, the event's blob; packed when it is first asked for."""
+        if self.content is None:
+            self.content = inline(pack(self.prepared))
+        return self.content
+
+    def keep_inline(self, blob: bytes) -> None:
+        """Let the item hold the blob itself."""
+        self.content = inline(blob)
+
+    def keep_in_bucket(self, blob: bytes) -> None:
+        """Let the bucket hold the blob, which must be there first, and the item point to it."""
+        self.blob = blob
+        self.content = pointer(payload_key(self.prepared))
+
+    def follow(self, head: PendingEvent) -> None:
+        """Wait for what becomes of an earlier event of the batch with the same id."""
+        self.head = head
+        head.followers.append(self)
+
+    def enter_plan(self) -> None:
+        """Become part of a transaction."""
+        self.is_planned = True
+
+    def doubt(self) -> None:
+        """Have the mark read: the table has an item under the event's key, and did not say whose."""
+        self.doubtful = True
+
+    def leave_out(self, action: Action) -> None:
+        """Drop a change that an older event must not make; the event counts as applied without it."""
+        self.actions.remove(action)
+
+    def learn(self, mark: Mark | None) -> None:
+        """Take note of a read of the event's key: the mark, or that there is none."""
+        self.doubtful = False
+        if mark is not None:
+            self.meet(mark)
+
+    def meet(self, mark: Mark) -> None:
+        """Take note of the mark that holds the event's id: this delivery's own, another's, or a fence."""
+        self.doubtful = False
+        self.was_present = not mark.is_fence
+        if refusal_key(self.prepared) in mark.refused:
+            self._end(Outcome.QUARANTINED, mark.reason)
+        elif mark.is_fence:
+            self.fence = mark.refused
+        elif mark.request_id != self.prepared.request_id:
+            self._end(Outcome.DUPLICATE)
+        else:
+            # Our own write whose answer was lost, or this very record read again: one record, one outcome.
+            self._end(Outcome.IGNORED if mark.outcome == Outcome.IGNORED else Outcome.APPLIED)
+
+    def written(self) -> None:
+        """Take note that what was to be written of the event is in the table, by this call or by one before."""
+        error = self.refusal or (self.prepared.error if self.prepared.fate == "quarantine" else None)
+        if error is None:
+            self._end(Outcome.IGNORED if self.prepared.fate == "ignore" else Outcome.APPLIED)
+        else:
+            self._end(Outcome.QUARANTINED, error.code, detail(error))
+
+    def refuse(self, error: RecordError) -> None:
+        """Quarantine the event instead of applying it; what cannot even be quarantined is left to the next batch."""
+        if self.refusal is not None or self.prepared.fate == "quarantine":
+            self.leave(TransientError("Its quarantine was refused.", cause=str(error)))
+        self.refusal = error
+        self.actions = []
+
+    def leave(self, error: TransientError) -> None:
+        """Leave the event to the next batch, unless it has a result."""
+        self._end(Outcome.RETRY, error=error)
+
+    def spread(self) -> PendingEvent | None:
+        """Let the later events with the same id follow this one; return the one to try if this was refused."""
+        followers, result = self.followers, self.result
+        if result is None or not followers:
+            return None
+        self.followers = []
+        if self.is_left or self.prepared.fate == "quarantine":
+            _end_all(followers, result)
+        elif result.outcome is Outcome.QUARANTINED:
+            followers[0]._take_the_lead(followers[1:])
+            return followers[0]
+        else:
+            _end_all(followers, _DUPLICATE)
+        return None
+
+    def _take_the_lead(self, followers: list[PendingEvent]) -> None:
+        """Become the first of the batch with its id: the one before was refused, and this delivery is judged anew."""
+        self.followers = followers
+        for follower in followers:
+            follower.head = self
+        self.head = None
+        self.doubtful = True
+
+    def _end(self, outcome: Outcome, reason: str = "", words: str = "", error: TransientError | None = None) -> None:
+        """Set the result, once, and let go of what was to be written."""
+        if self.result is None:
+            self.result = EventResult(outcome, reason, words, error)
+            self.content = self.blob = None
+
+
+_DUPLICATE = EventResult(Outcome.DUPLICATE)
+
+
+def _end_all(events: Iterable[PendingEvent], result: EventResult) -> None:
+    for event in events:
+        event._end(*result)
+
+
+def begin(index: int, prepared: Prepared, tables: Mapping[str, str]) -> PendingEvent:
+    """Return an event at the start of a commit, its changes compiled; refused already if they cannot be."""
+    event = PendingEvent(index, prepared, key_of(prepared), content_bytes(prepared))
+    if isinstance(prepared.error, TransientError):
+        event.leave(prepared.error)
+    try:
+        event.actions = compile_changes(prepared.changes, tables)
+        size_bytes = sum(action.size_bytes for action in event.actions)
+        if len(event.actions) > CHANGES_MAX or size_bytes > CHANGES_BYTES_MAX:
+            raise EventTooLarge("", items=len(event.actions), bytes=size_bytes)
+    except RecordError as error:
+        event.refuse(error)
+    return event
+
+
+def link(events: Iterable[PendingEvent]) -> None:
+    """Let each event whose id the batch had before follow the first event with that id."""
+    first: dict[str, PendingEvent] = {}
+    for event in events:
+        if event.prepared.fate != "wait" and (head := first.setdefault(event.key, event)) is not event:
+            event.follow(head)
+
+
+def key_of(prepared: Prepared) -> MarkKey:
+    """Return the key of the item that the event is to become."""
+    if prepared.fate == "quarantine":
+        return MarkKey(quarantine_key(prepared))
+    return mark_key(prepared.source, prepared.event_id)
+
 
 def content_bytes(prepared: Prepared) -> int:
     """Return the size of what is to be stored before any packing."""
@@ -188,54 +293,3 @@ def content_bytes(prepared: Prepared) -> int:
         return len(prepared.record_data)
     head = sum([len(name) + len(value) for name, value in envelope.headers])
     return len(envelope.body) + len(envelope.path) + head
-
-
-@dataclass(slots=True, eq=False)
-class Contents:
-    """Where each event's blob goes: into its item or, if that is too small for it, into the bucket before.
-
-    The events of one delivery share one object. ``kept`` are the keys of the objects that are in the bucket.
-    """
-
-    has_bucket: bool
-    kept: set[str] = field(default_factory=set)
-    _packed: dict[str, bytes] = field(default_factory=dict)
-
-    def look(self, work: Work) -> TransientError | None:
-        """Find out whether the event needs the bucket; return what is in the way, if anything is."""
-        prepared = work.prepared
-        if prepared.count == 1 and work.size_bytes < SURELY_SMALL_BYTES:
-            return None
-        blob = self._pack(prepared)
-        if not is_large(prepared, len(blob)):
-            work.content = inline(blob)
-        elif self.has_bucket:
-            work.blob = blob
-            work.content = pointer(payload_key(prepared))
-        elif len(blob) > BLOB_BYTES_MAX or prepared.count * len(blob) > _COPIES_BYTES_MAX:
-            return PayloadBucketUnset(bytes=len(blob))
-        else:
-            work.content = inline(blob)
-        return None
-
-    def _pack(self, prepared: Prepared) -> bytes:
-        if prepared.count == 1:
-            return pack(prepared)
-        key = payload_key(prepared)
-        if key not in self._packed:
-            self._packed[key] = pack(prepared)
-        return self._packed[key]
-
-    def missing(self, works: Iterable[Work]) -> tuple[str, bytes] | None:
-        """Return the first object that must be in the bucket before these are written."""
-        for work in works:
-            if work.blob is not None and (key := payload_key(work.prepared)) not in self.kept:
-                return key, work.blob
-        return None
-
-
-def key_of(prepared: Prepared) -> str:
-    """Return the key of the item that the event is to become."""
-    if prepared.fate == "quarantine":
-        return quarantine_key(prepared)
-    return mark_key(prepared.source, prepared.event_id)

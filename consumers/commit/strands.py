@@ -1,39 +1,35 @@
 """The strands of calls that a commit is made of; each makes one call at a time and takes its answer.
 
 A step never waits and never calls: `call` says what is next (None when the step is over), `settle` takes the answer and
-returns the pause before the next one.
+returns the pause before the next one. Where a step stands is in the open: it is waiting for the answer to
+`Step.under_way`, and what that answer means depends on what kind of call that is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from random import Random
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from weir.consumers.commit.cancellations import read_inserted, read_reasons, refusal
-from weir.consumers.commit.pending import Contents, Work
+from weir.consumers.commit.contents import Contents
+from weir.consumers.commit.pending import CommitState, PendingEvent
 from weir.consumers.commit.transaction import Transaction, build, entangled, fill, insertable
 from weir.consumers.events_table.port import (
     INSERT_ITEMS_MAX,
     READ_KEYS_MAX,
-    Call,
     Cancelled,
     Insert,
     Inserted,
     PutPayload,
     ReadMarks,
     Refused,
+    StoreCall,
     Transact,
 )
 from weir.ingest.errors import TransientError
 
 Answer: TypeAlias = object  # what a call returned, or the exception that it raised
-
-# Full jitter: a pause is uniform between nothing and the base doubled with every attempt, up to the cap.
-# Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-BACKOFF_BASE_S = 0.025
-BACKOFF_CAP_S = 2.0
 
 # A cancelled transaction with this share of events already present means a replay: the marks of the others are read
 # before they are written.
@@ -41,239 +37,225 @@ _REPLAY_SHARE = 0.05
 _REPLAY_COUNT = 3
 
 
-@dataclass(slots=True, eq=False)
-class Setting:
-    """What all steps of a commit share."""
-
-    events_table: str
-    now_ms: int
-    rng: Random
-    contents: Contents
-    reads_ahead: bool = False
-    write_units: float = 0.0
-    last_error: TransientError | None = None
-
-    def pause_s(self, attempt: int) -> float:
-        """Return how long to wait before trying again for the ``attempt``-th time, counted from 1."""
-        return self.rng.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempt, 16)))
-
-
 class Step:
-    """A strand of calls about some events; `call` of its children says what is next."""
+    """A strand of calls about some events; `_next` of its children says what is next."""
 
-    def __init__(self, works: list[Work], setting: Setting) -> None:
-        self.works = works
-        self._setting = setting
+    def __init__(self, events: list[PendingEvent], state: CommitState, contents: Contents) -> None:
+        self.events = events
+        self.under_way: StoreCall | None = None
+        self._state = state
+        self._contents = contents
         self._attempt = 0
-        self._take: _Take = _unexpected
-        self._asked: list[Work] = []
-        self._payload = ""
+        self._asked: list[PendingEvent] = []  # whose marks the call under way reads
 
-    def call(self) -> Call | None:
+    def call(self) -> StoreCall | None:
         """Return the next call; None when nothing is left to do."""
-        raise NotImplementedError
+        self.under_way = self._next()
+        return self.under_way
 
     def settle(self, answer: Answer) -> float:
-        """Take the answer to the last call; return the seconds to wait before the next.
+        """Take the answer to the call under way; return the seconds to wait before the next.
 
         Raises: the answer itself, if it is an exception of no kind that the port knows.
         """
-        error = answer if isinstance(answer, TransientError) else self._take(self, answer)
+        call, self.under_way = self.under_way, None
+        error = answer if isinstance(answer, TransientError) else self._take(call, answer)
         if error is None:
             self._attempt = 0
             return 0.0
         self._attempt += 1
-        self._setting.last_error = error
-        return self._setting.pause_s(self._attempt)
+        self._state.fail(error)
+        return self._state.pause_s(self._attempt)
 
-    def _read(self, works: list[Work], *, consistent: bool) -> Call:
-        self._asked = works[:READ_KEYS_MAX]
-        self._take = Step._take_marks
-        return ReadMarks([work.key for work in self._asked], consistent=consistent)
+    def give_away(self) -> list[PendingEvent]:
+        """Return events that left this step for a transaction of their own, once."""
+        return []
 
-    def _upload(self, works: list[Work]) -> Call | None:
-        missing = self._setting.contents.missing(works)
-        if missing is None:
+    def _next(self) -> StoreCall | None:
+        raise NotImplementedError
+
+    def _take(self, call: StoreCall | None, answer: Answer) -> TransientError | None:
+        """Take an answer; return what was wrong with it that only time can fix."""
+        if isinstance(call, ReadMarks) and isinstance(answer, Mapping):
+            for event in self._asked:
+                event.learn(answer.get(event.key))
             return None
-        self._payload, blob = missing
-        self._take = Step._take_upload
-        return PutPayload(self._payload, blob)
+        if isinstance(call, PutPayload) and not isinstance(answer, BaseException):
+            self._contents.uploaded(call.key)
+            return None
+        if isinstance(call, Transact | Insert):
+            return self._take_write(answer)
+        return _unexpected(answer)
 
-    def _take_marks(self, answer: Answer) -> TransientError | None:
-        if not isinstance(answer, Mapping):
-            return _unexpected(self, answer)
-        for work in self._asked:
-            work.doubtful = False
-            if (mark := answer.get(work.key)) is not None:
-                work.meet(mark)
-        return None
+    def _take_write(self, answer: Answer) -> TransientError | None:
+        return _unexpected(answer)
 
-    def _take_upload(self, answer: Answer) -> TransientError | None:
-        if isinstance(answer, BaseException):
-            raise answer
-        self._setting.contents.kept.add(self._payload)
-        return None
+    def _read(self, events: list[PendingEvent], *, consistent: bool) -> StoreCall:
+        self._asked = events[:READ_KEYS_MAX]
+        return ReadMarks([event.key for event in self._asked], consistent=consistent)
 
-
-# A plain function and no bound method: a step that refers to itself would keep the whole batch in memory until the
-# next collection of garbage.
-_Take: TypeAlias = Callable[[Any, Answer], TransientError | None]
+    def _upload(self, events: list[PendingEvent]) -> StoreCall | None:
+        missing = self._contents.missing(events)
+        return None if missing is None else PutPayload(*missing)
 
 
-def _unexpected(_: Step, answer: Answer) -> TransientError | None:
+def _unexpected(answer: Answer) -> TransientError | None:
     raise answer if isinstance(answer, BaseException) else AssertionError("an answer to no call")
 
 
 class LookUp(Step):
     """Reads marks before anything is written; if that does not work, the transactions find out by themselves."""
 
-    def __init__(self, works: list[Work], setting: Setting) -> None:
-        super().__init__(works, setting)
+    def __init__(self, events: list[PendingEvent], state: CommitState, contents: Contents) -> None:
+        super().__init__(events, state, contents)
         self._is_over = False
 
-    def call(self) -> Call | None:
-        return None if self._is_over else self._read(self.works, consistent=False)
-
     def settle(self, answer: Answer) -> float:
+        """Take the marks; a second failure ends the step like an answer."""
         self._is_over = not isinstance(answer, TransientError) or self._attempt > 0
         return super().settle(answer)
+
+    def _next(self) -> StoreCall | None:
+        return None if self._is_over else self._read(self.events, consistent=False)
 
 
 @dataclass(slots=True, eq=False)
 class _Segment:
     """Events that go into one transaction. ``suspect``: all are known to fail together, and no other half did."""
 
-    works: list[Work]
+    events: list[PendingEvent]
     suspect: bool = False
 
 
 class Committing(Step):
     """A transaction, and those that it falls apart into when some of its events cannot be applied."""
 
-    def __init__(self, works: list[Work], setting: Setting) -> None:
-        super().__init__(works, setting)
-        self._segments = [_Segment(list(works))]
+    def __init__(self, events: list[PendingEvent], state: CommitState, contents: Contents) -> None:
+        super().__init__(events, state, contents)
+        self._segments = [_Segment(list(events))]
         self._token = ""
         self._sent: Transaction | None = None
         self._looked_ahead = False
 
-    def call(self) -> Call | None:
+    def _next(self) -> StoreCall | None:
         if self._sent is not None:
             return Transact(self._sent.requests, self._token)  # the last answer was lost: the very same again
         while self._segments:
             segment = self._segments[0]
-            segment.works = [work for work in segment.works if work.outcome is None]
-            if not segment.works:
+            segment.events = [event for event in segment.events if event.result is None]
+            if not segment.events:
                 self._segments.pop(0)
-            elif segment.suspect and len(segment.works) > 1:
+            elif segment.suspect and len(segment.events) > 1:
                 self._halve(segment)
             else:
-                return self._next(segment)
+                return self._next_of(segment)
         return None
 
-    def _next(self, segment: _Segment) -> Call:
-        if doubtful := [work for work in segment.works if work.doubtful]:
+    def _next_of(self, segment: _Segment) -> StoreCall:
+        if doubtful := [event for event in segment.events if event.doubtful]:
             return self._read(doubtful, consistent=True)
-        if self._setting.reads_ahead and not self._looked_ahead:
+        if self._state.reads_ahead and not self._looked_ahead:
             self._looked_ahead = True
-            return self._read([work for work in segment.works if work.head is None], consistent=False)
-        return self._upload(segment.works) or self._transact(segment)
+            return self._read([event for event in segment.events if event.head is None], consistent=False)
+        return self._upload(segment.events) or self._transact(segment)
 
-    def _transact(self, segment: _Segment) -> Call:
-        taken = fill(segment.works)
-        if len(taken) < len(segment.works):
-            self._segments.insert(1, _Segment(segment.works[len(taken) :]))
-            segment.works = taken
-        self._sent = build(taken, self._setting.events_table, self._setting.now_ms)
-        self._token = f"{self._setting.rng.getrandbits(128):032x}"
-        self._take = Committing._take_transaction
+    def _transact(self, segment: _Segment) -> StoreCall:
+        taken = fill(segment.events)
+        if len(taken) < len(segment.events):
+            self._segments.insert(1, _Segment(segment.events[len(taken) :]))
+            segment.events = taken
+        self._sent = build(taken, self._state.events_table, self._state.now_ms)
+        self._token = f"{self._state.rng.getrandbits(128):032x}"
         return Transact(self._sent.requests, self._token)
 
-    def _take_transaction(self, answer: Answer) -> TransientError | None:
+    def _take_write(self, answer: Answer) -> TransientError | None:
         sent, self._sent = self._sent, None
         if sent is None:
-            return _unexpected(self, answer)
+            return _unexpected(answer)
         if isinstance(answer, Cancelled):
             return self._take_reasons(sent, answer)
         if isinstance(answer, Refused):
             self._isolate(str(answer))
             return None
         if not isinstance(answer, int | float):
-            return _unexpected(self, answer)
-        self._setting.write_units += answer
+            return _unexpected(answer)
+        self._state.consume(answer)
         for role in sent.roles:
             if role.kind in ("mark", "quarantine"):
-                role.works[0].settle_written()
+                role.events[0].written()
         return None
 
     def _take_reasons(self, sent: Transaction, cancelled: Cancelled) -> TransientError | None:
-        verdict = read_reasons(sent.roles, cancelled.reasons)
-        present = sum(work.outcome is not None for work in sent.works)
-        if present >= max(_REPLAY_COUNT, _REPLAY_SHARE * len(sent.works)):
-            self._setting.reads_ahead = True
-        if verdict.unclear and not verdict.progress:
-            self._isolate(verdict.unclear)
-        elif verdict.stuck and self._attempt > 0:
-            self._set_apart(verdict.stuck)
-        return verdict.transient
+        found = read_reasons(sent.roles, cancelled.reasons)
+        present = sum(event.result is not None for event in sent.events)
+        if present >= max(_REPLAY_COUNT, _REPLAY_SHARE * len(sent.events)):
+            self._state.recognise_replay()
+        if found.unclear and not found.progress:
+            self._isolate(found.unclear)
+        elif found.stuck and self._attempt > 0:
+            self._set_apart(found.stuck)
+        return found.transient
 
-    def _set_apart(self, stuck: list[Work]) -> None:
+    def _set_apart(self, stuck: list[PendingEvent]) -> None:
         """Let those go first that have nothing to do with items that are throttled or in conflict again and again."""
         segment = self._segments[0]
-        behind = entangled(segment.works, stuck)
-        free = [work for work in segment.works if work not in behind]
+        behind = entangled(segment.events, stuck)
+        free = [event for event in segment.events if event not in behind]
         if free:
             self._segments[0] = _Segment(free)
-            self._segments.insert(1, _Segment([work for work in segment.works if work in behind]))
+            self._segments.insert(1, _Segment([event for event in segment.events if event in behind]))
 
     def _isolate(self, message: str) -> None:
         """Find what the store will never take, by halves and so in O(log n) calls, and refuse that alone."""
         segment = self._segments[0]
         if len(self._segments) > 1:
             self._segments[1].suspect = False  # the fault is in this half; the other may be sound
-        if len(segment.works) == 1:
-            segment.works[0].refuse(refusal(message))
+        if len(segment.events) == 1:
+            segment.events[0].refuse(refusal(message))
         else:
             self._halve(segment)
 
     def _halve(self, segment: _Segment) -> None:
-        middle = len(segment.works) // 2
-        self._segments[0] = _Segment(segment.works[:middle])
-        self._segments.insert(1, _Segment(segment.works[middle:], suspect=True))
+        middle = len(segment.events) // 2
+        self._segments[0] = _Segment(segment.events[:middle])
+        self._segments.insert(1, _Segment(segment.events[middle:], suspect=True))
 
 
 class Inserting(Step):
-    """Writes events that need no transaction, each if its key is free. ``hand_over`` takes those that turn out to."""
+    """Writes events that need no transaction, each if its key is free; gives away those that turn out to need one."""
 
-    def __init__(self, works: list[Work], setting: Setting, hand_over: Callable[[Work], None]) -> None:
-        super().__init__(works, setting)
-        self._hand_over = hand_over
+    def __init__(self, events: list[PendingEvent], state: CommitState, contents: Contents) -> None:
+        super().__init__(events, state, contents)
+        self._leaving: list[PendingEvent] = []
         self._limit = INSERT_ITEMS_MAX
-        self._sent: list[Work] = []
+        self._sent: list[PendingEvent] = []
 
-    def call(self) -> Call | None:
-        for work in [work for work in self.works if work.outcome is None and (work.fence or work.refusal)]:
-            self.works.remove(work)
-            self._hand_over(work)
-        works = [work for work in self.works if work.outcome is None]
-        if not works:
+    def _next(self) -> StoreCall | None:
+        for event in [event for event in self.events if event.result is None and (event.fence or event.refusal)]:
+            self.events.remove(event)
+            self._leaving.append(event)
+        events = [event for event in self.events if event.result is None]
+        if not events:
             return None
-        if doubtful := [work for work in works if work.doubtful]:
+        if doubtful := [event for event in events if event.doubtful]:
             return self._read(doubtful, consistent=True)
-        return self._upload(works) or self._insert(works[: self._limit])
+        return self._upload(events) or self._insert(events[: self._limit])
 
-    def _insert(self, works: list[Work]) -> Call:
-        self._sent = works
-        self._take = Inserting._take_inserted
-        return Insert([insertable(work, self._setting.now_ms) for work in works])
+    def give_away(self) -> list[PendingEvent]:
+        leaving, self._leaving = self._leaving, []
+        return leaving
 
-    def _take_inserted(self, answer: Answer) -> TransientError | None:
+    def _insert(self, events: list[PendingEvent]) -> StoreCall:
+        self._sent = events
+        return Insert([insertable(event, self._state.now_ms) for event in events])
+
+    def _take_write(self, answer: Answer) -> TransientError | None:
         if isinstance(answer, Refused):
             self._shrink(str(answer))
             return None
         if not isinstance(answer, Inserted):
-            return _unexpected(self, answer)
-        self._setting.write_units += answer.write_units
+            return _unexpected(answer)
+        self._state.consume(answer.write_units)
         return read_inserted(self._sent, answer.reasons)
 
     def _shrink(self, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from weir.consumers.commit.pending import Work
+from weir.consumers.commit.pending import PendingEvent
 from weir.consumers.commit.plan import ACTIONS_MAX
 from weir.consumers.events_table.actions import Action, ItemKey, Request, merged, to_json
 from weir.consumers.events_table.attributes import Field, item_json, string
@@ -18,76 +18,76 @@ class Role(NamedTuple):
     """What one action of a transaction is there for, and for which events."""
 
     kind: Literal["mark", "change", "quarantine", "fence"]
-    works: list[Work]
+    events: list[PendingEvent]
     action: Action | None = None
 
 
 class Transaction(NamedTuple):
     """Some events in one call: roles and requests, position by position."""
 
-    works: list[Work]
+    events: list[PendingEvent]
     roles: list[Role]
     requests: list[Request]
 
 
-def fill(works: Sequence[Work]) -> list[Work]:
+def fill(events: Sequence[PendingEvent]) -> list[PendingEvent]:
     """Return as many of the events, from the first on, as one transaction takes."""
-    taken: list[Work] = []
+    taken: list[PendingEvent] = []
     shares: dict[ItemKey, str] = {}
     actions = 0
-    for work in works:
-        if not work.is_phantom:
-            fresh = [action for action in work.actions if action.item not in shares]
+    for event in events:
+        if not event.is_phantom:
+            fresh = [action for action in event.actions if action.item not in shares]
             clash = any(
                 not action.shares or shares[action.item] != action.shares
-                for action in work.actions
+                for action in event.actions
                 if action.item in shares
             )
-            behind_refused = work.head is not None and work.head.outcome is None
-            actions += 2 if work.refusal else 1 + len(fresh)
+            behind_refused = event.head is not None and event.head.result is None
+            actions += 2 if event.refusal else 1 + len(fresh)
             if taken and (clash or behind_refused or actions > ACTIONS_MAX):
                 break
-            shares.update((action.item, action.shares) for action in work.actions)
-        taken.append(work)
+            shares.update((action.item, action.shares) for action in event.actions)
+        taken.append(event)
     return taken
 
 
-def entangled(works: Sequence[Work], stuck: Iterable[Work]) -> set[Work]:
+def entangled(events: Sequence[PendingEvent], stuck: Iterable[PendingEvent]) -> set[PendingEvent]:
     """Return those of the events, in their order, that must not overtake any that is stuck: with it or behind it."""
     found = set(stuck)
     held: dict[tuple[str, str], set[str]] = {}  # what the stuck ones touch, and with whom they would share it
-    for work in works:
-        ties = [(("", work.prepared.partition_key), ""), ((" ", work.key), "")]
-        ties += [(action.item, action.shares) for action in work.actions]
+    for event in events:
+        ties = [(("", event.prepared.partition_key), ""), ((" ", event.key), "")]
+        ties += [(action.item, action.shares) for action in event.actions]
         if any(held.get(item, set()) - {shares or None} for item, shares in ties):
-            found.add(work)
-        if work in found:
+            found.add(event)
+        if event in found:
             for item, shares in ties:
                 held.setdefault(item, set()).add(shares)
     return found
 
 
-def build(works: list[Work], table: str, now_ms: int) -> Transaction:
+def build(events: list[PendingEvent], table: str, now_ms: int) -> Transaction:
     """Write the requests of a transaction; events that wait for one in it take part without an action."""
-    transaction = Transaction(works, [], [])
+    transaction = Transaction(events, [], [])
     shared: dict[ItemKey, Role] = {}
     joined: dict[ItemKey, list[Action]] = {}
-    for work in works:
-        if work.is_phantom:
+    for event in events:
+        if event.is_phantom:
             continue
-        if work.refusal is None:
-            transaction.roles.append(Role("mark", [work]))
-            transaction.requests.append(_mark(work, table, now_ms))
+        if event.refusal is None:
+            transaction.roles.append(Role("mark", [event]))
+            transaction.requests.append(_mark(event, table, now_ms))
         else:
-            transaction.roles.extend((Role("quarantine", [work]), Role("fence", [work])))
-            transaction.requests.append(_quarantine(work, work.refusal, table, now_ms))
-            transaction.requests.append(_fence(work, work.refusal, table, now_ms))
-        for action in work.actions:
+            transaction.roles.extend((Role("quarantine", [event]), Role("fence", [event])))
+            transaction.requests.append(_quarantine(event, event.refusal, table, now_ms))
+            transaction.requests.append(_fence(event, event.refusal, table, now_ms))
+        for action in event.actions:
             if action.item in shared:
-                shared[action.item].works.append(work)
+                shared[action.item].events.append(event)
                 joined[action.item].append(action)
             else:
-                shared[action.item] = Role("change", [work], action)
+                shared[action.item] = Role("change", [event], action)
                 joined[action.item] = [action]
     for item, role in shared.items():
         transaction.roles.append(role)
@@ -95,21 +95,21 @@ def build(works: list[Work], table: str, now_ms: int) -> Transaction:
     return transaction
 
 
-def insertable(work: Work, now_ms: int) -> list[Field]:
+def insertable(event: PendingEvent, now_ms: int) -> list[Field]:
     """Return the item of an event that is written by an insert alone."""
-    error = work.prepared.error
-    if work.prepared.fate == "quarantine" and error is not None:
-        return quarantined_fields(work.prepared, error, now_ms, work.pack())
-    outcome = Outcome.IGNORED if work.prepared.fate == "ignore" else Outcome.APPLIED
-    return event_fields(work.prepared, outcome, now_ms, work.pack())
+    error = event.prepared.error
+    if event.prepared.fate == "quarantine" and error is not None:
+        return quarantined_fields(event.prepared, error, now_ms, event.pack())
+    outcome = Outcome.IGNORED if event.prepared.fate == "ignore" else Outcome.APPLIED
+    return event_fields(event.prepared, outcome, now_ms, event.pack())
 
 
-def _mark(work: Work, table: str, now_ms: int) -> Request:
-    fields = insertable(work, now_ms)
-    if not work.fence:
+def _mark(event: PendingEvent, table: str, now_ms: int) -> Request:
+    fields = insertable(event, now_ms)
+    if not event.fence:
         return _put(table, fields, '"attribute_not_exists(pk)"')
     # The applied item goes on to tell which deliveries were refused: each keeps its outcome when it is read again.
-    refused = to_json({"SS": sorted(work.fence)})
+    refused = to_json({"SS": sorted(event.fence)})
     return _put(
         table,
         [*fields, ("refused", refused)],
@@ -126,15 +126,15 @@ def _put(table: str, fields: list[Field], condition: str) -> Request:
     )
 
 
-def _quarantine(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
-    return _put(table, quarantined_fields(work.prepared, error, now_ms, work.pack()), '"attribute_not_exists(pk)"')
+def _quarantine(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> Request:
+    return _put(table, quarantined_fields(event.prepared, error, now_ms, event.pack()), '"attribute_not_exists(pk)"')
 
 
-def _fence(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
-    expires_at = now_ms // 1000 + work.prepared.retention_s
+def _fence(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> Request:
+    expires_at = now_ms // 1000 + event.prepared.retention_s
     update = {
         "TableName": table,
-        "Key": {"pk": {"S": work.key}},
+        "Key": {"pk": {"S": event.key}},
         "UpdateExpression": "SET #outcome = :fenced, reason = :reason, expires_at = :expires ADD refused :delivery",
         "ConditionExpression": "attribute_not_exists(pk) OR #outcome = :fenced",
         "ExpressionAttributeNames": {"#outcome": "outcome"},
@@ -142,7 +142,7 @@ def _fence(work: Work, error: ServiceError, table: str, now_ms: int) -> Request:
             ":fenced": {"S": Outcome.FENCED},
             ":reason": {"S": error.code},
             ":expires": {"N": str(expires_at)},
-            ":delivery": {"SS": [refusal_key(work.prepared)]},
+            ":delivery": {"SS": [refusal_key(event.prepared)]},
         },
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }

@@ -129,4 +129,4 @@ class PutPayload(NamedTuple):
         store.put_payload(self.key, self.blob)
 
 
-Call: TypeAlias = ReadMarks | Transact | Insert | PutPayload
+StoreCall: TypeAlias = ReadMarks | Transact | Insert | PutPayload

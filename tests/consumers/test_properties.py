@@ -18,7 +18,7 @@ from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, U
 from weir.consumers.commit.machine import Session
 from weir.consumers.commit.recent_marks import Memory
 from weir.consumers.commit.strands import Step
-from weir.consumers.events_table.port import Call
+from weir.consumers.events_table.port import StoreCall
 from weir.ingest.errors import CommitConflict, DeadlineNear, StoreThrottled, StoreUnavailable
 
 _NUMBERS = st.integers(-50, 50)
@@ -89,7 +89,7 @@ class _Flight:
     """A call on its way: not yet made, or made and its answer not yet read."""
 
     step: Step
-    call: Call
+    call: StoreCall
     answer: Any = None
     is_made: bool = False
 
@@ -104,7 +104,7 @@ class _Consumer:
     records: list[Record]
     store: MemoryStore
     choices: _Choices
-    wire: list[Call]
+    wire: list[StoreCall]
     seeds: Iterator[int]  # as every process has its own, no two tokens are equal
     reports: list[tuple[int, str]] = field(default_factory=list)
     memory: Memory = field(default_factory=Memory)
@@ -152,7 +152,7 @@ class _Consumer:
         else:
             flight.answer, flight.is_made = self._make(flight.call), True
 
-    def _make(self, call: Call) -> Any:
+    def _make(self, call: StoreCall) -> Any:
         fate = self.choices.below(12)
         if fate == 11:
             return StoreThrottled()
@@ -175,14 +175,14 @@ class _Consumer:
         self.checkpoint += done.index(False) if False in done else size
 
 
-def attempt(call: Call, store: MemoryStore) -> Any:
+def attempt(call: StoreCall, store: MemoryStore) -> Any:
     try:
         return call.run(store)
     except Exception as error:  # noqa: BLE001 - as the driver does
         return error
 
 
-def _interleave(consumers: list[_Consumer], store: MemoryStore, choices: _Choices, wire: list[Call]) -> None:
+def _interleave(consumers: list[_Consumer], store: MemoryStore, choices: _Choices, wire: list[StoreCall]) -> None:
     """Let all consumers work to their ends, and every call on the wire arrive at some time or never."""
     running = [consumer.run() for consumer in consumers]
     while running:
@@ -234,7 +234,7 @@ _PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=list
 @example(_JUDGED_TOO_EARLY, [])
 def test_one_consumer_ends_in_the_model_s_table(records: list[Record], numbers: list[int]) -> None:
     """A consumer that is throttled, killed, cut short and read again ends in the table of the exact model."""
-    store, choices, wire, seeds = MemoryStore(), _Choices(numbers), list[Call](), count()
+    store, choices, wire, seeds = MemoryStore(), _Choices(numbers), list[StoreCall](), count()
     consumer = _Consumer(records, store, choices, wire, seeds)
     _interleave([consumer], store, choices, wire)
     _check(records, store, [consumer])
@@ -244,7 +244,7 @@ def test_one_consumer_ends_in_the_model_s_table(records: list[Record], numbers: 
 @given(_streams(), _CHOICES)
 def test_two_consumers_at_once_end_in_the_model_s_table(records: list[Record], numbers: list[int]) -> None:
     """Two consumers on the same records, as live and replay are, change nothing twice and nothing out of order."""
-    store, choices, wire, seeds = MemoryStore(), _Choices(numbers), list[Call](), count()
+    store, choices, wire, seeds = MemoryStore(), _Choices(numbers), list[StoreCall](), count()
     consumers = [_Consumer(records, store, choices, wire, seeds) for _ in range(2)]
     _interleave(consumers, store, choices, wire)
     _check(records, store, consumers)

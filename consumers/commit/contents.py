@@ -1,0 +1,61 @@
+"""Where the blobs go: into the items or, if those are too small for them, into the bucket before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from weir.consumers.commit.pending import PendingEvent
+from weir.consumers.events_table.item import BLOB_BYTES_MAX, Prepared, is_large, pack, payload_key
+from weir.ingest.errors import TransientError
+
+# Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
+SURELY_SMALL_BYTES = 60 * 1024
+
+# Without a bucket each event of a delivery has a copy of it; all of them are in memory at once.
+_COPIES_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Contents:
+    """The blobs of one commit. The events of one delivery share one object of the bucket."""
+
+    def __init__(self, *, has_bucket: bool) -> None:
+        self._has_bucket = has_bucket
+        self._uploaded: set[str] = set()
+        self._packed: dict[str, bytes] = {}
+
+    def place(self, event: PendingEvent) -> TransientError | None:
+        """Decide where the event's blob goes, if it may be large; return what is in the way, if anything is."""
+        prepared = event.prepared
+        if prepared.count == 1 and event.size_bytes < SURELY_SMALL_BYTES:
+            return None
+        blob = self._pack(prepared)
+        if not is_large(prepared, len(blob)):
+            event.keep_inline(blob)
+        elif self._has_bucket:
+            event.keep_in_bucket(blob)
+        elif len(blob) > BLOB_BYTES_MAX or prepared.count * len(blob) > _COPIES_BYTES_MAX:
+            return TransientError(
+                "The delivery is too large for an item and PAYLOAD_BUCKET is not set.", bytes=len(blob)
+            )
+        else:
+            event.keep_inline(blob)
+        return None
+
+    def missing(self, events: Iterable[PendingEvent]) -> tuple[str, bytes] | None:
+        """Return the key and the blob of the first object that must be in the bucket before these are written."""
+        for event in events:
+            if event.blob is not None and (key := payload_key(event.prepared)) not in self._uploaded:
+                return key, event.blob
+        return None
+
+    def uploaded(self, key: str) -> None:
+        """Take note that the bucket has an object."""
+        self._uploaded.add(key)
+
+    def _pack(self, prepared: Prepared) -> bytes:
+        if prepared.count == 1:
+            return pack(prepared)
+        key = payload_key(prepared)
+        if key not in self._packed:
+            self._packed[key] = pack(prepared)
+        return self._packed[key]
