@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from weir.consumers.commit.pending import PendingEvent
 from weir.consumers.events_table.item import BLOB_BYTES_MAX, Prepared, is_large, pack, payload_key
-from weir.ingest.errors import TransientError
+from weir.ingest.errors import PayloadBucketUnset, TransientError
 
 # Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
 SURELY_SMALL_BYTES = 60 * 1024
@@ -34,9 +34,7 @@ class Contents:
         elif self._has_bucket:
             event.keep_in_bucket(blob)
         elif len(blob) > BLOB_BYTES_MAX or prepared.count * len(blob) > _COPIES_BYTES_MAX:
-            return TransientError(
-                "The delivery is too large for an item and PAYLOAD_BUCKET is not set.", bytes=len(blob)
-            )
+            return PayloadBucketUnset(bytes=len(blob))
         else:
             event.keep_inline(blob)
         return None

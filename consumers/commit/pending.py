@@ -31,7 +31,7 @@ from weir.consumers.events_table.item import (
 )
 from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.outcome import Outcome
-from weir.ingest.errors import EventTooLarge, RecordError, ServiceError, TransientError
+from weir.ingest.errors import EventTooLarge, QuarantineRefused, RecordError, ServiceError, TransientError
 from weir.ingest.ids import MarkKey
 
 # What an item of the events table holds beside the blob, roughly; only for the 4 MB of a transaction.
@@ -210,7 +210,7 @@ class PendingEvent:
     def refuse(self, error: RecordError) -> None:
         """Quarantine the event instead of applying it; what cannot even be quarantined is left to the next batch."""
         if self.refusal is not None or self.prepared.fate == "quarantine":
-            self.leave(TransientError("Its quarantine was refused.", cause=str(error)))
+            self.leave(QuarantineRefused(cause=str(error)))
         self.refusal = error
         self.actions = []
 
