@@ -28,7 +28,7 @@ ATTRIBUTES = {
     "key": ("S", "if known", "the ordering key"),
     "scheme": ("S", "once verified", "the scheme that proved the delivery"),
     "secret": ("N", "once verified", "which of the live secrets proved it, counted from 0, the newest first"),
-    "event_at": ("N", "if the source says where it stands", "the event's own time, milliseconds since the epoch"),
+    "event_at": ("N", "if the source says where it is", "the event's own time, milliseconds since the epoch"),
     "quarantine": ("S", "quarantined, until discarded", "the source, `!` if unknown: hash key of the index `quarantine`"),
     "reason": ("S", "quarantined; in a fence", "the error's code (see [errors.md](errors.md))"),
     "detail": ("S", "quarantined", "what a person should read of the error, at most 1,000 characters"),
