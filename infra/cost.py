@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from weir.ingest.envelope import Envelope, encode
+from weir.ingest.ids import RequestId, SourceName
 
 PRICES = Path(__file__).parent / "prices.yaml"
 
@@ -71,7 +72,19 @@ class Load:
         """Return how large a record with such a body is."""
         body = b"x" * self.body_bytes
         return len(
-            encode(Envelope("0" * 16, 10**12, "provider", "", "192.0.2.1", "/v1/p", {}, tuple(_HEADERS.items()), body))
+            encode(
+                Envelope(
+                    RequestId("0" * 16),
+                    10**12,
+                    SourceName("provider"),
+                    "",
+                    "192.0.2.1",
+                    "/v1/p",
+                    {},
+                    tuple(_HEADERS.items()),
+                    body,
+                )
+            )
         )
 
 

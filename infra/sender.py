@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from weir.infra.place import Place
 from weir.infra.signing_keys import signing_key
 from weir.ingest.errors import RecordError, StackAbsent
+from weir.ingest.ids import RequestId
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.any_of import AnyOf
 from weir.ingest.schemes.base import Draft, Scheme
@@ -159,7 +160,7 @@ def _request_id(response: http.client.HTTPResponse, text: str) -> str | None:
 
 def _event_ids(source: Source | None, draft: Draft) -> tuple[str, ...]:
     try:
-        envelope = replace(draft.envelope(), request_id=_REQUEST_ID)
+        envelope = replace(draft.envelope(), request_id=RequestId(_REQUEST_ID))
         return tuple(event.event_id for event in events.extract(source, envelope)) if source else ()
     except RecordError:
         return ()

@@ -20,6 +20,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weir.ingest.errors import EnvelopeMalformed
+from weir.ingest.ids import RequestId, SourceName
 
 VERSION = 1
 
@@ -37,9 +38,9 @@ class _Wire(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     v: Literal[1]
-    id: str = Field(min_length=1, max_length=256)
+    id: RequestId = Field(min_length=1, max_length=256)
     at: int = Field(ge=0, lt=1 << 53)
-    source: str = Field(min_length=1, max_length=64)
+    source: SourceName = Field(min_length=1, max_length=64)
     key: str
     ip: str
     path: str
@@ -57,9 +58,9 @@ class Envelope:
     empty body from ``{}``: whoever holds the secret may then find out which of the two was signed.
     """
 
-    request_id: str
+    request_id: RequestId
     arrived_at_ms: int
-    source: str
+    source: SourceName
     key: str
     source_ip: str
     path: str

@@ -15,6 +15,7 @@ from typing import Any
 
 from weir.consumers.judging.aggregate import Entry
 from weir.ingest.envelope import Envelope, encode
+from weir.ingest.ids import RequestId, SourceName
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.checkpoint import Checkpoint
@@ -65,7 +66,15 @@ def deliveries(count: int, body_bytes: int) -> Iterator[Delivery]:
         body = text.replace('""', f'"{filler}"').encode()
         headers = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
         envelope = Envelope(
-            f"{number:015d}=", 1_700_000_000_000 + number, "figures", "", "192.0.2.1", "/", {}, headers, body
+            RequestId(f"{number:015d}="),
+            1_700_000_000_000 + number,
+            SourceName("figures"),
+            "",
+            "192.0.2.1",
+            "/",
+            {},
+            headers,
+            body,
         )
         yield Delivery(encode(envelope), "figures", str(number))
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from weir.consumers.events_table.dictionary import WEBHOOKS_1
 from weir.ingest.envelope import Envelope
+from weir.ingest.ids import RequestId, SourceName
 
 _PLAIN, _DEFLATED, _RAW, _RAW_DEFLATED = range(4)
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -63,9 +64,9 @@ def unpack(blob: bytes, *, request_id: str, arrived_at_ms: int, source: str, key
     first, *lines = head.decode("utf-8").split("\n")
     source_ip, path, query, alternative = json.loads(first)
     return Envelope(
-        request_id=request_id,
+        request_id=RequestId(request_id),
         arrived_at_ms=arrived_at_ms,
-        source=source,
+        source=SourceName(source),
         key=key,
         source_ip=source_ip,
         path=path,

@@ -22,6 +22,7 @@ from pydantic import Discriminator, Field, GetCoreSchemaHandler, Tag
 from pydantic_core import CoreSchema
 
 from weir.ingest.envelope import Envelope
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.strict import Strict
 
 # Returns the PEM certificate that a URL names. Raises: TransientError when it cannot be had now.
@@ -40,6 +41,9 @@ class Verdict:
     alternative_body: bool = False
 
 
+_NO_SOURCE = SourceName("")
+
+
 @dataclass(slots=True)
 class Draft:
     """A delivery in the making: signing fills ``headers`` and, for some providers, changes ``body`` and ``query``.
@@ -53,13 +57,13 @@ class Draft:
     headers: dict[str, str] = field(default_factory=dict)
     url: str = ""
     query: dict[str, str] = field(default_factory=dict)
-    source: str = ""
+    source: SourceName = _NO_SOURCE
     path: str = ""
 
     def envelope(self) -> Envelope:
         """Return the envelope that the gateway would make of it."""
         return Envelope(
-            request_id=self.message_id,
+            request_id=RequestId(self.message_id),
             arrived_at_ms=self.at_ms,
             source=self.source,
             key="",

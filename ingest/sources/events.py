@@ -13,6 +13,7 @@ from typing import Any
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import EventMalformed
+from weir.ingest.ids import EventId, SourceName
 from weir.ingest.locations import Reader, Unreadable, View, reader, text_of
 from weir.ingest.sources.catalogue import EventSpec, Source
 from weir.ingest.times import parse_ms
@@ -30,8 +31,8 @@ class Event:
     a form. ``at_ms`` is the provider's time of the event if it says one; ``index`` is the place in a batch, from 0.
     """
 
-    source: str
-    event_id: str
+    source: SourceName
+    event_id: EventId
     type: str
     at_ms: int | None
     key: str
@@ -75,11 +76,11 @@ def _told_apart(events: list[Event]) -> list[Event]:
     for event in events:
         repeats = seen[event.event_id]
         seen[event.event_id] += 1
-        found.append(_renamed(event, f"{event.event_id}.{repeats}") if repeats else event)
+        found.append(_renamed(event, EventId(f"{event.event_id}.{repeats}")) if repeats else event)
     return found
 
 
-def _renamed(event: Event, event_id: str) -> Event:
+def _renamed(event: Event, event_id: EventId) -> Event:
     return Event(event.source, event_id, event.type, event.at_ms, event.key, event.payload, event.index, event.envelope)
 
 
@@ -121,11 +122,11 @@ class _Compiled:
             return None
 
 
-def _compile_id(spec: EventSpec) -> Callable[[View], str]:
+def _compile_id(spec: EventSpec) -> Callable[[View], EventId]:
     readers = [(text, reader(text)) for text in _texts(spec.id)]
 
-    def read(view: View) -> str:
-        return ":".join([_id_text(text, part, view) for text, part in readers])
+    def read(view: View) -> EventId:
+        return EventId(":".join([_id_text(text, part, view) for text, part in readers]))
 
     return read
 

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any
 
 from weir.ingest.envelope import Envelope, encode
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes.signatures import sign
 from weir.ingest.sources.catalogue import Source
 
@@ -70,9 +71,9 @@ class Workload:
             "X-Forwarded-Proto": "https",
         }
         return Envelope(
-            request_id=self._token(15) + "=",
+            request_id=RequestId(self._token(15) + "="),
             arrived_at_ms=_ARRIVED_MS + self._random.randrange(1000),
-            source=SOURCE,
+            source=SourceName(SOURCE),
             key="",
             source_ip=headers["X-Forwarded-For"],
             path=f"/v1/{SOURCE}",

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import OptionInvalid, RecordError
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft
 from weir.ingest.sources import events, samples
@@ -227,9 +228,9 @@ class Planner:
         """Return the call that the gateway makes for this delivery."""
         draft = made.draft
         envelope = Envelope(
-            request_id=draft.message_id,
+            request_id=RequestId(draft.message_id),
             arrived_at_ms=draft.at_ms,
-            source=made.source,
+            source=SourceName(made.source),
             key=made.key,
             source_ip="127.0.0.1",
             path=f"/live/v1/{made.source}",

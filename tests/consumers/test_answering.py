@@ -24,6 +24,7 @@ from weir.consumers.settings import HANDSHAKE_VARIABLES, HandshakeSettings
 from weir.ingest.contract.routes import api_definition, mapping_template
 from weir.ingest.envelope import decode
 from weir.ingest.errors import ConfigError, SecretUnavailable, SettingInvalid
+from weir.ingest.ids import SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft, SecretPair
 from weir.ingest.sources import presets
@@ -273,7 +274,7 @@ def test_what_is_stored_is_what_the_mapping_template_stores(
     assert fixture.answering.serve(event)["statusCode"] == 200
     ((partition_key, data),) = fixture.stored
     assert partition_key == expected["PartitionKey"]
-    by_template = replace(decode(b64decode(expected["Data"])), source="slack")
+    by_template = replace(decode(b64decode(expected["Data"])), source=SourceName("slack"))
     assert decode(data) == by_template
 
 

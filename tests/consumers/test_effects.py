@@ -11,6 +11,7 @@ from weir.consumers.business import effects
 from weir.consumers.business.changes import Update
 from weir.consumers.business.effects import effect, find, ledger
 from weir.ingest.errors import EffectsInvalid, EventRejected
+from weir.ingest.ids import EventId, SourceName
 from weir.ingest.sources.events import Event
 
 
@@ -26,7 +27,7 @@ def own_registry() -> Iterator[None]:
 
 
 def event(source: str, event_type: str, payload: Any) -> Event:
-    return Event(source, "e1", event_type, None, "", payload, 0, envelope())
+    return Event(SourceName(source), EventId("e1"), event_type, None, "", payload, 0, envelope())
 
 
 def nothing(_: Event) -> list[Any]:

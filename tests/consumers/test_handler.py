@@ -24,6 +24,7 @@ from weir.consumers.outcome import Outcome
 from weir.consumers.settings import VARIABLES, Settings
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import CatalogueInvalid, ConfigError, EventRejected, SettingInvalid, StoreThrottled
+from weir.ingest.ids import SourceName
 from weir.ingest.sources.events import Event
 
 pytestmark = pytest.mark.engine
@@ -138,7 +139,7 @@ def test_one_bad_record_stops_nobody(world: World, consume: Consume) -> None:
         good[1],
         world.payment("neighbour", 1, secret=OTHER_SECRET),
         good[2],
-        replace(world.payment("neighbour", 1), source="nobody"),
+        replace(world.payment("neighbour", 1), source=SourceName("nobody")),
         good[3],
         world.payment("neighbour", 1, source="unset"),
         world.delivery(b"{not json", source="batches"),

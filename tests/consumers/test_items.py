@@ -13,6 +13,7 @@ from weir.consumers.events_table.item import Prepared, payload_key, quarantine_k
 from weir.consumers.events_table.mark import KEY_BYTES_MAX, mark_key, read_mark
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import EnvelopeMalformed, EventRejected, SecretUnavailable
+from weir.ingest.ids import EventId, SourceName
 from weir.ingest.schemes.base import Verdict
 
 
@@ -50,7 +51,7 @@ def _event_of(one: Prepared) -> Any:
     from weir.ingest.sources.events import Event
 
     assert one.envelope is not None
-    return Event("shop", one.event_id, "order.paid", NOW_MS - 9, one.key, None, 0, one.envelope)
+    return Event(SourceName("shop"), EventId(one.event_id), "order.paid", NOW_MS - 9, one.key, None, 0, one.envelope)
 
 
 def _base64(data: bytes) -> str:

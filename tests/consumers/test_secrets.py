@@ -16,6 +16,7 @@ from weir.consumers.judging.secrets import Secrets
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
+from weir.ingest.ids import RequestId, SourceName
 
 pytestmark = pytest.mark.engine
 
@@ -103,7 +104,7 @@ def secrets(store: Store, clock: Clock) -> Secrets:
 
 
 def arrived(at_ms: int) -> Envelope:
-    return Envelope("r", at_ms, "github", "", "192.0.2.1", "/", {}, (), b"")
+    return Envelope(RequestId("r"), at_ms, SourceName("github"), "", "192.0.2.1", "/", {}, (), b"")
 
 
 def signed_with(value: str) -> Callable[[Sequence[str]], int]:

@@ -19,6 +19,7 @@ from weir.consumers.judging.records import Record
 from weir.consumers.judging.secrets import Secrets
 from weir.ingest.envelope import Envelope, decode, encode
 from weir.ingest.errors import RecordError, SignatureMismatch
+from weir.ingest.ids import RequestId
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import SecretPair, Verdict
 from weir.ingest.sources import presets
@@ -54,7 +55,7 @@ class Store:
 def delivery(source: Source, pair: SecretPair) -> Envelope:
     """Return what the gateway stores of the provider's sample."""
     envelope = envelope_of(source, draft_of(source, pair))
-    return replace(envelope, request_id="req-1", source_ip="192.0.2.1", path=f"/v1/{source.name}")
+    return replace(envelope, request_id=RequestId("req-1"), source_ip="192.0.2.1", path=f"/v1/{source.name}")
 
 
 def as_stored(envelope: Envelope) -> Envelope:
@@ -123,7 +124,7 @@ def test_what_was_proven_stays_proven_after_its_secret_is_retired() -> None:
 
     assert trusting.judge("github", envelope, verify) == Verdict("github-sha256", 1)
     with pytest.raises(SignatureMismatch):
-        trusting.judge("github", replace(envelope, request_id="another"), verify)
+        trusting.judge("github", replace(envelope, request_id=RequestId("another")), verify)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -133,7 +134,7 @@ def test_what_was_expired_at_arrival_is_expired_for_ever(name: str) -> None:
     for case in judged_cases(source, pair_of(source), AT_MS):
         store = Store()
         store.texts[f"/{name}"] = kept(*case.secrets)
-        envelope = replace(case.envelope, request_id="req-1")
+        envelope = replace(case.envelope, request_id=RequestId("req-1"))
         live = store.judge(source).judge([record(envelope)])
         store.now_ms += YEAR_MS
         later = store.judge(source).judge([record(as_stored(decode(encode(envelope))))])

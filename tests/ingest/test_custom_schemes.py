@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from tests.support.deliveries import AT_MS, envelope_of
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismatch, SignatureMissing
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.catalogue import Catalogue, Source, parse_compiled
 from weir.ingest.sources.sources_file import SourceEntry, resolve
@@ -163,7 +164,17 @@ def source(shape: Shape) -> Source:
 
 def delivery(shape: Shape, body: bytes = BODY) -> Envelope:
     """Return a delivery that the sender signed, with nothing of Weir's signing in it."""
-    return Envelope("r", AT_MS, "own", "", "192.0.2.1", "/v1/own", {}, tuple(shape.headers(body).items()), body)
+    return Envelope(
+        RequestId("r"),
+        AT_MS,
+        SourceName("own"),
+        "",
+        "192.0.2.1",
+        "/v1/own",
+        {},
+        tuple(shape.headers(body).items()),
+        body,
+    )
 
 
 @every_shape

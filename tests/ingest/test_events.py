@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import EventMalformed
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.sources import events, presets
 from weir.ingest.sources.catalogue import EventSpec, Source
 
@@ -33,7 +34,17 @@ def delivery(
 ) -> Envelope:
     """Return an envelope with this body."""
     raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
-    plain = Envelope("req-1", AT_MS, "hmac", "", "192.0.2.1", "/v1/hmac", {}, (("Content-Type", content_type),), raw)
+    plain = Envelope(
+        RequestId("req-1"),
+        AT_MS,
+        SourceName("hmac"),
+        "",
+        "192.0.2.1",
+        "/v1/hmac",
+        {},
+        (("Content-Type", content_type),),
+        raw,
+    )
     return replace(plain, **changes)
 
 
@@ -57,7 +68,7 @@ def test_id_survives_another_attempt(preset: str) -> None:
     """A retry has another request id and arrival; the event id stays, but where the preset says it cannot."""
     source = source_of(preset)
     envelope = envelope_of(source, draft_of(source, pair_of(source)))
-    retried = replace(envelope, request_id="req-2", arrived_at_ms=AT_MS + 60_000)
+    retried = replace(envelope, request_id=RequestId("req-2"), arrived_at_ms=AT_MS + 60_000)
     ids, again = ([event.event_id for event in events.extract(source, one)] for one in (envelope, retried))
     assert (ids != again) == (preset in ID_IS_REQUEST)
 

@@ -25,6 +25,7 @@ from weir.ingest.errors import (
     SignatureMismatch,
     SignatureMissing,
 )
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.locations import Unreadable
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft, SecretPair
@@ -61,7 +62,9 @@ def signed(
     scheme: HttpSignatureScheme, secret: str, *, body: bytes = BODY, query: dict[str, str] | None = None
 ) -> Envelope:
     """Return a delivery signed with this secret."""
-    draft = Draft(body, AT_MS, "msg_1", {"Content-Type": "application/json"}, query=query or {}, source="acme")
+    draft = Draft(
+        body, AT_MS, "msg_1", {"Content-Type": "application/json"}, query=query or {}, source=SourceName("acme")
+    )
     signatures.sign_draft(scheme, secret, draft)
     return draft.envelope()
 
@@ -73,8 +76,8 @@ def rfc_case(case: dict[str, Any]) -> tuple[HttpSignatureScheme, str, Envelope]:
     )
     headers = RFC["headers"] | case["headers"]
     envelope = Envelope(
-        "r", case["arrived_s"] * 1000, "acme", "", "192.0.2.1", "/v1/acme", RFC["query"], tuple(headers.items()),
-        RFC["body"].encode(),
+        RequestId("r"), case["arrived_s"] * 1000, SourceName("acme"), "", "192.0.2.1", "/v1/acme", RFC["query"],
+        tuple(headers.items()), RFC["body"].encode(),
     )  # fmt: skip
     return scheme, RFC["keys"][case["key"]], envelope
 

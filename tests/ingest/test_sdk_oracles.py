@@ -16,6 +16,7 @@ from tests.support.deliveries import URL, draft_of, envelope_of, judged_cases, p
 from tests.support.sdks import SDKS, Delivery, Sdk, http_signature_is_valid, http_signature_of
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import RecordError
+from weir.ingest.ids import RequestId
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.schemes.http_message_signatures import HttpAlgorithm, HttpSignatureScheme
@@ -62,7 +63,7 @@ def recorded_envelope(record: dict[str, Any], case: dict[str, Any]) -> Envelope:
     """Return the delivery of a recorded case."""
     preset = record["preset"]
     return Envelope(
-        request_id="recorded",
+        request_id=RequestId("recorded"),
         arrived_at_ms=record["at_ms"],
         source=preset,
         key="",

@@ -117,6 +117,7 @@ def test_cryptography_only_where_needed() -> None:
         "sendgrid",
         "standard-webhooks-ed25519",
         "telnyx",
+        "wise",
     }
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureExpired, SignatureMalformed, SignatureMismatch
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.catalogue import Source, parse_compiled
 from weir.ingest.sources.sources_file import SourceEntry, resolve
@@ -39,7 +40,7 @@ def netlify_delivery(**claims: Any) -> Envelope:
     header = {"alg": claims.pop("alg", "HS256"), "typ": "JWT"}
     wanted = {name: value for name, value in (right | claims).items() if value is not None}
     headers = (("X-Webhook-Signature", token("key", header, wanted)),)
-    return Envelope("r", AT_MS, "netlify", "", "192.0.2.1", "/v1/netlify", {}, headers, BODY)
+    return Envelope(RequestId("r"), AT_MS, SourceName("netlify"), "", "192.0.2.1", "/v1/netlify", {}, headers, BODY)
 
 
 def test_netlify_token() -> None:
@@ -86,7 +87,7 @@ def test_public_key_is_no_shared_secret() -> None:
     kid = json.loads(pair.verify_with)["kid"]
     for alg, error in (("HS256", SignatureMalformed), ("ES256", SignatureMismatch)):
         headers = (("Plaid-Verification", token(pair.verify_with, {"alg": alg, "kid": kid}, claims)),)
-        envelope = Envelope("r", AT_MS, "plaid", "", "192.0.2.1", "/v1/plaid", {}, headers, BODY)
+        envelope = Envelope(RequestId("r"), AT_MS, SourceName("plaid"), "", "192.0.2.1", "/v1/plaid", {}, headers, BODY)
         with pytest.raises(error):
             signatures.verify(PLAID.scheme, [pair.verify_with], envelope)
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.load import CATALOGUE, plan
 from weir.ingest.envelope import Envelope, decode
 from weir.ingest.errors import OptionInvalid, RecordError, SignatureMismatch
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.sources import catalogue, events
 from weir.loadtest.sending import pacer
@@ -40,7 +41,9 @@ def arrived(planned: Planned) -> Envelope:
     path = first.split(" ")[1]
     _, _, source, *key = path.split("/")
     at_ms = NOW_MS + round(planned.at_s * 1000)
-    return Envelope("r", at_ms, source, key[0] if key else "", "127.0.0.1", path, {}, headers, body)
+    return Envelope(
+        RequestId("r"), at_ms, SourceName(source), key[0] if key else "", "127.0.0.1", path, {}, headers, body
+    )
 
 
 def verdict(planned: Planned) -> str:

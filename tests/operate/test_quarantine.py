@@ -16,6 +16,7 @@ from weir.consumers.business.effects import effect
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import IdUnknown, OptionInvalid
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.events import Event
 from weir.operate import quarantine
@@ -82,7 +83,15 @@ def test_arrival_time_is_what_counts(ward: Ward) -> None:
     scheme = ward.catalogue["payments"].scheme
     headers = signatures.sign(scheme, OTHER, body, at_ms=then_ms - 3_600_000, message_id="msg_late")
     stale = Envelope(
-        "req-stale", then_ms, "payments", "", "192.0.2.1", "/v1/payments", {}, tuple(headers.items()), body
+        RequestId("req-stale"),
+        then_ms,
+        SourceName("payments"),
+        "",
+        "192.0.2.1",
+        "/v1/payments",
+        {},
+        tuple(headers.items()),
+        body,
     )
     ward.consume(fresh, stale)
     ward.put_secret("payments", OTHER)
@@ -228,7 +237,9 @@ def test_a_source_that_is_known_by_now_is_judged(ward: Ward) -> None:
         {"type": "payment.succeeded", "data": {"account": "new", "amount": 2, "currency": "EUR"}}
     ).encode()
     headers = signatures.sign(scheme, SECRET, body, at_ms=AT_MS, message_id="msg_new")
-    early = Envelope("req-new", AT_MS, "later", "", "192.0.2.1", "/v1/later", {}, tuple(headers.items()), body)
+    early = Envelope(
+        RequestId("req-new"), AT_MS, SourceName("later"), "", "192.0.2.1", "/v1/later", {}, tuple(headers.items()), body
+    )
     ward.consume(early)
     assert ward.quarantined() == {"later!req-new": "source_unknown"}
     known = ward.catalogue["payments"].model_copy(update={"name": "later"})

@@ -21,6 +21,7 @@ from weir.cli.main import main
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import StackFailed
+from weir.ingest.ids import SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft, SecretPair
 from weir.ingest.sources.sources_file import load
@@ -95,7 +96,9 @@ class Topic:
             "SubscribeURL": url or f"{HOST}/?Action=ConfirmSubscription&TopicArn={self.arn}&Token={TOKEN}",
         }
         headers = {"Content-Type": "text/plain; charset=UTF-8"}
-        draft = Draft(json.dumps(message).encode(), AT_MS, f"req-{uuid.uuid4().hex}", headers, source="topic")
+        draft = Draft(
+            json.dumps(message).encode(), AT_MS, f"req-{uuid.uuid4().hex}", headers, source=SourceName("topic")
+        )
         signatures.sign_draft(self.scheme, secret or self.pair.sign_with, draft)
         return draft.envelope()
 

@@ -14,6 +14,7 @@ from weir.consumers.events_table import item
 from weir.consumers.events_table.item import Prepared
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMismatch
+from weir.ingest.ids import EventId, RequestId, SourceName
 from weir.ingest.sources.events import Event
 
 NOW_MS = 1_790_000_000_000
@@ -23,7 +24,9 @@ SOURCE = "shop"
 
 def envelope(request_id: str = "r1", body: bytes = b'{"id":1}') -> Envelope:
     headers = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
-    return Envelope(request_id, NOW_MS - 5, SOURCE, "", "192.0.2.1", "/v1/shop", {}, headers, body)
+    return Envelope(
+        RequestId(request_id), NOW_MS - 5, SourceName(SOURCE), "", "192.0.2.1", "/v1/shop", {}, headers, body
+    )
 
 
 def prepared(
@@ -39,7 +42,7 @@ def prepared(
 ) -> Prepared:
     """Prepare a verified event; its delivery has an id of its own unless one is given."""
     delivery = envelope(request_id or f"r-{event_id}", body or json.dumps({"id": event_id}).encode())
-    event = Event(SOURCE, event_id, "order.paid", NOW_MS - 9, key, None, index, delivery)
+    event = Event(SourceName(SOURCE), EventId(event_id), "order.paid", NOW_MS - 9, key, None, index, delivery)
     return item.apply(
         event,
         changes,

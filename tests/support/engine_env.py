@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.support import aws
 from weir.ingest.envelope import Envelope, encode
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.catalogue import Catalogue
 from weir.ingest.sources.sources_file import load
@@ -99,7 +100,17 @@ class World:
         proof = signatures.sign(scheme, secret, body, at_ms=at_ms, message_id=message_id)
         given = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {}), **proof}
         request_id = f"req-{uuid.uuid4().hex}"
-        return Envelope(request_id, at_ms, source, key, "192.0.2.1", f"/v1/{source}", {}, tuple(given.items()), body)
+        return Envelope(
+            RequestId(request_id),
+            at_ms,
+            SourceName(source),
+            key,
+            "192.0.2.1",
+            f"/v1/{source}",
+            {},
+            tuple(given.items()),
+            body,
+        )
 
     def payment(self, account: str, cents: int, **options: Any) -> Envelope:
         """Return a delivery that credits an account."""

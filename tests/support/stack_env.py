@@ -30,6 +30,7 @@ from weir.infra.local.engine.engine import Engine
 from weir.infra.outputs import Outputs
 from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
 from weir.ingest.envelope import Envelope, encode
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.catalogue import Catalogue
 from weir.ingest.sources.sources_file import load
@@ -102,9 +103,9 @@ class Stage:
         proof = signatures.sign(self.catalogue[source].scheme, secret, body, at_ms=at_ms, message_id=message_id)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **proof}
         return Envelope(
-            request_id or f"{uuid.uuid4().hex[:15]}=",
+            RequestId(request_id or f"{uuid.uuid4().hex[:15]}="),
             at_ms,
-            source,
+            SourceName(source),
             key,
             "192.0.2.1",
             f"/v1/{source}",

@@ -12,6 +12,7 @@ import pytest
 from tests.support.stack_env import Stage
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import OptionInvalid
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.locations import View
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.replay.filters import compile_test
@@ -84,7 +85,9 @@ def test_a_target_that_does_not_exist_is_refused(name: str, stage: Stage) -> Non
 def test_comparisons_are_read_as_people_write_them(test: str, passes: bool) -> None:
     """One or two equals signs, with or without quotation marks."""
     body = b'{"n": 5, "kind": "a b"}'
-    envelope = Envelope("r", 1, "s", "", "", "/", {}, (("content-type", "application/json"),), body)
+    envelope = Envelope(
+        RequestId("r"), 1, SourceName("s"), "", "", "/", {}, (("content-type", "application/json"),), body
+    )
     assert compile_test(test)(View(envelope)) is passes
 
 
@@ -96,7 +99,11 @@ def test_a_comparison_that_is_none_is_refused(test: str) -> None:
 
 
 def envelope(number: int) -> bytes:
-    return encode(Envelope(f"r-{number}", 1_700_000_000_000 + number, "s", "", "192.0.2.1", "/", {}, (), b"x"))
+    return encode(
+        Envelope(
+            RequestId(f"r-{number}"), 1_700_000_000_000 + number, SourceName("s"), "", "192.0.2.1", "/", {}, (), b"x"
+        )
+    )
 
 
 def read(path: Path, said: list[str], position: str = "0") -> list[bytes]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.stack_env import Stage
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import OptionInvalid
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.locations import View
 from weir.operate.lookup.times import parse_duration_s, parse_time_ms, show_duration
 from weir.operate.replay.filters import compile_test
@@ -21,7 +22,9 @@ AT_MS = 1_700_000_000_000
 
 def view(payload: Any) -> View:
     headers = (("Content-Type", "application/json"), ("X-Kind", "blue"))
-    return View(Envelope("r", AT_MS, "s", "", "", "/", {"q": "1"}, headers, json.dumps(payload).encode()))
+    return View(
+        Envelope(RequestId("r"), AT_MS, SourceName("s"), "", "", "/", {"q": "1"}, headers, json.dumps(payload).encode())
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.support.stack_env import Stage
 from weir.infra.local.engine.engine import free_port
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import OptionInvalid, TargetUnavailable
+from weir.ingest.ids import RequestId, SourceName
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.targets.to_http import ToHttp
@@ -70,7 +71,17 @@ def delivered(url: str, *envelopes: Envelope, **options: Any) -> list[tuple[str,
 
 def envelope(body: bytes, *headers: tuple[str, str], key: str = "", query: dict[str, str] | None = None) -> Envelope:
     given = (("Host", "api.example"), ("Content-Length", str(len(body))), ("Connection", "close"), *headers)
-    return Envelope("req-1", 1_700_000_000_000, "stripe", key, "192.0.2.1", "/v1/stripe", query or {}, given, body)
+    return Envelope(
+        RequestId("req-1"),
+        1_700_000_000_000,
+        SourceName("stripe"),
+        key,
+        "192.0.2.1",
+        "/v1/stripe",
+        query or {},
+        given,
+        body,
+    )
 
 
 def test_bytes_headers_and_query_arrive_as_they_came(server: Server) -> None:

@@ -18,6 +18,7 @@ from tests.support.stack_env import Stage
 from weir.consumers.outcome import Outcome
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope, encode
+from weir.ingest.ids import RequestId, SourceName
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.checkpoint import Checkpoint
 from weir.operate.replay.filters import Filter
@@ -158,7 +159,7 @@ def test_a_line_of_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
     import gzip
 
     record = Record("shardId-7", "49", 3, 1_700_000_000_000, raw)
-    whole = encode(Envelope("x", 1, "s", "", "192.0.2.1", "/", {}, (), b"body"))
+    whole = encode(Envelope(RequestId("x"), 1, SourceName("s"), "", "192.0.2.1", "/", {}, (), b"body"))
     text = whole + line_of(Delivery(raw, "shardId-7", "49.3", record=record))
     path.write_bytes(gzip.compress(text))
     first, second = list(FromFile(path).read({}))
