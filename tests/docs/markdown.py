@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 NOTICE = "<!-- Written by `make docs` (tests/docs). Change the code it is made from, not this page. -->"
@@ -33,6 +34,7 @@ def code(text: object) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a phrase with a capital letter and a full stop."""
+    """Return a phrase as a sentence: a capital letter, unless it begins with a value of its field, and a full stop."""
     text = " ".join(text.split())
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+    begins = text[:1].upper() if re.match(r"[a-z]+(?![\w:-])", text) else text[:1]
+    return begins + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")

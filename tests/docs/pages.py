@@ -15,6 +15,7 @@ from tests.docs import (
     metrics_page,
     parameters_page,
     presets_page,
+    sources_page,
 )
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -29,4 +30,5 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page.page,
     "parameters.md": parameters_page.page,
     "presets.md": presets_page.page,
+    "sources.md": sources_page.page,
 }

@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.docs import access_log_page, environment_page, event_item_page, log_fields_page, metrics_page
+from tests.docs import (
+    access_log_page,
+    environment_page,
+    event_item_page,
+    log_fields_page,
+    metrics_page,
+    sources_page,
+)
 from tests.docs.errors_page import branches, leaves
 from tests.docs.pages import FOLDER, PAGES
 from tests.support.batches import NOW_MS, forged, prepared
@@ -72,3 +79,10 @@ def test_every_field_of_the_account_is_explained() -> None:
     assert set(line) - {"level", "action"} == set(log_fields_page.ACTIONS["account"][1])
     missing = report(Account(0, 1, missing=[Missing("r1", 1, "shop", "the stream")]), "weir")[1]
     assert set(json.loads(missing)) - {"level", "action"} == set(log_fields_page.ACTIONS["unaccounted"][1])
+
+
+def test_every_field_of_the_sources_file_is_explained() -> None:
+    """Each field that the schema says nothing of has its meaning, and no meaning is without such a field."""
+    unsaid = {name for name, text in sources_page.fields().items() if not text}
+    used = {name if name in sources_page.MEANINGS else name.partition(".")[2] for name in unsaid}
+    assert used == set(sources_page.MEANINGS)
