@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir.infra.place import Place
 from weir.ingest.errors import StackAbsent, StackFailed
+
+if TYPE_CHECKING:
+    from types_boto3_lambda.type_defs import EventSourceMappingConfigurationResponseTypeDef
 
 PAUSE_FILE = "paused"  # somebody wants the consumer to rest
 RUNNING_FILE = "consuming"  # the supervisor's word that it does not
@@ -108,8 +111,8 @@ def _switch(place: Place, *, enabled: bool) -> None:
         time.sleep(_POLL_S if place.emulated else 2)
 
 
-def _mapping(place: Place) -> dict[str, Any]:
+def _mapping(place: Place) -> EventSourceMappingConfigurationResponseTypeDef:
     try:
-        return place.client("lambda").get_event_source_mapping(UUID=place.outputs().mapping_id)  # type: ignore[no-any-return]
+        return place.client("lambda").get_event_source_mapping(UUID=place.outputs().mapping_id)
     except (ClientError, BotoCoreError) as error:
         raise StackFailed(f"{place.label}: the event source mapping: {error}") from error

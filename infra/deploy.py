@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,6 +23,11 @@ from weir.infra.place import Place
 from weir.ingest.contract import routes
 from weir.ingest.errors import StackFailed
 from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Catalogue
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation.literals import ChangeSetTypeType
+    from types_boto3_cloudformation.type_defs import DescribeChangeSetOutputTypeDef, StackEventTypeDef
+    from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 # Kept by the stack's deletion policies; removed only when that is asked for by name.
 _STATEFUL = {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket"}
@@ -183,12 +188,20 @@ def _artifact_bucket(place: Place, account: str) -> str:
             raise StackFailed(f"The bucket {name} is not this account's, or not yours to use.") from error
         if code not in {"404", "NoSuchBucket"}:
             raise
-        where = {} if place.region == "us-east-1" else {"LocationConstraint": place.region}
-        s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": where} if where else {}))
-        blocked = dict.fromkeys(
-            ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+        where: Any = {"LocationConstraint": place.region}  # its types list the Regions that they know
+        if place.region == "us-east-1":
+            s3.create_bucket(Bucket=name)
+        else:
+            s3.create_bucket(Bucket=name, CreateBucketConfiguration=where)
+        s3.put_public_access_block(
+            Bucket=name,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": True,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": True,
+                "RestrictPublicBuckets": True,
+            },
         )
-        s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=blocked)
     return name
 
 
@@ -220,7 +233,7 @@ def _apply(place: Place, template_url: str, values: Mapping[str, str], say: Say)
     if before == "ROLLBACK_COMPLETE":  # a first creation that failed can only be deleted
         _delete_stack(place, say)
         before = None
-    kind = "CREATE" if before in {None, "REVIEW_IN_PROGRESS"} else "UPDATE"
+    kind: ChangeSetTypeType = "CREATE" if before in {None, "REVIEW_IN_PROGRESS"} else "UPDATE"
     name = f"weir-{int(time.time())}"
     cloudformation.create_change_set(
         StackName=place.stack,
@@ -245,10 +258,10 @@ def _apply(place: Place, template_url: str, values: Mapping[str, str], say: Say)
     return True
 
 
-def _wait_for_change_set(place: Place, name: str) -> dict[str, Any] | None:
+def _wait_for_change_set(place: Place, name: str) -> DescribeChangeSetOutputTypeDef | None:
     cloudformation = place.client("cloudformation")
     while True:
-        found: dict[str, Any] = cloudformation.describe_change_set(StackName=place.stack, ChangeSetName=name)
+        found = cloudformation.describe_change_set(StackName=place.stack, ChangeSetName=name)
         if found["Status"] == "CREATE_COMPLETE":
             return found
         if found["Status"] == "FAILED":
@@ -273,7 +286,7 @@ def _follow(place: Place, say: Say) -> str:
         time.sleep(0.5 if place.emulated else _POLL_S)
 
 
-def _new_events(place: Place, seen: set[str], since_s: float) -> Iterator[dict[str, Any]]:
+def _new_events(place: Place, seen: set[str], since_s: float) -> Iterator[StackEventTypeDef]:
     try:
         answer = place.client("cloudformation").describe_stack_events(StackName=place.stack)
     except ClientError:  # the stack is gone
@@ -364,7 +377,8 @@ def _unprotect(place: Place, kind: str, name: str) -> None:
     if kind == "AWS::S3::Bucket":
         s3 = place.client("s3")
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
-            if keys := [{"Key": item["Key"]} for item in page.get("Contents", [])]:
+            keys: list[ObjectIdentifierTypeDef] = [{"Key": item["Key"]} for item in page.get("Contents", [])]
+            if keys:
                 s3.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True})
 
 

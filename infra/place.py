@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import urlsplit
 
 import boto3
@@ -20,6 +20,20 @@ from weir.infra import LOCALSTACK
 from weir.infra.outputs import Outputs
 from weir.ingest.errors import OptionInvalid, StackAbsent, StackFailed
 from weir.ingest.lines import whole
+
+if TYPE_CHECKING:
+    from types_boto3_apigateway import APIGatewayClient
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_cloudwatch import CloudWatchClient
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_kinesis import KinesisClient
+    from types_boto3_lambda import LambdaClient
+    from types_boto3_logs import CloudWatchLogsClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_sqs import SQSClient
+    from types_boto3_ssm import SSMClient
+    from types_boto3_sts import STSClient
 
 REGION = "us-east-1"  # of the embedded stack and of LocalStack, unless the environment names another
 EMBEDDED_ACCOUNT = "000000000000"
@@ -81,6 +95,45 @@ class Place:
         if self.emulated:
             return "aws"
         return str(boto3.Session().get_partition_for_region(self.region))
+
+    @overload
+    def client(self, service: Literal["apigateway"]) -> APIGatewayClient: ...
+
+    @overload
+    def client(self, service: Literal["cloudformation"]) -> CloudFormationClient: ...
+
+    @overload
+    def client(self, service: Literal["cloudwatch"]) -> CloudWatchClient: ...
+
+    @overload
+    def client(self, service: Literal["dynamodb"]) -> DynamoDBClient: ...
+
+    @overload
+    def client(self, service: Literal["kinesis"]) -> KinesisClient: ...
+
+    @overload
+    def client(self, service: Literal["lambda"]) -> LambdaClient: ...
+
+    @overload
+    def client(self, service: Literal["logs"]) -> CloudWatchLogsClient: ...
+
+    @overload
+    def client(self, service: Literal["s3"]) -> S3Client: ...
+
+    @overload
+    def client(self, service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
+
+    @overload
+    def client(self, service: Literal["sqs"]) -> SQSClient: ...
+
+    @overload
+    def client(self, service: Literal["ssm"]) -> SSMClient: ...
+
+    @overload
+    def client(self, service: Literal["sts"]) -> STSClient: ...
+
+    @overload
+    def client(self, service: str) -> Any: ...
 
     def client(self, service: str) -> Any:
         """Return the boto3 client of a service here, made once."""

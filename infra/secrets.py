@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -18,6 +18,11 @@ from weir.ingest.live_secrets import LiveSecret, parse_secrets, secrets_text
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.parts.checks import MAX_SECRETS
 from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Source
+
+if TYPE_CHECKING:
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_ssm import SSMClient
+    from types_boto3_ssm.literals import ParameterTierType
 
 # Source: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 _STANDARD_TIER_BYTES = 4096
@@ -150,12 +155,12 @@ def _write(place: Place, source: Source, secrets: Iterable[LiveSecret]) -> None:
         raise StackFailed(f"{place.label}: secrets of {source.name}: {error}") from error
 
 
-def _put_parameter(ssm: Any, name: str, text: str, size_bytes: int) -> None:
-    tier = "Standard" if size_bytes <= _STANDARD_TIER_BYTES else "Advanced"
+def _put_parameter(ssm: SSMClient, name: str, text: str, size_bytes: int) -> None:
+    tier: ParameterTierType = "Standard" if size_bytes <= _STANDARD_TIER_BYTES else "Advanced"
     ssm.put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True, Tier=tier)
 
 
-def _put_secret(secrets_manager: Any, name: str, text: str) -> None:
+def _put_secret(secrets_manager: SecretsManagerClient, name: str, text: str) -> None:
     try:
         secrets_manager.put_secret_value(SecretId=name, SecretString=text)
     except secrets_manager.exceptions.ResourceNotFoundException:

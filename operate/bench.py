@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.judging.aggregate import Entry
 from weir.ingest.envelope import Envelope, encode
@@ -27,6 +27,9 @@ from weir.operate.replay.progress import Progress, peak_mib
 from weir.operate.replay.request import Wanted
 from weir.operate.replay.targets.to_file import ToFile
 from weir.operate.replay.targets.to_stream import ToStream
+
+if TYPE_CHECKING:
+    from types_boto3_kinesis import KinesisClient
 
 # Source: https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
 _SHARD_RECORDS_PER_S = 1000
@@ -80,7 +83,7 @@ def deliveries(count: int, body_bytes: int) -> Iterator[Delivery]:
 
 
 def republish(
-    kinesis: Any, count: int, body_bytes: int, say: Callable[[str], object], rounds_count: int = 1
+    kinesis: KinesisClient, count: int, body_bytes: int, say: Callable[[str], object], rounds_count: int = 1
 ) -> list[Republished]:
     """Publish the same deliveries aggregated and one entry each, in turns; print medians of both and their ratios."""
     chosen = list(deliveries(count, body_bytes))
@@ -142,7 +145,7 @@ class _Counting(ToStream):
         return super()._try(entries)
 
 
-def _round(kinesis: Any, chosen: list[Delivery], *, aggregated: bool) -> Republished:
+def _round(kinesis: KinesisClient, chosen: list[Delivery], *, aggregated: bool) -> Republished:
     stream = f"figures-{uuid.uuid4().hex[:8]}"
     kinesis.create_stream(StreamName=stream, ShardCount=_SHARDS)
     kinesis.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1, "MaxAttempts": 60})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import IdUnknown
@@ -25,6 +25,9 @@ from weir.operate.replay.origins.from_table import FromTable
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.runner import run
 from weir.operate.replay.targets import make_target
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 # Returns, by request id, why the consumer said that it could not finish a delivery.
 Explain = Callable[[Sequence[str]], Mapping[str, str]]
@@ -179,7 +182,7 @@ def explain_by_log(lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def lifecycle_days(s3: Any, bucket: str, prefix: str) -> int | None:
+def lifecycle_days(s3: S3Client, bucket: str, prefix: str) -> int | None:
     """Return after how many days the bucket deletes what has a prefix; None if it never does."""
     try:
         rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]

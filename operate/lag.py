@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.judging.records import open_record
 from weir.operate.lookup.delivery import Delivery
@@ -19,6 +19,9 @@ from weir.operate.lookup.stack import Service
 from weir.operate.lookup.status import DeliveryStatuses
 from weir.operate.lookup.times import show_duration
 from weir.operate.replay.origins.from_stream import list_shards
+
+if TYPE_CHECKING:
+    from types_boto3_kinesis import KinesisClient
 
 _PAGES = 20
 _PAGE_RECORDS = 1000
@@ -90,7 +93,7 @@ class LagReader:
 
     def __init__(
         self,
-        kinesis: Any,
+        kinesis: KinesisClient,
         stream: str,
         statuses: DeliveryStatuses,
         checkpoints: Checkpoints,
@@ -225,7 +228,7 @@ class LagReader:
                 break
         return count
 
-    def _pages(self, shard_id: str, start: Mapping[str, Any], limit: int = _PAGE_RECORDS) -> Iterator[list[Given]]:
+    def _pages(self, shard_id: str, start: Mapping[str, Any], limit: int = _PAGE_RECORDS) -> Iterator[Sequence[Given]]:
         """Yield pages from a position to the end of the shard as it is now."""
         answer = self._kinesis.get_shard_iterator(StreamName=self._stream, ShardId=shard_id, **start)
         iterator = answer["ShardIterator"]

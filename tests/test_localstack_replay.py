@@ -136,6 +136,6 @@ def check(where: place.Place, **options: int) -> dict[str, Any]:
         FunctionName=where.outputs().account_function,
         Payload=json.dumps({**json.loads(target["Input"]), **options}).encode(),
     )
-    payload = json.loads(answer["Payload"].read())
+    payload: Any = json.loads(answer["Payload"].read())
     assert "FunctionError" not in answer, payload
-    return payload  # type: ignore[no-any-return]
+    return payload

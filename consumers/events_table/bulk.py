@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.events_table.port import READ_KEYS_MAX
 from weir.ingest.errors import StoreThrottled
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
 
 # Pauses double after each answer that brings nothing. An answer that brings some items is followed up at once: it may
 # only have been cut at 16 MB.
@@ -21,7 +24,7 @@ PAUSE_CAP_S = 2.0
 
 
 def read_items(
-    dynamodb: Any,
+    dynamodb: DynamoDBClient,
     table: str,
     keys: Sequence[Mapping[str, Any]],
     *,
@@ -46,7 +49,7 @@ def read_items(
 
 
 def _read(
-    dynamodb: Any, table: str, asked: Mapping[str, Any], sleep: Callable[[float], object]
+    dynamodb: DynamoDBClient, table: str, asked: Mapping[str, Any], sleep: Callable[[float], object]
 ) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     empty_count = 0

@@ -7,7 +7,7 @@ not walk a hundred items shape by shape to write what is written already.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore import __version__ as botocore_version
 from botocore.config import Config
@@ -18,6 +18,10 @@ from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.mark import Mark, read_mark
 from weir.consumers.events_table.port import NONE, Cancelled, Inserted, Place, Reason, Refused
 from weir.ingest.errors import CommitConflict, StoreRefused, StoreThrottled, StoreUnavailable, TransientError
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_s3 import S3Client
 
 # A call that takes longer is made again: under its token, so that nothing happens twice.
 CONNECT_TIMEOUT_S = 1
@@ -64,7 +68,9 @@ class DynamoStore:
     comes. An empty ``bucket`` means there is none.
     """
 
-    def __init__(self, dynamodb: Any, place: Place, *, bucket: str = "", s3: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, dynamodb: DynamoDBClient, place: Place, *, bucket: str = "", s3: Callable[[], S3Client] | None = None
+    ) -> None:
         self._dynamodb = dynamodb
         self._place = place
         self._bucket = bucket
@@ -134,9 +140,9 @@ class DynamoStore:
         return answer
 
 
-def send_as_written(dynamodb: Any) -> None:
+def send_as_written(dynamodb: DynamoDBClient) -> None:
     """Let a client take the parameter that is a request's whole body and send it as it is."""
-    events = dynamodb.meta.events
+    events: Any = dynamodb.meta.events  # its types know no handler that returns something
     events.register("provide-client-params.dynamodb", _take_body, unique_id="weir-take-body")
     events.register("before-call.dynamodb", _give_body, unique_id="weir-give-body")
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from weir.infra.place import Place
 from weir.infra.template import Resource
 from weir.ingest.errors import StackFailed, TemplateUnsupported
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import QueueConfigurationTypeDef
 
 # What the embedded stack serves by itself or has no need of on one machine.
 _ELSEWHERE = {
@@ -96,8 +99,8 @@ def _table(place: Place, resource: Resource) -> None:
 
 
 def _queue(place: Place, resource: Resource) -> None:
-    attributes = {"MessageRetentionPeriod": str(resource.properties["MessageRetentionPeriod"])}
-    place.client("sqs").create_queue(QueueName=resource.name, Attributes=attributes)
+    kept_s = str(resource.properties["MessageRetentionPeriod"])
+    place.client("sqs").create_queue(QueueName=resource.name, Attributes={"MessageRetentionPeriod": kept_s})
 
 
 def _bucket(place: Place, resource: Resource) -> None:
@@ -111,7 +114,7 @@ def _bucket(place: Place, resource: Resource) -> None:
         )
 
 
-def _notification(item: Mapping[str, Any]) -> dict[str, Any]:
+def _notification(item: Mapping[str, Any]) -> QueueConfigurationTypeDef:
     """Translate CloudFormation's spelling of a bucket notification into the API's."""
     return {
         "QueueArn": item["Queue"],

@@ -7,7 +7,11 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types_boto3_kinesis import KinesisClient
+    from types_boto3_kinesis.type_defs import PutRecordsRequestEntryTypeDef
 
 _AGGREGATE_MAGIC = b"\xf3\x89\x9a\xc2"
 _RECORDS_IN_A_CALL = 100
@@ -56,12 +60,12 @@ def unknown_sources(count: int) -> list[bytes]:
     return [_envelope(b'{"n":%d}' % number, source="nobody", request_id=f"nobody-{number}") for number in range(count)]
 
 
-def put(kinesis: Any, stream: str, records: Sequence[bytes], reason: str, *, key: str = "") -> list[Poison]:
+def put(kinesis: KinesisClient, stream: str, records: Sequence[bytes], reason: str, *, key: str = "") -> list[Poison]:
     """Put records into the stream, all under one partition key if one is given."""
     found: list[Poison] = []
     for start in range(0, len(records), _RECORDS_IN_A_CALL):
         chunk = records[start : start + _RECORDS_IN_A_CALL]
-        entries = [
+        entries: list[PutRecordsRequestEntryTypeDef] = [
             {"Data": content, "PartitionKey": key or f"poison-{start + number}"} for number, content in enumerate(chunk)
         ]
         answer = kinesis.put_records(StreamName=stream, Records=entries)

@@ -13,7 +13,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.ingest.schemes import signatures
 from weir.loadtest.faults import poison
@@ -37,6 +37,10 @@ from weir.loadtest.faults.proxy import (
 )
 from weir.loadtest.faults.scenario import DATABASE, HELD_UP, LOOSE, OUTAGE, WRITES, break_calls, scenario
 from weir.loadtest.faults.scenario_run import MIX, Bounds, ScenarioRun
+
+if TYPE_CHECKING:
+    from types_boto3_kinesis import KinesisClient
+    from types_boto3_kinesis.type_defs import ShardTypeDef
 
 _HOUR_MS = 3_600_000
 _OUT_OF_MEMORY_BYTES = 280 << 20
@@ -230,8 +234,8 @@ def reshard(run: ScenarioRun) -> None:
     with run.traffic(6):
         run.pass_time(1.5)
         parent = next(shard for shard in _open_shards(kinesis, stream))
-        low, high = (int(parent["HashKeyRange"][f"{end}HashKey"]) for end in ("Starting", "Ending"))
-        middle = str((low + high) // 2)
+        keys = parent["HashKeyRange"]
+        middle = str((int(keys["StartingHashKey"]) + int(keys["EndingHashKey"])) // 2)
         kinesis.split_shard(StreamName=stream, ShardToSplit=parent["ShardId"], NewStartingHashKey=middle)
         run.pass_time(2)
         children = [shard for shard in _open_shards(kinesis, stream) if shard.get("ParentShardId") == parent["ShardId"]]
@@ -242,7 +246,7 @@ def reshard(run: ScenarioRun) -> None:
     run.hits["children of the split"] = len(children)
 
 
-def _open_shards(kinesis: Any, stream: str) -> list[dict[str, Any]]:
+def _open_shards(kinesis: KinesisClient, stream: str) -> list[ShardTypeDef]:
     shards = kinesis.list_shards(StreamName=stream)["Shards"]
     return [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
 

@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from weir.ingest.lines import whole
 from weir.loadtest.judging.stores import Place
+
+if TYPE_CHECKING:
+    from types_boto3_logs import CloudWatchLogsClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def _file_lines(log: Path) -> Iterator[str]:
             yield from whole(lines)
 
 
-def _group_lines(logs: Any, group: str, since_ms: int) -> Iterator[str]:
+def _group_lines(logs: CloudWatchLogsClient, group: str, since_ms: int) -> Iterator[str]:
     pages = logs.get_paginator("filter_log_events").paginate(
         logGroupName=group, startTime=since_ms, filterPattern='"CloudWatchMetrics"'
     )

@@ -16,10 +16,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from weir.ingest.lines import whole
 from weir.loadtest.judging.evidence import Commit, StoredItem, StoredRecord
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_kinesis import KinesisClient
+    from types_boto3_kinesis.type_defs import RecordTypeDef, ShardTypeDef
 
 _KEYS_IN_A_CALL = 100
 _READERS = 4
@@ -178,8 +183,8 @@ def body_of(blob: bytes, dictionary: bytes) -> bytes | None:
     return content.partition(b"\n\n")[2] if blob[0] < 2 else content
 
 
-def _batch_get(client: Any, table: str, name: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-    asked = {table: {"Keys": [{name: {"S": key}} for key in keys], "ConsistentRead": True}}
+def _batch_get(client: DynamoDBClient, table: str, name: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    asked: Mapping[str, Any] = {table: {"Keys": [{name: {"S": key}} for key in keys], "ConsistentRead": True}}
     found: list[dict[str, Any]] = []
     while asked:
         answer = client.batch_get_item(RequestItems=asked)
@@ -190,8 +195,8 @@ def _batch_get(client: Any, table: str, name: str, keys: Sequence[str]) -> list[
     return found
 
 
-def _shards(client: Any, stream: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _shards(client: KinesisClient, stream: str) -> list[ShardTypeDef]:
+    found: list[ShardTypeDef] = []
     asked: dict[str, Any] = {"StreamName": stream}
     while True:
         answer = client.list_shards(**asked)
@@ -201,9 +206,9 @@ def _shards(client: Any, stream: str) -> list[dict[str, Any]]:
         asked = {"NextToken": answer["NextToken"]}
 
 
-def _parents_first(shards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _parents_first(shards: Sequence[ShardTypeDef]) -> list[ShardTypeDef]:
     left = {shard["ShardId"]: shard for shard in shards}
-    ordered: list[dict[str, Any]] = []
+    ordered: list[ShardTypeDef] = []
     while left:
         ready = [
             shard
@@ -214,17 +219,19 @@ def _parents_first(shards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return ordered
 
 
-def _read_shard(client: Any, stream: str, shard_id: str, since_ms: int) -> Iterator[dict[str, Any]]:
+def _read_shard(client: KinesisClient, stream: str, shard_id: str, since_ms: int) -> Iterator[RecordTypeDef]:
     start = datetime.fromtimestamp(since_ms / 1000, UTC)
-    asked = {"StreamName": stream, "ShardId": shard_id, "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": start}
-    iterator = client.get_shard_iterator(**asked)["ShardIterator"]
+    answer = client.get_shard_iterator(
+        StreamName=stream, ShardId=shard_id, ShardIteratorType="AT_TIMESTAMP", Timestamp=start
+    )
+    iterator = answer["ShardIterator"]
     empty = 0
     while iterator and empty < _EMPTY_READS:
-        answer = client.get_records(ShardIterator=iterator, Limit=_RECORDS_IN_A_CALL)
-        yield from answer["Records"]
-        behind = answer["Records"] or answer.get("MillisBehindLatest", 0) > 0
+        page = client.get_records(ShardIterator=iterator, Limit=_RECORDS_IN_A_CALL)
+        yield from page["Records"]
+        behind = page["Records"] or page.get("MillisBehindLatest", 0) > 0
         empty = 0 if behind else empty + 1
-        iterator = answer.get("NextShardIterator")
+        iterator = page.get("NextShardIterator", "")
 
 
 def _delivery(record: Mapping[str, Any], run: str, shard_id: str, position: int) -> StoredRecord | None:

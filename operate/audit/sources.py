@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.outcome import Outcome
 from weir.ingest.lines import whole
@@ -23,6 +23,10 @@ from weir.operate.lookup.stack import Stack
 from weir.operate.replay.origins.archive_objects import Archive
 from weir.operate.replay.origins.from_failures import FromFailures
 from weir.operate.replay.origins.from_stream import FromStream, StreamRange
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch import CloudWatchClient
+    from types_boto3_logs import CloudWatchLogsClient
 
 # A log line is written after the answer, and CloudWatch takes its time.
 _LOG_LATE_MS = 300_000
@@ -113,7 +117,7 @@ def acknowledged(stack: Stack, since_ms: int, until_ms: int) -> Iterable[Acknowl
     """Return the requests that were answered 2xx; None when there is no access log."""
     if stack.access_log is not None:
         return _of_file(stack.access_log) if stack.access_log.exists() else None
-    if not stack.access_group:
+    if not stack.access_group or stack.logs is None:
         return None
     found = _of_group(stack.logs, stack.access_group, since_ms, until_ms)
     first = next(found, None)  # a group that nobody writes to is no log
@@ -125,7 +129,7 @@ def _of_file(path: Path) -> Iterator[Acknowledged]:
         yield from filter(None, map(read_line, whole(lines)))
 
 
-def _of_group(logs: Any, group: str, since_ms: int, until_ms: int) -> Iterator[Acknowledged]:
+def _of_group(logs: CloudWatchLogsClient, group: str, since_ms: int, until_ms: int) -> Iterator[Acknowledged]:
     pages = logs.get_paginator("filter_log_events").paginate(
         logGroupName=group,
         startTime=since_ms,
@@ -223,7 +227,7 @@ class ByAge:
         return arrived_at_ms < self.border_ms
 
 
-def iterator_age_ms(cloudwatch: Any, function: str, now_ms: int) -> int:
+def iterator_age_ms(cloudwatch: CloudWatchClient, function: str, now_ms: int) -> int:
     """Return the age of what the consumer last read; 0 when it has had nothing to read."""
     answer = cloudwatch.get_metric_statistics(
         Namespace="AWS/Lambda",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.events_table import blob as codec
 from weir.consumers.events_table.attributes import from_wire
@@ -17,6 +17,10 @@ from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import IdUnknown, StackFailed
 from weir.operate.lookup.times import show_time
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_s3 import S3Client
 
 _SUMMARY = (
     *("pk", "source", "event_id", "request_id", "outcome", "reason", "detail", "type", "key"),
@@ -32,9 +36,9 @@ _KEYS_IN_A_CALL = 100
 class Table:
     """The events table and the bucket of large payloads, with boto3 clients for both."""
 
-    dynamodb: Any
+    dynamodb: DynamoDBClient
     name: str
-    s3: Any
+    s3: S3Client
     bucket: str
 
     def scan(self, *, source: str | None = None, outcome: str | None = None) -> Iterator[dict[str, Any]]:
@@ -87,7 +91,7 @@ class Table:
         if not key or len(key.encode("utf-8")) > 2048:
             return None
         answer = self.dynamodb.get_item(TableName=self.name, Key={"pk": {"S": key}}, ConsistentRead=True)
-        return answer.get("Item")  # type: ignore[no-any-return]
+        return answer.get("Item")
 
     def outcome(self, source: str, event_ids: Iterable[str], request_id: str) -> str | None:
         """Say in one line what became of a stored delivery; None while nothing has."""
@@ -130,7 +134,7 @@ class Table:
         return stored if isinstance(stored, bytes) else stored.body
 
 
-def balances(dynamodb: Any, table: str) -> Iterator[dict[str, Any]]:
+def balances(dynamodb: DynamoDBClient, table: str) -> Iterator[dict[str, Any]]:
     """Yield each account of the example's ledger, by name: its balances in minor units by currency, its events."""
     pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     rows = ({name: _plain(value) for name, value in item.items()} for page in pages for item in page["Items"])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.events_table.bulk import read_items
 from weir.consumers.events_table.mark import MARK_ATTRIBUTES, Mark, read_mark
 from weir.consumers.events_table.port import READ_KEYS_MAX
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
 
 _CALLS_AT_ONCE = 8
 
@@ -17,7 +20,7 @@ _CALLS_AT_ONCE = 8
 class Marks:
     """Reads marks with a boto3 client, consistently, a hundred keys a call."""
 
-    def __init__(self, dynamodb: Any, table: str, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str, sleep: Callable[[float], object] = time.sleep) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._sleep = sleep

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.ingest.sources.catalogue import Catalogue
 from weir.operate.lookup.events import Table
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer
 from weir.operate.lookup.status import DeliveryStatuses
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch import CloudWatchClient
+    from types_boto3_kinesis import KinesisClient
+    from types_boto3_logs import CloudWatchLogsClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,14 @@ class Stack:
     """
 
     table: Table
-    kinesis: Any
+    kinesis: KinesisClient
     stream: str
     service: Service
     catalogue: Catalogue
     access_log: Path | None = None
     access_group: str = ""
-    logs: Any = None
-    cloudwatch: Any = None
+    logs: CloudWatchLogsClient | None = None
+    cloudwatch: CloudWatchClient | None = None
     function: str = ""
     checkpoints: Callable[[], dict[str, dict[str, Any]] | None] = lambda: None
     has_archive: bool = True

@@ -17,7 +17,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.events_table.attributes import from_item
 from weir.consumers.events_table.bulk import read_items
@@ -31,6 +31,9 @@ from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.ports import Result
 from weir.operate.replay.targets.in_process import TrustingSecrets
 from weir.operate.replay.targets.to_consumer import ToConsumer
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
 
 WireItem = Mapping[str, Any]
 
@@ -92,7 +95,7 @@ class Comparison:
     moving: list[Difference] = field(default_factory=list)
 
 
-def make_fresh(dynamodb: Any, settings: Settings, suffix: str) -> FreshTables:
+def make_fresh(dynamodb: DynamoDBClient, settings: Settings, suffix: str) -> FreshTables:
     """Create fresh tables shaped like the present ones. Raises: StackFailed when they do not come up."""
     tables = {name: f"{real}{_FRESH}{suffix}" for name, real in settings.tables.items()}
     events_table = f"{settings.events_table}{_FRESH}{suffix}"
@@ -118,14 +121,14 @@ def make_fresh(dynamodb: Any, settings: Settings, suffix: str) -> FreshTables:
     return fresh
 
 
-def left_behind(dynamodb: Any, settings: Settings) -> list[str]:
+def left_behind(dynamodb: DynamoDBClient, settings: Settings) -> list[str]:
     """Return the fresh tables that are there: of rebuilds that were killed, or told to keep them, or that run."""
     presents = tuple(f"{real}{_FRESH}" for real in (settings.events_table, *settings.tables.values()))
     pages = dynamodb.get_paginator("list_tables").paginate()
     return [name for page in pages for name in page["TableNames"] if name.startswith(presents)]
 
 
-def drop(dynamodb: Any, fresh: FreshTables) -> None:
+def drop(dynamodb: DynamoDBClient, fresh: FreshTables) -> None:
     """Delete the fresh tables."""
     for table in fresh.tables:
         dynamodb.delete_table(TableName=table)
@@ -159,7 +162,7 @@ class ToRebuild:
 class Comparer:
     """Compares a present table with its rebuilt one."""
 
-    def __init__(self, dynamodb: Any, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, sleep: Callable[[float], object] = time.sleep) -> None:
         self._dynamodb = dynamodb
         self._sleep = sleep
 
@@ -204,7 +207,7 @@ class Comparer:
         schema = self._dynamodb.describe_table(TableName=table)["Table"]["KeySchema"]
         return [part["AttributeName"] for part in schema]
 
-    def _scan(self, table: str) -> Iterator[list[WireItem]]:
+    def _scan(self, table: str) -> Iterator[Sequence[WireItem]]:
         for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
             for start in range(0, len(page["Items"]), _READ_KEYS):
                 yield page["Items"][start : start + _READ_KEYS]
@@ -251,7 +254,7 @@ def _judge(found: Comparison, now: list[Difference]) -> None:
             found.moving.append(one)
 
 
-def swap(dynamodb: Any, table: str, differences: Iterable[Difference], backup: Path, *, delete: bool) -> int:
+def swap(dynamodb: DynamoDBClient, table: str, differences: Iterable[Difference], backup: Path, *, delete: bool) -> int:
     """Make the present table say what the rebuild says; return how many items were written.
 
     What was there is appended to ``backup`` first. Items that only the present table has are kept unless ``delete``.

@@ -23,9 +23,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 PREFIX = "archive/"
 
@@ -63,7 +66,7 @@ class Archive:
     What was written after ``ends_ms`` is left out: a replay into the stream is archived too.
     """
 
-    s3: Any
+    s3: S3Client
     bucket: str
     since_ms: int | None = None
     until_ms: int | None = None
@@ -159,8 +162,8 @@ class Archive:
 
     def _sample(self, key: str) -> tuple[int, int]:
         """Return how many lines are in how many bytes at the beginning of an object."""
-        asked = {"Bucket": self.bucket, "Key": key, "Range": f"bytes=0-{_BUFFER_BYTES - 1}"}
-        content = self.s3.get_object(**asked)["Body"].read()
+        beginning = f"bytes=0-{_BUFFER_BYTES - 1}"
+        content = self.s3.get_object(Bucket=self.bucket, Key=key, Range=beginning)["Body"].read()
         if not content.startswith(_GZIP):
             return content.count(b"\n"), len(content)
         inflater = zlib.decompressobj(wbits=31)

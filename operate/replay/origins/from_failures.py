@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.judging.records import Record, read
 from weir.ingest.errors import ConfigError
@@ -18,6 +18,9 @@ from weir.operate.lookup.delivery import END, Advance, Cursor, Delivery, Estimat
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.filters import Filter
 from weir.operate.replay.request import ReplayRequest
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 PREFIX = "aws/lambda/"
 LANE = "failures"
@@ -46,7 +49,7 @@ class FailedBatch:
 class FromFailures:
     """Reads the objects in the order of their names: by shard, then by time. ``only`` names those that are wanted."""
 
-    s3: Any
+    s3: S3Client
     bucket: str
     only: frozenset[str] | None = None
     say: Callable[[str], object] = lambda _: None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.consumers.judging.records import open_record
 from weir.ingest.errors import OptionInvalid, StoreUnavailable
@@ -22,6 +22,9 @@ from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.filters import Filter
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.waits import backoff_s
+
+if TYPE_CHECKING:
+    from types_boto3_kinesis import KinesisClient
 
 # The stream's own stamps are approximate, and a request may take half a minute to be stored after it arrived.
 STAMP_SLACK_MS = 120_000
@@ -70,7 +73,7 @@ class _Shard:
 class FromStream:
     """Reads with a boto3 client. With ``follow`` it never ends: it yields None when there is nothing new."""
 
-    kinesis: Any
+    kinesis: KinesisClient
     stream: str
     range: StreamRange = field(default_factory=StreamRange)
     service: Service = EMULATOR
@@ -181,7 +184,7 @@ class FromStream:
     def _get(self, iterator: str, limit: int) -> Mapping[str, Any]:
         for attempt in range(1, _TRIES + 1):
             try:
-                return self.kinesis.get_records(ShardIterator=iterator, Limit=limit)  # type: ignore[no-any-return]
+                return self.kinesis.get_records(ShardIterator=iterator, Limit=limit)
             except self.kinesis.exceptions.ProvisionedThroughputExceededException:
                 self.sleep(backoff_s(attempt, longest_s=_BACKOFF_MAX_S))
         raise StoreUnavailable("The stream has been read too fast for too long; other readers take its quota.")
@@ -194,8 +197,9 @@ class FromStream:
             if "StartingSequenceNumber" not in where:
                 raise
             self.say(f"{shard.id}: the records behind {shard.position} have expired; going on from the oldest left")
-            oldest = {"ShardIteratorType": "TRIM_HORIZON"}
-            answer = self.kinesis.get_shard_iterator(StreamName=self.stream, ShardId=shard.id, **oldest)
+            answer = self.kinesis.get_shard_iterator(
+                StreamName=self.stream, ShardId=shard.id, ShardIteratorType="TRIM_HORIZON"
+            )
         return str(answer["ShardIterator"])
 
     def _start(self, shard: _Shard) -> dict[str, Any]:
@@ -279,10 +283,10 @@ def make(context: ReplayContext, request: ReplayRequest, selection: Filter) -> F
     return FromStream(stack.kinesis, stack.stream, wanted, stack.service, follow=request.follow, say=say)
 
 
-def list_shards(kinesis: Any, stream: str) -> list[Mapping[str, Any]]:
+def list_shards(kinesis: KinesisClient, stream: str) -> list[Mapping[str, Any]]:
     """Return every shard of a stream, closed ones too."""
     found: list[Mapping[str, Any]] = []
-    after: dict[str, str] = {}
+    after: dict[str, Any] = {}
     while True:
         # By the last id instead of NextToken, which engines want with the stream's name and AWS without it.
         answer = kinesis.list_shards(StreamName=stream, **after)

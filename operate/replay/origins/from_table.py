@@ -89,11 +89,11 @@ class FromTable:
     def _pages(self) -> Iterable[Mapping[str, Any]]:
         client, name = self.table.dynamodb, self.table.name
         if not self.quarantine_only:
-            shown = {"ProjectionExpression": ",".join(_NAMES), "ExpressionAttributeNames": _NAMES}
-            return client.get_paginator("scan").paginate(TableName=name, ConsistentRead=True, **shown)  # type: ignore[no-any-return]
+            shown: Any = {"ProjectionExpression": ",".join(_NAMES), "ExpressionAttributeNames": _NAMES}
+            return client.get_paginator("scan").paginate(TableName=name, ConsistentRead=True, **shown)
         if not self.source:
-            return client.get_paginator("scan").paginate(TableName=name, IndexName=INDEX)  # type: ignore[no-any-return]
-        return client.get_paginator("query").paginate(  # type: ignore[no-any-return]
+            return client.get_paginator("scan").paginate(TableName=name, IndexName=INDEX)
+        return client.get_paginator("query").paginate(
             TableName=name,
             IndexName=INDEX,
             KeyConditionExpression="quarantine = :source",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weir.consumers.batch.tally import BUG
 from weir.consumers.events_table.item import Prepared, detail, quarantine_key, refusal_key
@@ -25,6 +25,9 @@ from weir.operate.replay.ports import Result, ResultKind
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.targets.in_process import make_judge
 from weir.operate.replay.targets.simulate import LoadItem, Simulation, show, show_difference
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
 
 _WOULD: dict[str, ResultKind] = {
     "apply": "would apply",
@@ -156,11 +159,11 @@ def make(context: ReplayContext, request: ReplayRequest) -> DryRun:
     return DryRun(judge, stack.marks, context.previewer, load=load, say=context.console.say)
 
 
-def _loader(dynamodb: Any, tables: Mapping[str, str]) -> LoadItem:
+def _loader(dynamodb: DynamoDBClient, tables: Mapping[str, str]) -> LoadItem:
     def load(table: str, key: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if table not in tables:
             return None
         answer = dynamodb.get_item(TableName=tables[table], Key=key, ConsistentRead=True)
-        return answer.get("Item")  # type: ignore[no-any-return]
+        return answer.get("Item")
 
     return load

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from weir.consumers.batch.batch import isolate, now_ms
 from weir.consumers.business import effects
@@ -27,6 +27,10 @@ from weir.ingest.errors import SecretAbsent, SignatureMismatch, TargetUnavailabl
 from weir.ingest.sources.catalogue import Catalogue
 from weir.operate.replay.ports import Stopped
 from weir.operate.replay.waits import rest
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_s3 import S3Client
 
 T = TypeVar("T")
 Provenance = Callable[[Envelope], T | None]
@@ -156,7 +160,12 @@ class Pipeline:
 
 
 def make_pipeline(
-    judge: Judge, dynamodb: Any, settings: Settings, *, s3: Any, stopped: Callable[[], bool] = lambda: False
+    judge: Judge,
+    dynamodb: DynamoDBClient,
+    settings: Settings,
+    *,
+    s3: S3Client,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Pipeline:
     """Return a pipeline into the tables that the settings name; ``dynamodb`` is made with `client_config`."""
     place = Place(settings.events_table, settings.tables, has_bucket=bool(settings.payload_bucket))

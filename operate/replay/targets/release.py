@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 from weir.consumers.events_table.item import EventResult, Prepared, quarantine_key
 from weir.consumers.events_table.mark import UNREADABLE, Mark, delivery_name
@@ -17,11 +17,14 @@ from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview
 
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
 
 class Release:
     """Lifts fences and deletes quarantined items of one events table."""
 
-    def __init__(self, dynamodb: Any, table: str, marks: Marks) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str, marks: Marks) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._marks = marks

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from weir.consumers.judging.aggregate import Entry, aggregate
 from weir.ingest.envelope import Envelope, partition_key
@@ -24,6 +24,10 @@ from weir.operate.replay.origins.from_stream import list_shards
 from weir.operate.replay.ports import Result, Stopped
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.waits import backoff_s, rest
+
+if TYPE_CHECKING:
+    from types_boto3_kinesis import KinesisClient
+    from types_boto3_kinesis.type_defs import PutRecordsRequestEntryTypeDef
 
 # The whole request: AWS takes 10 MiB by now, emulators and older texts 5.
 _REQUEST_BYTES = 4_500_000
@@ -45,7 +49,7 @@ class ToStream:
 
     def __init__(
         self,
-        kinesis: Any,
+        kinesis: KinesisClient,
         stream: str,
         previewer: Previewer,
         *,
@@ -94,7 +98,9 @@ class ToStream:
 
     def _try(self, entries: list[Entry]) -> tuple[list[Entry], str]:
         """Put once; return what is left to put and why."""
-        records = [{"PartitionKey": entry.partition_key, "Data": entry.data} for entry in entries]
+        records: list[PutRecordsRequestEntryTypeDef] = [
+            {"PartitionKey": entry.partition_key, "Data": entry.data} for entry in entries
+        ]
         errors = self._kinesis.exceptions
         try:
             answer = self._kinesis.put_records(StreamName=self._stream, Records=records)

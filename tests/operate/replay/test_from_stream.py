@@ -205,8 +205,9 @@ def test_a_refused_entry_is_put_again_before_any_later_one_of_its_lane(stage: St
             return {"FailedRecordCount": len(refused), "Records": results}
 
     for aggregated in (True, False):
+        throttling: Any = Throttling()
         target = ToStream(
-            Throttling(), stage.stream, Previewer(stage.catalogue), aggregated=aggregated, sleep=lambda _: None
+            throttling, stage.stream, Previewer(stage.catalogue), aggregated=aggregated, sleep=lambda _: None
         )
         envelopes = [stage.payment("a", n, key=f"k{n % 5}", message_id=f"{aggregated}-{n}") for n in range(300)]
         from weir.ingest.envelope import encode
