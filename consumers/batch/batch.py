@@ -11,7 +11,7 @@ from typing import Any, TextIO, TypeAlias
 from weir.consumers.batch.logs import Log, place
 from weir.consumers.batch.tally import Response, Tally
 from weir.consumers.commit.commit import Report, commit
-from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table import item
 from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.port import Store
@@ -33,7 +33,7 @@ class Consumer:
         self._judge = judge
         self._store = store
         self._stream = stream
-        self._memory = Memory()
+        self._recent = RecentMarks()
         self._rng = Random()  # noqa: S311 - jitter
 
     def consume(self, event: Mapping[str, Any], *, invocation: str, left_s: Callable[[], float]) -> Response:
@@ -76,7 +76,7 @@ class Consumer:
                 rng=self._rng,
                 sleep=sleep,
                 now_ms=now_ms(),
-                memory=self._memory,
+                recent=self._recent,
             )
 
         return isolate(attempt, prepared)

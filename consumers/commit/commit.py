@@ -17,7 +17,7 @@ from threading import Thread
 from typing import NamedTuple, TypeAlias
 
 from weir.consumers.commit.machine import Session, Task
-from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.commit.strands import Answer, Step
 from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.port import Store, StoreCall
@@ -52,13 +52,13 @@ def commit(
     rng: Random,
     sleep: Callable[[float], None],
     now_ms: int,
-    memory: Memory | None = None,
+    recent: RecentMarks | None = None,
 ) -> Report:
     """Write what was prepared; never raises for an event.
 
-    ``deadline`` tells for how many seconds new calls may still be made. ``memory`` is kept between batches.
+    ``deadline`` tells for how many seconds new calls may still be made. ``recent`` is kept between batches.
     """
-    session = Session(prepared, store.place, memory or Memory(), now_ms=now_ms, rng=rng)
+    session = Session(prepared, store.place, recent or RecentMarks(), now_ms=now_ms, rng=rng)
     _Drive(session, store, deadline, concurrency, sleep).run()
     results = session.results(DeadlineNear())
     return Report(results, session.calls_count, session.write_units, session.bugs)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from weir.consumers.commit.contents import SURELY_SMALL_BYTES, Contents
 from weir.consumers.commit.pending import CommitState, PendingEvent, begin, link
 from weir.consumers.commit.plan import plan
-from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.commit.strands import Answer, Committing, Inserting, LookUp, Step
 from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.port import INSERT_ITEMS_MAX, READ_KEYS_MAX, Place, StoreCall
@@ -34,8 +34,10 @@ class Task(NamedTuple):
 class Session:
     """One batch. Steps come from `start`, `begin` and `answer`; when none is left, every event has its outcome."""
 
-    def __init__(self, prepared: Sequence[Prepared], place: Place, memory: Memory, *, now_ms: int, rng: Random) -> None:
-        self._memory = memory
+    def __init__(
+        self, prepared: Sequence[Prepared], place: Place, recent: RecentMarks, *, now_ms: int, rng: Random
+    ) -> None:
+        self._recent = recent
         self._state = CommitState(place.events_table, now_ms, rng)
         self._contents = Contents(has_bucket=place.has_bucket)
         self._events = [begin(index, one, place.tables) for index, one in enumerate(prepared)]
@@ -92,18 +94,18 @@ class Session:
             event.leave(error)
             if event.has_mark:
                 marked.append(event)
-                self._memory.add(event.key)
+                self._recent.add(event.key)
         unforeseen = [event for event in marked if event.was_present and event.key not in self._hinted]
-        self._memory.observe(len(unforeseen), len(marked))
+        self._recent.observe(len(unforeseen), len(marked))
         return [event.result for event in self._events if event.result is not None]
 
     def _should_look(self, event: PendingEvent) -> bool:
         if event.result is not None or event.head is not None or event.prepared.fate == "quarantine":
             return False
-        if event.key in self._memory:
+        if event.key in self._recent:
             self._hinted.add(event.key)
             return True
-        return self._memory.reads_ahead
+        return self._recent.reads_ahead
 
     def _launch(self) -> list[Task]:
         """Plan what is left after the look-up."""

@@ -19,7 +19,7 @@ _WEIGHT = 0.5
 _READ_AHEAD_SHARE = 0.02
 
 
-class Memory:
+class RecentMarks:
     """Recently marked keys, in constant space, and the share of duplicates that no hint foresaw."""
 
     def __init__(self) -> None:

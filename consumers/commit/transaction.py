@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from weir.consumers.commit.fences import put_if_free, put_through_fence, raise_fence
 from weir.consumers.commit.pending import PendingEvent
 from weir.consumers.commit.plan import ACTIONS_MAX
-from weir.consumers.events_table.actions import Action, ItemKey, Request, merged, to_json
-from weir.consumers.events_table.attributes import Field, item_json, string
+from weir.consumers.events_table.actions import Action, ItemKey, Request, merged
+from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.item import event_fields, quarantined_fields, refusal_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import ServiceError
@@ -106,44 +107,13 @@ def insertable(event: PendingEvent, now_ms: int) -> list[Field]:
 
 def _mark(event: PendingEvent, table: str, now_ms: int) -> Request:
     fields = insertable(event, now_ms)
-    if not event.fence:
-        return _put(table, fields, '"attribute_not_exists(pk)"')
-    # The applied item goes on to tell which deliveries were refused: each keeps its outcome when it is read again.
-    refused = to_json({"SS": sorted(event.fence)})
-    return _put(
-        table,
-        [*fields, ("refused", refused)],
-        '"attribute_not_exists(pk) OR (#outcome = :fenced AND refused = :refused)",'
-        '"ExpressionAttributeNames":{"#outcome":"outcome"},'
-        f'"ExpressionAttributeValues":{{":fenced":{string(Outcome.FENCED)},":refused":{refused}}}',
-    )
-
-
-def _put(table: str, fields: list[Field], condition: str) -> Request:
-    return (
-        f'{{"Put":{{"TableName":"{table}","Item":{item_json(fields)},'
-        f'"ReturnValuesOnConditionCheckFailure":"ALL_OLD","ConditionExpression":{condition}}}}}'
-    )
+    return put_through_fence(table, fields, event.fence) if event.fence else put_if_free(table, fields)
 
 
 def _quarantine(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> Request:
-    return _put(table, quarantined_fields(event.prepared, error, now_ms, event.pack()), '"attribute_not_exists(pk)"')
+    return put_if_free(table, quarantined_fields(event.prepared, error, now_ms, event.pack()))
 
 
 def _fence(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> Request:
-    expires_at = now_ms // 1000 + event.prepared.retention_s
-    update = {
-        "TableName": table,
-        "Key": {"pk": {"S": event.key}},
-        "UpdateExpression": "SET #outcome = :fenced, reason = :reason, expires_at = :expires ADD refused :delivery",
-        "ConditionExpression": "attribute_not_exists(pk) OR #outcome = :fenced",
-        "ExpressionAttributeNames": {"#outcome": "outcome"},
-        "ExpressionAttributeValues": {
-            ":fenced": {"S": Outcome.FENCED},
-            ":reason": {"S": error.code},
-            ":expires": {"N": str(expires_at)},
-            ":delivery": {"SS": [refusal_key(event.prepared)]},
-        },
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-    return to_json({"Update": update})
+    expires_at_s = now_ms // 1000 + event.prepared.retention_s
+    return raise_fence(table, event.key, refusal_key(event.prepared), reason=error.code, expires_at_s=expires_at_s)

@@ -48,6 +48,10 @@ class Mark(NamedTuple):
         """Return whether this only keeps refused deliveries out, and another delivery may still become the event."""
         return self.outcome == Outcome.FENCED
 
+    def keeps_out(self, delivery: str) -> bool:
+        """Return whether this is a fence that is final for a delivery, by its `delivery_name`."""
+        return self.is_fence and delivery in self.refused
+
 
 def read_mark(item: Mapping[str, Any]) -> Mark:
     """Read a mark from an item in wire form, which may be a projection of it; what it lacks is empty."""

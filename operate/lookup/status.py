@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from weir.consumers.events_table.mark import Mark, unreadable_key
+from weir.consumers.events_table.mark import Mark, delivery_name, unreadable_key
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Marks
@@ -50,7 +50,9 @@ def _of_marks(preview: Preview, known: dict[str, Mark]) -> Status:
         marks = [
             known[key]
             for index, key in enumerate(keys)
-            if key in known and known[key].is_done and not known[key].refused & {request_id, f"{request_id}.{index}"}
+            if key in known
+            and known[key].is_done
+            and not known[key].refused & {request_id, delivery_name(request_id, index, len(keys))}
         ]
         if len(marks) == len(keys):
             own = {mark.outcome for mark in marks if mark.request_id == request_id}

@@ -14,7 +14,7 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.memory_store import EVENTS, MemoryStore
 from weir.consumers.business.changes import Change, Check, Newer, Put, Update, at_least, exists
 from weir.consumers.commit.commit import commit
-from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table import item as items
 from weir.consumers.events_table.blob import unpack
 from weir.consumers.events_table.item import payload_key
@@ -105,23 +105,23 @@ def test_a_duplicate_costs_its_neighbours_one_more_call() -> None:
 
 def test_a_duplicate_of_what_this_process_marked_costs_one_read() -> None:
     """An id that was marked lately is looked up first: no transaction is cancelled."""
-    store, memory = MemoryStore(), Memory()
-    run([prepared("e5", pay("a", 100), request_id="earlier")], store, memory=memory)
+    store, recent = MemoryStore(), RecentMarks()
+    run([prepared("e5", pay("a", 100), request_id="earlier")], store, recent=recent)
     store.calls.clear()
-    report = run([prepared(f"e{number}", pay("a", 1)) for number in range(10)], store, memory=memory)
+    report = run([prepared(f"e{number}", pay("a", 1)) for number in range(10)], store, recent=recent)
     assert words(report).count("duplicate") == 1
     assert store.calls == ["read_marks", "transact"]
 
 
 def test_a_replay_costs_reads_and_not_cancelled_writes() -> None:
     """Once a batch was full of duplicates, the marks of the next are read, a hundred a call, and nothing is written."""
-    store, memory = MemoryStore(), Memory()
+    store, recent = MemoryStore(), RecentMarks()
     batches = [[prepared(f"e{at}-{number}", pay("a", 1)) for number in range(300)] for at in range(2)]
     for batch in batches:
         run(batch, store)
-    run(batches[0], store, memory=memory)
+    run(batches[0], store, recent=recent)
     store.calls.clear()
-    report = run(batches[1], store, memory=memory)
+    report = run(batches[1], store, recent=recent)
     assert store.calls == ["read_marks"] * 3
     assert (words(report), report.write_units) == (["applied"] * 300, 0)
 
@@ -138,10 +138,10 @@ def test_a_replay_is_noticed_within_a_batch() -> None:
 
 def test_a_hint_that_is_wrong_harms_nothing() -> None:
     """An id that this process remembers and the table does not is applied."""
-    memory = Memory()
-    run([prepared("e", pay("a", 5))], MemoryStore(), memory=memory)
+    recent = RecentMarks()
+    run([prepared("e", pay("a", 5))], MemoryStore(), recent=recent)
     store = MemoryStore()
-    assert words(run([prepared("e", pay("a", 5))], store, memory=memory)) == ["applied"]
+    assert words(run([prepared("e", pay("a", 5))], store, recent=recent)) == ["applied"]
     assert balance(store, "a") == 5
 
 
@@ -517,9 +517,9 @@ def test_a_cancellation_without_items_is_looked_up() -> None:
 
 def test_a_look_up_that_fails_stops_nobody() -> None:
     """Reading ahead is a matter of cost: when it does not work the transactions find out by themselves."""
-    memory, store = Memory(), FaultyStore(read_marks=[StoreThrottled()] * 9)
-    run([prepared("e1", pay("a", 5))], store, memory=memory)
-    report = run([prepared("e1", pay("a", 5), request_id="again")], store, memory=memory)
+    recent, store = RecentMarks(), FaultyStore(read_marks=[StoreThrottled()] * 9)
+    run([prepared("e1", pay("a", 5))], store, recent=recent)
+    report = run([prepared("e1", pay("a", 5), request_id="again")], store, recent=recent)
     assert words(report) == ["duplicate"]
     assert store.operations == ["transact", "read_marks", "read_marks", "transact"]
 

@@ -16,7 +16,7 @@ from tests.support.memory_store import EVENTS, MemoryStore
 from tests.support.model import Model, Record, plain
 from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
 from weir.consumers.commit.machine import Session
-from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.commit.strands import Step
 from weir.consumers.events_table.port import StoreCall
 from weir.ingest.errors import CommitConflict, DeadlineNear, StoreThrottled, StoreUnavailable
@@ -107,7 +107,7 @@ class _Consumer:
     wire: list[StoreCall]
     seeds: Iterator[int]  # as every process has its own, no two tokens are equal
     reports: list[tuple[int, str]] = field(default_factory=list)
-    memory: Memory = field(default_factory=Memory)
+    recent: RecentMarks = field(default_factory=RecentMarks)
     checkpoint: int = 0
 
     def run(self) -> Iterator[None]:
@@ -119,14 +119,14 @@ class _Consumer:
     def _consume(self, records: Sequence[Record]) -> Iterator[None]:
         rng = Random(next(self.seeds))
         batch = [of_record(record) for record in records]
-        session = Session(batch, self.store.place, self.memory, now_ms=NOW_MS, rng=rng)
+        session = Session(batch, self.store.place, self.recent, now_ms=NOW_MS, rng=rng)
         ready = [task.step for task in session.start()]
         flights: list[_Flight] = []
         while ready or flights:
             fate = self.choices.below(40)
             if fate == 39:  # killed: what is on the wire may still arrive, at any time
                 self.wire += [flight.call for flight in flights if not flight.is_made]
-                self.memory = Memory()
+                self.recent = RecentMarks()
                 return
             if fate == 38:  # time is up: answers that have not come are not waited for
                 self.wire += [flight.call for flight in flights if not flight.is_made]

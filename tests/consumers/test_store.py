@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 
-from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table.lean_botocore import parameter_reader
 from weir.consumers.events_table.lean_session import session
 from weir.consumers.events_table.mark import Mark
@@ -113,26 +113,26 @@ def test_a_bucket_without_a_client_is_a_fault_of_the_set_up() -> None:
 
 
 def test_memory_takes_constant_space_and_forgets_the_oldest() -> None:
-    """A hint is there until its place is taken; an empty memory has none."""
-    memory = Memory()
-    assert "a" not in memory
+    """A hint is there until its place is taken; empty, it has none."""
+    recent = RecentMarks()
+    assert "a" not in recent
     for number in range(300_000):
-        memory.add(f"k{number}")
-    assert "k299999" in memory
-    assert sum(f"k{number}" in memory for number in range(300_000)) <= 1 << 17
+        recent.add(f"k{number}")
+    assert "k299999" in recent
+    assert sum(f"k{number}" in recent for number in range(300_000)) <= 1 << 17
 
 
 def test_reading_ahead_begins_and_ends_with_the_duplicates() -> None:
     """A batch full of duplicates switches it on, a few ordinary ones switch it off; foreseen ones do not count."""
-    memory = Memory()
-    memory.observe(0, 500)
-    assert not memory.reads_ahead
-    memory.observe(400, 500)
-    assert memory.reads_ahead
+    recent = RecentMarks()
+    recent.observe(0, 500)
+    assert not recent.reads_ahead
+    recent.observe(400, 500)
+    assert recent.reads_ahead
     for _ in range(6):
-        memory.observe(0, 500)
-    assert not memory.reads_ahead
-    memory.observe(0, 0)
+        recent.observe(0, 500)
+    assert not recent.reads_ahead
+    recent.observe(0, 0)
 
 
 class Impostor(BaseHTTPRequestHandler):

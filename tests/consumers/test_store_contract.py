@@ -14,7 +14,7 @@ from tests.support.batches import of_record, prepared, run, words
 from tests.support.model import Model, Record, plain
 from tests.support.stores import Bench, MemoryBench, fields, real_bench, request
 from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
-from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table.mark import Mark
 from weir.consumers.events_table.port import (
     CONDITION_FAILED,
@@ -359,11 +359,11 @@ def test_a_stream_ends_in_the_model_s_table(bench: Bench, key: str, seed: int) -
         records.append(
             Record(f"{key}e{at}", f"{key}r{number}", f"k{at % 4}" if at % 2 else "", events[at], random.random() < 0.05)
         )
-    model, memory = Model().apply_all(records), Memory()
+    model, recent = Model().apply_all(records), RecentMarks()
     for start in range(0, 60, 20):
         batch = [of_record(record) for record in records[start : start + 20]]
         for concurrency in (4, 1):
-            report = run(batch, bench.store, memory=memory, concurrency=concurrency)
+            report = run(batch, bench.store, recent=recent, concurrency=concurrency)
             assert [result.outcome for result in report.results] == model.outcomes[start : start + 20]
     for table in ("balances", "things"):
         stored = {name: plain(item) for name, item in bench.items(table).items() if name.startswith(key)}

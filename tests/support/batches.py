@@ -9,7 +9,7 @@ from random import Random
 from tests.support.model import Record
 from weir.consumers.business.changes import Change
 from weir.consumers.commit.commit import Report, commit
-from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table import item
 from weir.consumers.events_table.item import Prepared
 from weir.ingest.envelope import Envelope
@@ -87,7 +87,7 @@ def run(
     store: object,
     *,
     clock: Clock | None = None,
-    memory: Memory | None = None,
+    recent: RecentMarks | None = None,
     seed: int | None = None,
     concurrency: int = 1,
 ) -> Report:
@@ -101,7 +101,7 @@ def run(
         rng=Random(seed),  # seeded by the system if it need not be the same: no two commits may use a token twice
         sleep=clock.sleep,
         now_ms=NOW_MS,
-        memory=memory,
+        recent=recent,
     )
 
 

@@ -123,7 +123,7 @@ class DryRun:
             keys += [mark_key(one.source, one.event_id) for one in self._previewer.preview(delivery).events]
         for key in keys:
             mark = known.get(key)
-            if mark is not None and (mark.is_done or (mark.is_fence and refusal_key(prepared) in mark.refused)):
+            if mark is not None and (mark.is_done or mark.keeps_out(refusal_key(prepared))):
                 return mark
         return None
 

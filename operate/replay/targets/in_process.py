@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weir.consumers.batch.batch import isolate, now_ms
 from weir.consumers.business import effects
 from weir.consumers.commit.commit import Report, commit
-from weir.consumers.commit.recent_marks import Memory
+from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.lean_botocore import secret_reader
 from weir.consumers.events_table.port import Place, Store
@@ -109,7 +109,7 @@ class Pipeline:
     patience_s: float = 120.0
     stopped: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
-    _memory: Memory = field(init=False, default_factory=Memory)
+    _recent: RecentMarks = field(init=False, default_factory=RecentMarks)
     _rng: Random = field(init=False, default_factory=Random)
 
     def run(self, records: Sequence[Record]) -> list[tuple[Prepared, EventResult]]:
@@ -155,7 +155,7 @@ class Pipeline:
             rng=self._rng,
             sleep=self.sleep,
             now_ms=now_ms(),
-            memory=self._memory,
+            recent=self._recent,
         )
 
 

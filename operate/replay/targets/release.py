@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from weir.consumers.commit.fences import lift_fence, remove_fence
 from weir.consumers.events_table.item import EventResult, Prepared, quarantine_key
-from weir.consumers.events_table.mark import UNREADABLE, Mark, delivery_name
+from weir.consumers.events_table.mark import UNREADABLE, Mark, delivery_name, quarantined_key
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Marks
@@ -39,7 +40,7 @@ class Release:
             for keys in preview.mark_keys():
                 for index, key in enumerate(keys):
                     refused = delivery_name(request_id, index, len(keys))
-                    if (mark := known.get(key)) is not None and mark.is_fence and refused in mark.refused:
+                    if (mark := known.get(key)) is not None and mark.keeps_out(refused):
                         self._lift(key, refused, alone=mark.refused == {refused})
 
     def note_done(self, delivery: Delivery, prepared: Prepared) -> None:
@@ -47,7 +48,7 @@ class Release:
         key = delivery.facts.get("pk", "")
         if key.startswith(UNREADABLE):  # it can be read by now
             self._done[key] = None
-        self._done[f"{prepared.source}!{prepared.request_id}"] = None
+        self._done[quarantined_key(prepared.source, prepared.request_id)] = None
         self._done[quarantine_key(prepared)] = None
 
     def renew(self, delivery: Delivery, prepared: Prepared, result: EventResult) -> None:
@@ -88,30 +89,17 @@ class Release:
             return
 
     def _lift(self, key: str, refused: str, *, alone: bool) -> None:
-        """Take a delivery out of a fence; a fence that keeps out nobody else goes with it."""
+        """Take a delivery out of a fence; a fence that keeps out no other goes with it."""
         if alone and self._remove(key, refused):
             return
         try:
-            self._dynamodb.update_item(
-                TableName=self._table,
-                Key={"pk": {"S": key}},
-                UpdateExpression="DELETE refused :delivery",
-                ConditionExpression="#outcome = :fenced",
-                ExpressionAttributeNames={"#outcome": "outcome"},
-                ExpressionAttributeValues={":fenced": {"S": Outcome.FENCED}, ":delivery": {"SS": [refused]}},
-            )
+            self._dynamodb.update_item(**lift_fence(self._table, key, refused))
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return  # applied by another delivery meanwhile
 
     def _remove(self, key: str, refused: str) -> bool:
         try:
-            self._dynamodb.delete_item(
-                TableName=self._table,
-                Key={"pk": {"S": key}},
-                ConditionExpression="#outcome = :fenced AND refused = :delivery",
-                ExpressionAttributeNames={"#outcome": "outcome"},
-                ExpressionAttributeValues={":fenced": {"S": Outcome.FENCED}, ":delivery": {"SS": [refused]}},
-            )
+            self._dynamodb.delete_item(**remove_fence(self._table, key, refused))
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return False  # another delivery was refused or applied meanwhile
         return True
