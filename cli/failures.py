@@ -52,8 +52,8 @@ def retry(place: Place, group_id: str, rate: float | None, dry_run: bool, as_jso
 
     Runs this working tree's business code. GROUP is an id that `weir failures` prints.
     """
+    from weir.cli.terminal import Terminal
     from weir.operate import failures as cases
-    from weir.operate.replay.terminal import Terminal
 
     with Terminal(emit) as terminal:
         context = replay_context(place, terminal)

@@ -40,9 +40,9 @@ def rebuild(place: Place, tables: tuple[str, ...], as_json: bool, **options: Any
 
     TABLE is a logical name, such as balances; by default all. Exit code 1 when something differs.
     """
+    from weir.cli.terminal import Terminal
     from weir.infra import control
     from weir.operate.rebuild import job as rebuilding
-    from weir.operate.replay.terminal import Terminal
 
     with Terminal(emit) as terminal:
         context = replay_context(place, terminal)

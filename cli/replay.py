@@ -83,9 +83,9 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
     Idempotent: what is applied already is not applied again. Ctrl-C stops cleanly; --resume continues. Exit code 1
     when something failed, 2 when it could not begin, 130 when it was stopped.
     """
+    from weir.cli.terminal import Terminal
     from weir.operate.replay import options as replay_options
     from weir.operate.replay import runner
-    from weir.operate.replay.terminal import Terminal
 
     if resume:
         replay_options.check_resumed({**options, "checkpoint": checkpoint})
@@ -104,8 +104,8 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
 @at_place
 def listen(place: Place, is_new: bool, **options: Any) -> None:
     """Forward what arrives to a server of your own, byte for byte; the next call continues where this one stopped."""
+    from weir.cli.terminal import Terminal
     from weir.operate.replay.listen import listen as forward
-    from weir.operate.replay.terminal import Terminal
 
     with Terminal(emit) as terminal:
         context, folder = replay_context(place, terminal), project.home() / "replays"

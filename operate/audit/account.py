@@ -3,7 +3,8 @@
     access log  --ids-->  stream or archive  --deliveries-->  events table  --states-->  the sum
 
 What is left over is named, with where it was last seen. An id of the access log that neither the stream nor the archive
-has is looked for in the table itself, once for all of them. A hole in the archive is told while the stream can fill it.
+has is looked for in the table itself, once for all of them. A hole in the archive is reported while the stream can
+fill it.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A delivery that stands in the stream more than once; its effect was had once."""
+    """A delivery that is in the stream more than once; it was applied once."""
 
     request_id: str
-    places: tuple[str, ...]
+    positions: tuple[str, ...]
 
 
 class ConsumerProgress(Protocol):
@@ -58,7 +59,7 @@ class ConsumerProgress(Protocol):
         """Tell whether the consumer is done with a record of the stream, one way or another."""
 
     def has_passed(self, arrived_at_ms: int) -> bool:
-        """Tell the same of a delivery whose place in the stream is not known, by its arrival alone."""
+        """Tell the same of a delivery whose position in the stream is not known, by its arrival alone."""
 
 
 @dataclass(slots=True)
@@ -96,12 +97,12 @@ class Account:
                 {"request_id": one.request_id, "at_ms": one.at_ms, "source": one.source, "last_seen": one.last_seen}
                 for one in self.missing
             ],
-            "repeated": [{"request_id": one.request_id, "places": list(one.places)} for one in self.repeated],
+            "repeated": [{"request_id": one.request_id, "places": list(one.positions)} for one in self.repeated],
             "notes": self.notes,
         }
 
     def lines(self) -> list[str]:
-        """Return it for a person: the sum, then what is missing, then what is remarkable."""
+        """Return it for a person: the sum, then what is missing, then what else is worth knowing."""
         sums: dict[str, int] = {"acknowledged": self.acknowledged}
         sums |= {outcome: self.counts[outcome] for outcome in FINAL}
         sums |= {"in flight": self.counts["in_flight"], "unaccounted": len(self.missing)}
@@ -112,12 +113,12 @@ class Account:
         if len(self.missing) > _NAMED:
             lines.append(f"  and {len(self.missing) - _NAMED:,} more; --json names them all")
         for one in self.repeated[:_SHOWN]:
-            lines.append(f"  {one.request_id} stands {len(one.places)} times in the stream: {', '.join(one.places)}")
+            lines.append(f"  {one.request_id} is in the stream {len(one.positions)} times: {', '.join(one.positions)}")
         if len(self.repeated) > _SHOWN:
-            lines.append(f"  and {len(self.repeated) - _SHOWN:,} more that stand there more than once")
+            lines.append(f"  and {len(self.repeated) - _SHOWN:,} more that are there more than once")
         if self.unacknowledged:
             begins = f", which begins at {show_time(self.log_since_ms)}" if self.log_since_ms > self.since_ms else ""
-            lines.append(f"  {self.unacknowledged:,} more are stored that the access log does not show{begins}")
+            lines.append(f"  {self.unacknowledged:,} more are stored that the access log does not have{begins}")
         return lines + [f"  {note}" for note in [*self._hole(), *self.notes]]
 
     def _hole(self) -> list[str]:
@@ -136,7 +137,7 @@ class Account:
 class AuditSources:
     """What the account is made of. ``acknowledged`` None: there is no access log, so the stream counts as one.
 
-    ``primary`` is the stream, or the archive for what is older; ``others`` are asked in turn, and only for what has not
+    ``primary`` is the stream, or the archive for what is older; ``others`` are read in turn, and only for what has not
     been seen yet. ``failures`` yields (request id, object) of what the mapping gave up on,
     ``stored`` (request id, outcome) of the whole table in the window, ``archived`` the request ids in the archive; what
     arrived up to ``archived_until_ms`` should be there by now.
@@ -157,12 +158,12 @@ class AuditSources:
 def compute_account(
     sources: AuditSources, since_ms: int, until_ms: int, watch: Callable[[int], object] = lambda _: None
 ) -> Account:
-    """Close the account of a window; both of its ends are included. ``watch`` is told how many have been looked at."""
-    return _Computation(sources, Account(since_ms, until_ms), watch).close()
+    """Compute the account of a window, both ends included. ``watch`` is called with how many have been read."""
+    return _Computation(sources, Account(since_ms, until_ms), watch).run()
 
 
 class _Computation:
-    """One account on its way."""
+    """One account that is being computed."""
 
     def __init__(self, sources: AuditSources, account: Account, watch: Callable[[int], object]) -> None:
         self._sources = sources
@@ -173,10 +174,10 @@ class _Computation:
         self._unseen: dict[str, int] = {}  # acknowledged, arrival; not seen anywhere yet
         self._unarchived: dict[str, int] = {}  # acknowledged, arrival; not seen in the archive, where it should be
         self._open: dict[str, Delivery] = {}
-        self._places: dict[str, str] = {}  # of each delivery in the primary book, the first
+        self._positions: dict[str, str] = {}  # of each delivery in the primary source, the first
         self._repeated: dict[str, list[str]] = {}
 
-    def close(self) -> Account:
+    def run(self) -> Account:
         """Read all sources in turn, each only for what the ones before leave open."""
         sources, account = self._sources, self._account
         self._unseen = {one.request_id: one.at_ms for one in sources.acknowledged or () if self._is_within(one.at_ms)}
@@ -192,7 +193,7 @@ class _Computation:
         self._read_again()
         self._name_missing()
         self._search_archive()
-        account.repeated = [Repeated(request_id, tuple(places)) for request_id, places in self._repeated.items()]
+        account.repeated = [Repeated(request_id, tuple(positions)) for request_id, positions in self._repeated.items()]
         return account
 
     def _match(self, origin: Origin, *, is_primary: bool) -> None:
@@ -200,14 +201,14 @@ class _Computation:
             fresh = [delivery for delivery in chunk if self._takes(delivery, is_primary=is_primary)]
             for delivery, status in zip(fresh, self._sources.statuses.of(fresh), strict=True):
                 self._count(delivery, status)
-            self._watch(len(self._places))
+            self._watch(len(self._positions))
 
     def _within(self, origin: Origin) -> Iterator[Delivery]:
         for step in origin.read({}):
             if isinstance(step, Delivery):
                 envelope = self._previewer.preview(step).envelope
                 if envelope is not None and self._is_within(envelope.arrived_at_ms):
-                    if step.record is None:  # only the archive does not tell a record's place
+                    if step.record is None:  # only the archive does not tell a record's position
                         self._unarchived.pop(envelope.request_id, None)
                     yield step
 
@@ -218,10 +219,10 @@ class _Computation:
         """Tell whether a delivery is to be looked up: if it was acknowledged, the first time that it is seen."""
         request_id = self._request_id(delivery)
         if is_primary:
-            if request_id in self._places:
-                self._repeated.setdefault(request_id, [self._places[request_id]]).append(delivery.where)
+            if request_id in self._positions:
+                self._repeated.setdefault(request_id, [self._positions[request_id]]).append(delivery.where)
                 return False
-            self._places[request_id] = delivery.where
+            self._positions[request_id] = delivery.where
         if self._unseen.pop(request_id, None) is not None:
             return True
         if self._has_log:
@@ -263,8 +264,8 @@ class _Computation:
         given_up = dict(self._sources.failures()) if self._open else {}
         for request_id, delivery in self._open.items():
             if request_id in given_up:
-                place = f"given up by the mapping and kept in {given_up[request_id]}: weir failures"
-                self._miss(delivery, place)
+                last_seen = f"given up by the mapping and kept in {given_up[request_id]}: weir failures"
+                self._miss(delivery, last_seen)
             elif self._is_in_flight(delivery):
                 self._account.counts["in_flight"] += 1
             else:

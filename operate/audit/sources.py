@@ -1,6 +1,6 @@
 """The sources of the account, as each place keeps them: access log, stream, archive, failures, table, progress.
 
-The embedded stack keeps its access log and its checkpoints in files. AWS keeps the log in CloudWatch and tells only the
+The embedded stack keeps its access log and its checkpoints in files. AWS keeps the log in CloudWatch and shows only the
 age of what the consumer reads. LocalStack 4.14 keeps neither: there the stream itself says what was acknowledged.
 """
 
@@ -97,7 +97,7 @@ class Joined:
         self._parts = parts
 
     def estimate(self) -> Estimate:
-        """Add nothing up: nobody asks."""
+        """Return an empty estimate: an account needs none."""
         return Estimate()
 
     def read(self, cursor: Cursor) -> Iterator[Delivery | Advance | None]:
@@ -120,7 +120,7 @@ def acknowledged(stack: Stack, since_ms: int, until_ms: int) -> Iterable[Acknowl
     if not stack.access_group or stack.logs is None:
         return None
     found = _of_group(stack.logs, stack.access_group, since_ms, until_ms)
-    first = next(found, None)  # a group that nobody writes to is no log
+    first = next(found, None)  # a group without a line is not a log
     return None if first is None else chain([first], found)
 
 
@@ -182,7 +182,7 @@ def stored(stack: Stack, since_ms: int, until_ms: int) -> Iterator[tuple[str, st
 
 
 def progress(stack: Stack, now_ms: int, grace_ms: int) -> ConsumerProgress:
-    """Return how far the consumer has read, as exactly as the place can tell."""
+    """Return how far the consumer has read, as exactly as the place shows it."""
     known = stack.checkpoints()
     if known is not None:
         return ByCheckpoints(known)
@@ -208,7 +208,7 @@ class ByCheckpoints:
         return int(sequence_number) < bound or (is_after and int(sequence_number) == bound)
 
     def has_passed(self, arrived_at_ms: int) -> bool:  # noqa: ARG002 - the port
-        """Say yes: what is not in the stream any more will not be read."""
+        """Say yes: what is no longer in the stream will not be read."""
         return True
 
 

@@ -106,7 +106,7 @@ def test_without_its_access_log_the_account_says_so(stage: Stage) -> None:
     assert (found["acknowledged"], found["applied"], found["unaccounted"]) == (3, 3, 0)
     assert "access.log: what the stream holds counts" in "".join(found["notes"])
     stage.log_access([stage.payment("acct_1", 1)])  # a log that begins after them
-    assert "3 more are stored that the access log does not show, which begins at 20" in stage.weir("account", code=1)
+    assert "3 more are stored that the access log does not have, which begins at 20" in stage.weir("account", code=1)
 
 
 def test_a_missing_event_is_found_by_a_replay(stage: Stage) -> None:
@@ -163,8 +163,8 @@ def test_on_aws_the_archive_is_read_first_and_the_stream_for_what_it_lacks(stage
     assert [one.request_id for one in found.unarchived] == [late.request_id]
 
 
-def test_an_access_log_that_nobody_writes_to_is_none() -> None:
-    """A log group without a line says nothing; one line of it, and it is the book of what was acknowledged."""
+def test_only_a_stored_post_that_was_answered_2xx_is_acknowledged() -> None:
+    """A line counts as an acknowledgement only if a POST was stored and answered 2xx."""
     stored = {"id": "x=", "at": "17", "method": "POST", "status": "202", "integration_status": "200"}
     assert read_line(json.dumps(stored)) == Acknowledged("x=", 17)
     for change in ({"method": "GET"}, {"status": "503"}, {"integration_status": "400"}, {"at": "-"}):
@@ -172,7 +172,7 @@ def test_an_access_log_that_nobody_writes_to_is_none() -> None:
     assert read_line('{"id": "cut') is None
 
 
-def test_progress_is_as_exact_as_the_place_can_tell() -> None:
+def test_progress_is_as_exact_as_the_place_shows_it() -> None:
     """A checkpoint is behind or before a record; where there is none, the age of what is read decides."""
     shards = {
         "after": {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": "50"},
