@@ -43,6 +43,14 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("handshakes",),
         ("contract",),
     ),
+    "operate": (
+        ("lookup",),
+        ("replay.request", "replay.ports", "replay.waits", "replay.progress", "replay.context", "replay.filters"),
+        ("replay.origins",),
+        ("replay.targets",),
+        ("replay",),
+        ("audit", "failures", "quarantine", "rebuild", "lag", "subscriptions", "bench"),
+    ),
 }
 # infra/ runs the handler in a process of its own, found by the name that the template gives.
 AWS_LIBRARIES = {"boto3", "botocore", "s3transfer"}
