@@ -25,7 +25,7 @@ _GRACE_S = {"embedded": 0, "localstack": 10, "aws": 60}
 
 @click.command(cls=Command)
 @click.option("--since", default="1d", show_default=True, metavar="TIME", help=SINCE)
-@click.option("--until", default="now", show_default=True, metavar="TIME", help="Arrived no later.")
+@click.option("--until", default="now", show_default=True, metavar="TIME", help="Only what arrived until then.")
 @click.option(
     "--grace",
     default="",

@@ -29,7 +29,7 @@ from weir.cli.output import emit, emit_json
 def cost(
     rate: float, peak: float | None, body: int, write_units: float, settings: tuple[str, ...], as_json: bool
 ) -> None:
-    """Calculate what a load takes and costs on AWS, part by part, from the template and AWS' list prices.
+    """Calculate what a load takes and costs on AWS, part by part, from the template and AWS's list prices.
 
     \b
     weir cost --rate 100 --peak 1000

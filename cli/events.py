@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command(cls=IdCommand)
 @click.argument("identifier", required=False, metavar="[ID]")
 @click.option("--source", metavar="NAME", help="Only events of this source.")
-@click.option("--outcome", type=click.Choice([*map(str, LISTED)]), help="Only events with this one.")
+@click.option("--outcome", type=click.Choice([*map(str, LISTED)]), help="Only events with this outcome.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the N newest.")
 @json_option("JSON Lines, one object for each event")
 @click.option("--body", is_flag=True, help="With ID: write the exact bytes of the body to standard output.")

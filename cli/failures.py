@@ -44,7 +44,7 @@ def list_(place: Place, as_json: bool) -> None:
 @failures.command(cls=IdCommand, short_help="Judge and apply a group again, after the cause is fixed.")
 @click.argument("group_id", metavar="GROUP")
 @click.option("--rate", type=Number(0, min_open=True), metavar="N", help="At most N deliveries a second.")
-@click.option("--dry-run", is_flag=True, help="Only say what would become of each event.")
+@click.option("--dry-run", is_flag=True, help="Only say what would happen to each event.")
 @json_option("the report as one JSON object")
 @at_place
 def retry(place: Place, group_id: str, rate: float | None, dry_run: bool, as_json: bool) -> None:

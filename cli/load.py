@@ -35,7 +35,7 @@ _ALONE = {
 
 @click.group(cls=Group)
 def load() -> None:
-    """Send load, inject faults, and judge what became of it."""
+    """Send load, inject faults, and judge the result."""
 
 
 def _timing_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -261,7 +261,7 @@ def figures(place: Place, rounds: int, seconds: float, connections: int, sustain
 @json_option("the matrix as one JSON object; with --list, JSON Lines")
 @place_options
 def faults(names: tuple[str, ...], listed: bool, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Break a stack of its own in the ways named (all by default), and judge it. Exit code 1 if it breaks.
+    """Break a stack of its own in the ways named (all by default), and judge it. Exit code 1 if a promise is broken.
 
     With --at localstack or --at aws: the scenarios that need no process of the stack, there.
     """

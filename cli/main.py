@@ -34,7 +34,7 @@ SECTIONS = {
         "cost": Entry("cost:cost", "Calculate what a load costs on AWS, part by part."),
     },
     "Prove": {
-        "load": Entry("load:load", "Send load, inject faults, and judge what became of it."),
+        "load": Entry("load:load", "Send load, inject faults, and judge the result."),
         "bench": Entry("bench:bench", "Measure the consumer, republishing and memory."),
     },
 }

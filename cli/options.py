@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., None])
 
-SINCE = "Arrived no earlier: 2026-11-23T10:00Z, or 2h for two hours ago."
+SINCE = "Only what arrived since: 2026-11-23T10:00Z, or 2h for two hours ago."
 
 
 class Number(click.FloatRange):

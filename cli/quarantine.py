@@ -32,10 +32,10 @@ def quarantine() -> None:
 def selecting(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that choose a part of the quarantine, and hand it the selection."""
 
-    @click.option("--source", default="", metavar="NAME", help="Only this source; `!` is what is not a delivery.")
+    @click.option("--source", default="", metavar="NAME", help="Only this source; `!`: records without an envelope.")
     @click.option("--reason", default="", metavar="CODE", help="Only this reason, as the list shows it.")
     @click.option("--since", metavar="TIME", help=SINCE)
-    @click.option("--until", metavar="TIME", help="Arrived no later.")
+    @click.option("--until", metavar="TIME", help="Only what arrived until then.")
     @functools.wraps(command)
     def with_selection(source: str, reason: str, since: str | None, until: str | None, **options: Any) -> None:
         from weir.operate.lookup.times import parse_window_ms

@@ -25,35 +25,43 @@ if TYPE_CHECKING:
 def filters(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that choose deliveries."""
     for option in (
-        click.option("--where", multiple=True, metavar="TEST", help="Such as '$.data.amount >= 100'; all must hold."),
-        click.option("--reason", "reasons", multiple=True, metavar="CODE", help="Reason of a quarantine."),
+        click.option(
+            "--where", multiple=True, metavar="TEST", help="Only where this holds, such as '$.data.amount >= 100'."
+        ),
+        click.option(
+            "--reason", "reasons", multiple=True, metavar="CODE", help="Only what is quarantined for this reason."
+        ),
         click.option(
             "--outcome",
             "outcomes",
             multiple=True,
             type=click.Choice([*map(str, LISTED), "missing"]),
-            help="Outcome in the table; missing: none.",
+            help="Only with this outcome in the events table; missing: with none.",
         ),
         click.option("--since", metavar="TIME", help=SINCE),
-        click.option("--key", "keys", multiple=True, metavar="KEY", help="Ordering key."),
-        click.option("--id", "ids", multiple=True, metavar="ID", help="Event id or request id."),
-        click.option("--type", "types", multiple=True, metavar="GLOB", help="Type of event, such as 'charge.*'."),
-        click.option("--source", "sources", multiple=True, metavar="GLOB", help="Source, such as stripe or 'pay*'."),
+        click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this ordering key."),
+        click.option("--id", "ids", multiple=True, metavar="ID", help="Only this event or delivery, by its id."),
+        click.option(
+            "--type", "types", multiple=True, metavar="GLOB", help="Only this type of event, such as 'charge.*'."
+        ),
+        click.option(
+            "--source", "sources", multiple=True, metavar="GLOB", help="Only this source, such as stripe or 'pay*'."
+        ),
     ):
         command = option(command)
     return command
 
 
 @click.command(cls=Command)
-@click.option("--from", "origin", metavar="ORIGIN", help=f"{origins.choices()}.")
-@click.option("--to", "target", metavar="TARGET", help=f"{targets.choices()}.")
+@click.option("--from", "origin", metavar="ORIGIN", help=f"Read from {origins.choices()}.")
+@click.option("--to", "target", metavar="TARGET", help=f"Deliver to {targets.choices()}.")
 @filters
-@click.option("--until", metavar="TIME", help="Arrived no later. Default: now.")
+@click.option("--until", metavar="TIME", help="Only what arrived until then. Default: now.")
 @click.option("--shard", "shards", multiple=True, metavar="SHARD", help="Read only this shard of the stream.")
 @click.option("--from-sequence", default="", metavar="NUMBER", help="Read one shard from this sequence number on.")
 @click.option("--to-sequence", default="", metavar="NUMBER", help="Read one shard up to this sequence number.")
 @click.option("--rate", type=Number(0, min_open=True), metavar="N", help="At most N deliveries a second.")
-@click.option("--dry-run", is_flag=True, help="Only say what would become of each event.")
+@click.option("--dry-run", is_flag=True, help="Only say what would happen to each event.")
 @click.option("--diff", is_flag=True, help="With --dry-run: also say which items would change.")
 @click.option("--plain", is_flag=True, help="To the stream: one record for each delivery, no KPL aggregates.")
 @click.option(
@@ -98,7 +106,9 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
 
 
 @click.command(cls=Command)
-@click.option("--to", "target", required=True, metavar="URL", help="{source} and {key} in it are filled in.")
+@click.option(
+    "--to", "target", required=True, metavar="URL", help="Where to POST; {source} and {key} in it are filled in."
+)
 @filters
 @click.option("--new", "is_new", is_flag=True, help="Begin now, not where it stopped the last time.")
 @at_place
