@@ -21,7 +21,7 @@ from weir.ingest.sources.catalogue import EventSpec, Source
 PRESETS = presets.names()
 ID_IS_REQUEST = {"attio", "dropbox", "freshdesk", "plaid"}
 # Presets whose provider says no type that a path can name, no time, or no key.
-NO_TYPE = {"airtable", "braintree", "dropbox", "telegram", "x"}
+NO_TYPE = {"airship", "airtable", "braintree", "dropbox", "telegram", "x"}
 
 
 def source_with(**spec: Any) -> Source:

@@ -71,7 +71,7 @@ SEVERAL = [name for name in IN_HEADER if has_several_signatures(source_of(name).
 HEX = [name for name in IN_HEADER if is_hex(source_of(name).scheme)]
 IN_QUERY = {"azure-event-grid", "pandadoc", "pingdom"}
 # Their proof is a part of the body or takes values from it, so that a body of any bytes cannot be signed.
-NEEDS_BODY = {"linear", "mandrill", "pusher"}
+NEEDS_BODY = {"hygraph", "linear", "mandrill", "pusher"}
 
 every_preset = pytest.mark.parametrize("preset", PRESETS)
 

@@ -37,6 +37,7 @@ _HEADERS = {
     "contentful": "X-Contentful-Signature",
     "paypal": "PAYPAL-TRANSMISSION-SIG",
     "http-message-signatures": "Signature",
+    "hygraph": "gcms-signature",
 }
 
 

@@ -41,6 +41,7 @@ NPM = {
     "dropbox-sign": "@dropbox/sign",
     "elevenlabs": "@elevenlabs/elevenlabs-js",
     "github": "@octokit/webhooks-methods",
+    "hygraph": "@hygraph/utils",
     "linear": "@linear/sdk",
     "livekit": "livekit-server-sdk",
     "mux": "@mux/mux-node",

@@ -15,6 +15,9 @@ const importFile = (name) => import(path.join(root, name));
 const version = (name) => JSON.parse(readFileSync(path.join(root, name, "package.json"), "utf8")).version;
 
 const accepts = {
+  hygraph: async (d) => require("@hygraph/utils").verifyWebhookSignature({
+    rawPayload: d.text, signature: d.headers["gcms-signature"], secret: d.secret,
+  }),
   github: async (d) => (await importFile("@octokit/webhooks-methods/dist-node/index.js")).verify(d.secret, d.text, d.headers["x-hub-signature-256"]),
   shopify: async (d) => {
     require("@shopify/shopify-api/adapters/node");
