@@ -65,7 +65,7 @@ def _secrets_count(source: Source, at: str | None, endpoint: str | None, stack: 
 @sources.command(short_help="List the known providers.")
 @json_option("JSON Lines, one object for each provider, with every fact")
 def presets(as_json: bool) -> None:
-    """List the known providers: how they sign, how long they try again, what they ask first, and how the preset was checked."""
+    """List the known providers: how they sign, how long they try again, what they ask, how the preset was checked."""
     from weir.ingest.sources import presets as known
 
     if not as_json:
