@@ -49,7 +49,7 @@ def resume(place: Place) -> None:
 
 
 def is_paused(place: Place) -> bool:
-    """Tell whether the consumer rests. Raises: StackFailed when nobody can say."""
+    """Return whether the consumer is paused. Raises: StackFailed when that cannot be found out."""
     if place.kind == "embedded":
         return (_home(place) / PAUSE_FILE).exists()
     return _mapping(place)["State"] in {"Disabled", "Disabling"}

@@ -108,7 +108,7 @@ def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cac
     checked = template.parameters(template.load(), values)
     _check_record_age(checked)
     if _apply(place, _template_url(place, bucket, made.template_key), values, say):
-        _mend_emulator(place, json.loads(made.definition))
+        _fix_emulator(place, json.loads(made.definition))
     return place.outputs()
 
 
@@ -316,7 +316,7 @@ def _reasons(place: Place) -> list[str]:
     ][:5]
 
 
-def _mend_emulator(place: Place, definition: Mapping[str, Any]) -> None:
+def _fix_emulator(place: Place, definition: Mapping[str, Any]) -> None:
     """Put the gateway responses that LocalStack 4.14 leaves out when it imports an OpenAPI document."""
     if not place.emulated:
         return

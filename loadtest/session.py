@@ -105,7 +105,7 @@ def _rates(text: str) -> tuple[float, float]:
     except ValueError:
         rates = math.nan, math.nan
     if not all(map(math.isfinite, rates)):
-        raise OptionInvalid(f"{text!r} is no rate; rates look like 500, 100..2000 or auto.")
+        raise OptionInvalid(f"{text!r} is not a rate. Examples of rates: 500, 100..2000, auto.")
     return rates
 
 

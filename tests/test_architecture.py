@@ -109,7 +109,7 @@ def test_the_package_is_links_to_the_rooms() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=IDS)
 def test_imports_run_one_way(path: Path) -> None:
-    """`ingest` imports no other room, every other one those that it may, and nobody `tests` or a room's bare name."""
+    """`ingest` imports no other room, every other one those that it may, and no room `tests` or a room's bare name."""
     room = name_of(path).partition("/")[0]
     assert not top_levels(path) & {*ROOMS, "tests"}, f"{name_of(path)}: the rooms are in the package `weir`"
     others = rooms_of(path) - {room}

@@ -110,7 +110,7 @@ def test_the_archive_is_as_complete_as_the_stream(stack: Running) -> None:
 
 
 def test_a_pause_outlives_a_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A stack that was stopped while paused comes back paused, says so, and goes on when it is told to."""
+    """A stack that was stopped while paused comes back paused, says so, and goes on after `weir resume`."""
     home = tmp_path_factory.mktemp("restart")
     with running(home) as first:
         first.weir("secrets", "set", "payments", text=SECRET)

@@ -147,7 +147,7 @@ def test_bytes_come_through_under_each_content_type(deployed: place.Place, conte
     ("path", "method", "body", "headers", "status"),
     [
         ("/v1/github", "POST", b"x" * 2_000_000, {}, 413),
-        ("/v1/nobody", "POST", b"{}", {}, 404),
+        ("/v1/absent", "POST", b"{}", {}, 404),
         ("/v1/github", "GET", b"", {}, 405),
         ("/v1/github", "POST", b"x", {"Content-Type": "application/x-unheard-of"}, 415),
     ],
@@ -230,7 +230,7 @@ def failing_api() -> Iterator[tuple[Any, str]]:
 
 @pytest.mark.parametrize("code", KINESIS_ERRORS)
 def test_failing_kinesis_is_503(failing_api: tuple[Any, str], code: str) -> None:
-    """Whatever Kinesis answers but success and size, the sender is told to try again."""
+    """Whatever Kinesis answers but success and size, the answer lets the sender try again."""
     gateway, api = failing_api
     stage = f"s{KINESIS_ERRORS.index(code)}"
     variables = {"stream": f"answers-{code}", "maxRecordKiB": "1024", "maxBodyKiB": "560"}

@@ -35,7 +35,7 @@ def is_type(name: str) -> bool:
 
 
 def twice(room: str) -> dict[str, list[str]]:
-    """Return the names that stand in two files of a room, with those files."""
+    """Return the names that are in two files of a room, with those files."""
     places: dict[str, set[str]] = defaultdict(set)
     for path in sorted((ROOT / room).rglob("*.py")):
         where = path.relative_to(ROOT).as_posix()

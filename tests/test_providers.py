@@ -111,7 +111,7 @@ def test_nothing_acknowledged_is_unaccounted_for(stack: tuple[Running, list[str]
 
 
 def test_providers_without_a_source_are_told_how(tmp_path: Path) -> None:
-    """`weir send` of a provider that is no source is refused by the gateway and says how to add it; adding it works."""
+    """`weir send` of a provider without a source is refused by the gateway and says how to add it; adding it works."""
     file = tmp_path / "sources.yaml"
     file.write_text("github:\n  preset: github\n")
     with running(tmp_path / "home", WEIR_SOURCES=str(file)) as started:

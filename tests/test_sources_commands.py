@@ -62,7 +62,7 @@ def test_adding_keeps_what_is_there(file: Path) -> None:
     ],
 )
 def test_what_cannot_be_added_leaves_the_file_alone(file: Path, arguments: list[str], said: str) -> None:
-    """A source that is there, a provider that is not, and one that needs its URL are told as such."""
+    """A source that is there, a provider that is not, and one that needs its URL are refused with the reason."""
     before = file.read_text()
     done = weir("sources", "add", *arguments)
     assert done.exit_code == 2
@@ -71,7 +71,7 @@ def test_what_cannot_be_added_leaves_the_file_alone(file: Path, arguments: list[
 
 
 def test_checking_warns_of_what_may_surprise(file: Path) -> None:
-    """A short dedupe window, a question nobody answers and a function without a question are each told."""
+    """A short dedupe window, a question without an answer and a function without a question are each told."""
     file.write_text(
         "adyen: {preset: adyen, dedupe_days: 3}\n"
         "slack: {preset: slack}\n"

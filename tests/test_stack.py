@@ -118,7 +118,7 @@ def test_duplicate_changes_nothing_and_is_in_the_history(stack: Running) -> None
     ("path", "method", "body", "headers", "status", "error"),
     [
         ("/v1/github", "POST", b"x" * 2_000_000, {}, 413, "too_large"),
-        ("/v1/nobody", "POST", b"{}", {}, 404, "not_found"),
+        ("/v1/absent", "POST", b"{}", {}, 404, "not_found"),
         ("/elsewhere", "POST", b"{}", {}, 404, "not_found"),
         ("/v1/github", "GET", b"", {}, 405, "method_not_allowed"),
         ("/v1/github", "DELETE", b"", {}, 405, "method_not_allowed"),

@@ -13,7 +13,7 @@ _AT = re.compile(rb'"at":"?(\d{13})\b')
 def expire(log: Path, oldest_ms: int) -> None:
     """Drop the lines before the first that is dated ``oldest_ms`` (epoch milliseconds) or later.
 
-    Lines stand in the order of time, those without a date with their neighbours. A log without any date is left alone.
+    Lines are in the order of time, those without a date with their neighbours. A log without any date is left alone.
     """
     if not log.exists():
         return

@@ -39,7 +39,7 @@ class SupervisedServer(uvicorn.Server):
 
 class OnePieceProtocol(HttpToolsProtocol):
     """uvicorn's HTTP with one write an answer, where its own are two: head and body, each a system call for us and a
-    turn of the event loop for whoever reads them."""
+    turn of the event loop for the task that reads them."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection."""

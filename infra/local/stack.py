@@ -123,7 +123,7 @@ class _Stack:
         self._stream = Engine(home / "stream", port=engines.stream_port, services=STREAM_SERVICES)
         self._store = Engine(home / "store", port=engines.store_port, services=STORE_SERVICES)
         self._engines = (self._stream, self._store)
-        # What the parts call: the engines, or what stands in front of them.
+        # What the parts call: the engines, or a proxy in front of them.
         self._stream_url = engines.via or self._stream.endpoint
         self._store_url = engines.via or self._store.endpoint
         self._gateway: subprocess.Popen[bytes] | None = None

@@ -155,7 +155,7 @@ def _conduct(target: Target, plan: Plan, limits: Limits) -> results.Run:
 
 @contextlib.contextmanager
 def _stream(target: Target) -> Iterator[str]:
-    """Make a stream that nobody reads, for the bare engine; give the engine's endpoint."""
+    """Make a stream without a reader, for the bare engine; return the engine's endpoint."""
     kinesis = target.place.client("kinesis")
     shards = kinesis.describe_stream_summary(StreamName=target.place.outputs().stream_name)
     count = shards["StreamDescriptionSummary"]["OpenShardCount"]

@@ -27,7 +27,7 @@ class Poison:
 
 
 def malformed(count: int) -> list[bytes]:
-    """Return records that are no envelope, each in its own way."""
+    """Return records that are not an envelope, each in its own way."""
     good = _envelope(b"{}", source="stripe")
     ways: list[Callable[[int], bytes]] = [
         lambda n: b"%d: \x00\xff not JSON" % n,
@@ -43,7 +43,7 @@ def malformed(count: int) -> list[bytes]:
 
 
 def damaged_aggregates(count: int) -> list[bytes]:
-    """Return records that look like KPL aggregates and are broken: a wrong checksum, or content that is no protobuf."""
+    """Return records like KPL aggregates that are broken: a wrong checksum, or content that is not protobuf."""
     found = []
     for number in range(count):
         content = b"\x0a\x02pk\x1a\x08\x08\x00\x1a\x04%04d" % number
@@ -57,7 +57,9 @@ def damaged_aggregates(count: int) -> list[bytes]:
 
 def unknown_sources(count: int) -> list[bytes]:
     """Return envelopes that name a source which the sources file does not have."""
-    return [_envelope(b'{"n":%d}' % number, source="nobody", request_id=f"nobody-{number}") for number in range(count)]
+    return [
+        _envelope(b'{"n":%d}' % number, source="unknown", request_id=f"unknown-{number}") for number in range(count)
+    ]
 
 
 def put(kinesis: KinesisClient, stream: str, records: Sequence[bytes], reason: str, *, key: str = "") -> list[Poison]:

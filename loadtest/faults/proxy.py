@@ -1,4 +1,4 @@
-"""A proxy in front of the engines that breaks calls as it is told, so that the product needs no flag for it.
+"""A proxy in front of the engines that breaks calls by rules, so that the product needs no flag for it.
 
 It runs in a thread of its own. Rules are asked in their order; the first that matches a call decides what happens:
 an error instead of the call, a delay, another request, or an answer that never arrives though the call was made.
@@ -135,7 +135,7 @@ class Proxy:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=120), auto_decompress=False
         )
-        # A call that was cut by whoever made it ends here too.
+        # A call that its caller cut ends here, too.
         runner = web.ServerRunner(web.Server(self._handle, access_log=None), handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self._port).start()
@@ -151,7 +151,7 @@ class Proxy:
         try:
             body = await request.content.read()  # request.read() would stop at 1 MiB
         except ConnectionError:
-            return web.Response(status=500)  # whoever called has gone
+            return web.Response(status=500)  # the caller has gone
         target = request.headers.get("X-Amz-Target", "")
         service = _service(request.headers.get("Authorization", ""))
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None

@@ -9,7 +9,7 @@ from weir.loadtest.faults.proxy import Rule
 from weir.loadtest.faults.scenario_run import Bounds, ScenarioRun
 
 LOOSE = Bounds(typical_s=float("inf"), worst_s=float("inf"), recovery_s=float("inf"))
-# Where everything stands still, nobody can be asked to keep flowing; all the more, all must come back.
+# Where everything stops, nothing can keep flowing; but all of it must come back.
 OUTAGE = Bounds(typical_s=float("inf"), worst_s=40.0)
 # An event that has to wait holds up its shard, for the whole outage and until the mapping tries again.
 HELD_UP = Bounds(typical_s=float("inf"), worst_s=40.0, recovery_s=30.0)

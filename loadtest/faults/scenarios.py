@@ -186,7 +186,7 @@ def poison_many(run: ScenarioRun) -> None:
     _poisoned(run, [(poison.malformed(160), "unreadable", "")])
 
 
-@scenario("poison-batch", "batches of nothing but poison, all under one key, hold nobody up", anywhere=True)
+@scenario("poison-batch", "batches of nothing but poison, all under one key, delay no other event", anywhere=True)
 def poison_batch(run: ScenarioRun) -> None:
     _poisoned(run, [(poison.malformed(600), "unreadable", "poison")])
 
@@ -251,7 +251,7 @@ def _open_shards(kinesis: KinesisClient, stream: str) -> list[ShardTypeDef]:
     return [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
 
 
-@scenario("secret-rotated", "a secret changed at the provider in the middle of load refuses nobody", anywhere=True)
+@scenario("secret-rotated", "a secret changed at the provider during load makes no delivery fail", anywhere=True)
 def secret_rotated(run: ScenarioRun) -> None:
     source, scheme = "stripe", run.target.catalogue["stripe"].scheme
     pair = signatures.generate_secret(scheme, secrets.token_bytes(32))
@@ -305,7 +305,7 @@ def sender_clock(run: ScenarioRun) -> None:
     run.shows["expired deliveries"] = lambda runs: min(one["quarantined"] for one in runs)
 
 
-@scenario("consumer-clock", "a consumer whose clock is an hour ahead or behind all others refuses nobody", LOOSE)
+@scenario("consumer-clock", "a consumer whose clock is an hour ahead or behind refuses no good delivery", LOOSE)
 def consumer_clock(run: ScenarioRun) -> None:
     # Clocks are relative: senders and gateway an hour behind look to the consumer as its own clock an hour ahead would.
     proxy = run.own_stack.proxy

@@ -79,7 +79,7 @@ def engine_hangs(run: ScenarioRun) -> None:
         run.fault_ends()
 
 
-@scenario("senders-misbehave", "a thousand senders that say nothing, half of it, or all of it slowly hold nobody up")
+@scenario("senders-misbehave", "a thousand senders that send nothing, a half, or everything slowly delay no one else")
 def senders_misbehave(run: ScenarioRun) -> None:
     name = f"edge-{token_hex(4)}"
     with run.traffic(), ExitStack() as held:
@@ -136,7 +136,7 @@ def _head(address: Any, name: str, number: int, framing: str) -> bytes:
 
 
 def _only_whole(run: ScenarioRun, name: str, count: int) -> int:
-    """Return how many deliveries stand in the stream, 0 if it holds others than the whole ones."""
+    """Return how many deliveries are in the stream, 0 if it holds others than the whole ones."""
     stores = Stores(run.target.place, run.target.dictionary)
     found = stores.records(name, int((time.time() - 120 * run.scale) * 1000))
     whole = [record for record in found if record.seq >= 100 and record.body_sha256 == _DIGEST]

@@ -19,7 +19,7 @@ from weir.loadtest.sending.results import Result, Run
 _POLL_S = 0.5
 _LAG_STEP_MS = 250.0
 _LAG_LIMIT_S = 2.0
-# Records stand in the stream a little before or after what the driver's clock says.
+# The stream's clock may be a little before or behind the driver's.
 _MARGIN_MS = 5000
 
 

@@ -16,7 +16,7 @@ from weir.loadtest.sending.results import Result, Run
 
 
 def judge(run: Run, found: Evidence, *, expected_reasons: Collection[str] = ()) -> Verdict:
-    """Compare. ``expected_reasons`` are reasons for which this run's correct deliveries may stand in quarantine."""
+    """Compare. ``expected_reasons`` are reasons for which this run's correct deliveries may be in quarantine."""
     return _Oracle(run, found, expected_reasons).verdict()
 
 
@@ -173,7 +173,7 @@ class _Oracle:
         """No mark is written twice, and marks of one key are written in the order of the stream."""
         commits = self._found.commits
         if commits is None:
-            self._unshown.append("the order of commits: this place keeps no journal; times of application stand in")
+            self._unshown.append("the order of commits: this place keeps no journal; times of application are in")
             self._check_times()
             return
         place: dict[str, int] = {}

@@ -263,7 +263,7 @@ class Attack:
         self._write(self._line(exchange, answer, now_s))
 
     def _wait_s(self, attempts: int, retry_after: str) -> float:
-        """Return how long a sender waits: what it was told, or twice as long each time; never less, a little more."""
+        """Return how long a sender waits: Retry-After, or twice as long each time; never less, a little more."""
         given_s = float(retry_after) if retry_after.isdigit() else 0.0
         wait_s = given_s or min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (attempts - 1))
         return wait_s * (1 + self._random.random() * 0.2)

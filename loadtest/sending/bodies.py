@@ -36,7 +36,7 @@ def is_booked(source: str, preset: str | None) -> bool:
 def body(sample: bytes, *, source: str, preset: str | None, booking: Booking | None, mark: str, padding: str) -> bytes:
     """Return the sample with a member ``weir_load`` of the number ``mark`` and padding, and with the booking made.
 
-    A sample that is no JSON object is returned as it is: its provider sends none.
+    A sample that is not a JSON object is returned as it is: its provider sends none.
     """
     start = sample.lstrip()
     if not start.startswith(b"{"):

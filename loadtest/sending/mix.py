@@ -66,7 +66,7 @@ def parse_sizes(text: str) -> dict[int, float]:
     for name, weight in (_weighted(part, ":") for part in _parts(text)):
         found = _SIZE.fullmatch(name)
         if found is None:
-            raise OptionInvalid(f"{name!r} is no size; sizes look like 900, 8k or 1m.")
+            raise OptionInvalid(f"{name!r} is not a size. Examples of sizes: 900, 8k, 1m.")
         size = int(found[1]) * _UNITS[found[2].lower()]
         if not 0 < size <= _LARGEST_BYTES:
             raise OptionInvalid(f"{name!r}: a body has between 1 byte and {_LARGEST_BYTES >> 20}m.")

@@ -139,7 +139,7 @@ def _time_of(line: str, path: Path, number: int) -> float | None:
 
 
 def _finite(value: object) -> float:
-    """Raises: ValueError and TypeError for what is no number."""
+    """Raises: ValueError and TypeError for what is not a number."""
     number = float(value)  # type: ignore[arg-type]
     if not math.isfinite(number):
         raise ValueError(value)

@@ -1,6 +1,6 @@
 """Every request of a run, made before it is due: numbered, signed as its provider does, with what is to become of it.
 
-A plan is deterministic: the same plan gives the same requests in the same order, whoever makes them. What depends on
+A plan is deterministic: the same plan gives the same requests in the same order, in any process. What depends on
 chance is drawn from a generator of its own for each number.
 """
 

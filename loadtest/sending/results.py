@@ -1,7 +1,7 @@
 """The results of a run as JSON Lines: a header, a line a request in the order of answers, a last line about the driver.
 
 A file can be read while it grows and reported again at any later time; lines of other programs' making are welcome if
-they have the same members. Until a run has ended, its workers' lines stand in files beside it: ``results.jsonl.0`` and
+they have the same members. Until a run has ended, its workers' lines are in files beside it: ``results.jsonl.0`` and
 on.
 """
 
@@ -86,7 +86,7 @@ class Run:
 
 
 def read(path: Path) -> Run:
-    """Read a results file. Raises: OptionInvalid, with the line that is no result."""
+    """Read a results file. Raises: OptionInvalid, with the number of the line that is not a result."""
     header: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
     results: dict[int, Result] = {}

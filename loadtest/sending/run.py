@@ -32,7 +32,7 @@ def conduct(
 ) -> results.Run:
     """Run a plan, write its results to ``path`` and return them; ``workers`` 0: as many as the rate needs.
 
-    ``on_start`` is told the epoch time of the start, just before it. Ctrl-C stops the sending, and the results so far
+    ``on_start`` gets the epoch time of the start, just before it. Ctrl-C stops the sending, and the results so far
     are the run's; what a run leaves that is killed can be read all the same.
 
     Raises: OptionInvalid when its requests cannot be made or its results not be kept, StackFailed when a worker ends

@@ -45,7 +45,7 @@ class WorkerEnd:
 
 
 class _Kept:
-    """A worker's results; when they cannot be written, that ends the sending, and is told in the end."""
+    """A worker's results; when they cannot be written, the sending ends, and the report says so."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", encoding="utf-8", buffering=1 << 16)
@@ -69,7 +69,7 @@ class _Kept:
 
 
 def make(plan: Plan, part: Part, out: int, started_at_ms: int) -> None:
-    """Write a worker's requests as pickled lists to the descriptor ``out``; ends when nobody reads any more."""
+    """Write a worker's requests as pickled lists to the descriptor ``out``; ends when its reader has gone."""
     os.nice(5)  # the sender goes first: a plan is ahead of its time
     chunk: list[Planned] = []
     size = 0
@@ -181,7 +181,7 @@ async def _work(plan: Plan, limits: Limits, part: Part, path: Path, pipe: Pipe) 
     kept.flush()
     planner.kill()
     cpu_s = after.user + after.system - before.user - before.system
-    with suppress(BrokenPipeError):  # nobody waits for it any more, but its results are kept
+    with suppress(BrokenPipeError):  # its reader has gone, but its results are kept
         pipe.send(WorkerEnd(attack.driver, cpu_s, after.elapsed - before.elapsed, kept.failed))
 
 
@@ -191,7 +191,7 @@ def _stop(attack: Attack, pipe: Pipe) -> None:
 
 
 async def _top_up(feed: _Feed, kept: _Kept) -> None:
-    """Now and then make requests ahead, and let whoever reads the results meanwhile see them."""
+    """Now and then make requests ahead, and write the results out, so that they can be read meanwhile."""
     while True:
         await asyncio.sleep(0.25)
         feed.resume()

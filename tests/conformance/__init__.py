@@ -1,1 +1,1 @@
-"""Conformance: scenarios of what AWS documents, run against every world that stands in for AWS here."""
+"""Conformance: scenarios of what AWS documents, run against everything that replaces AWS here."""

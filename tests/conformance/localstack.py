@@ -139,7 +139,7 @@ class LocalStackBench(Bench):
 
 class LocalStack(World):
     name = "localstack"
-    about = "LocalStack 4.14 with the mends of `infra/localstack/start.d`"
+    about = "LocalStack 4.14 with the fixes of `infra/localstack/start.d`"
     at_once = 8
     limit_s = 150.0
     patience = 1.5

@@ -1,8 +1,8 @@
 """A scenario: what AWS documents, how to look, and what each world is known to do otherwise.
 
-A scenario's function works on a bench and returns what it observed. An observation that is not the documented one is no
-failure but a row of ``docs/conformance.md``, if ``known`` gives the world's reason; without one it fails the tests, and
-so does a reason whose difference is gone.
+A scenario's function works on a bench and returns what it observed. An observation other than the documented one is a
+row of ``docs/conformance.md`` if ``known`` gives the world's reason. Without a reason it fails the tests, and so does a
+reason whose difference is gone.
 """
 
 from __future__ import annotations

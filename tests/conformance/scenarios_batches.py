@@ -219,7 +219,7 @@ def behave(texts, records, call):
 
 @scenario(
     MAPPING,
-    documents="A filter on data lets through what matches; data that is no JSON is dropped, and the mapping goes on.",
+    documents="A filter on data lets through what matches; data that is not JSON is dropped, and the mapping goes on.",
     page=LAMBDA + "with-kinesis-filtering.html",
     expected={"delivered": [1, 4]},
 )

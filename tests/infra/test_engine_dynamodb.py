@@ -1,4 +1,4 @@
-"""The mends of MiniStack's DynamoDB, on the module itself."""
+"""The patches to MiniStack's DynamoDB, on the module itself."""
 
 from __future__ import annotations
 

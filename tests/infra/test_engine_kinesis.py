@@ -1,4 +1,4 @@
-"""The mends of MiniStack's Kinesis, on the module itself, so that a day can pass at once."""
+"""The patches to MiniStack's Kinesis, on the module itself, so that a day can pass at once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from weir.infra.local.engine.kinesis_patches import GET_RECORDS_BYTES, install
 DAY_S = 24 * 3600
 
 
-class Mended:
-    """One stream of a mended module in this process."""
+class PatchedStream:
+    """One stream of a patched module in this process."""
 
     def __init__(self) -> None:
         self.kinesis: Any = importlib.import_module("ministack.services.kinesis")
@@ -53,63 +53,63 @@ class Mended:
 
 
 @pytest.fixture
-def mended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mended]:
+def patched(monkeypatch: pytest.MonkeyPatch) -> Iterator[PatchedStream]:
     kinesis: Any = importlib.import_module("ministack.services.kinesis")
     for name, value in vars(kinesis).items():
         monkeypatch.setattr(kinesis, name, value)  # put back at the end
     install()
     install()
-    made = Mended()
+    made = PatchedStream()
     yield made
     made.call("delete_stream")
 
 
-def test_iterators_move_with_what_expires(mended: Mended) -> None:
+def test_iterators_move_with_what_expires(patched: PatchedStream) -> None:
     """An iterator that waited while the oldest records expired reads on at the next record."""
-    mended.put("abcdef")
-    seen, iterator = mended.read(mended.iterator(), 4)
+    patched.put("abcdef")
+    seen, iterator = patched.read(patched.iterator(), 4)
     assert (seen, iterator is not None) == ("abcd", True)
-    mended.age(3)
-    mended.put("gh")
-    assert mended.read(str(iterator))[0] == "efgh"
-    assert mended.read(mended.iterator())[0] == "defgh"
+    patched.age(3)
+    patched.put("gh")
+    assert patched.read(str(iterator))[0] == "efgh"
+    assert patched.read(patched.iterator())[0] == "defgh"
 
 
-def test_a_closed_shard_is_read_to_its_end_and_goes_when_its_records_expire(mended: Mended) -> None:
+def test_a_closed_shard_is_read_to_its_end_and_goes_when_its_records_expire(patched: PatchedStream) -> None:
     """The parent of a split keeps its records, has no next iterator at its end, and is gone after the retention."""
-    mended.put("abc")
-    mended.call("split_shard", ShardToSplit=mended.shard_id, NewStartingHashKey=str(1 << 127))
-    mended.put("d")
-    shards = mended.call("list_shards")["Shards"]
+    patched.put("abc")
+    patched.call("split_shard", ShardToSplit=patched.shard_id, NewStartingHashKey=str(1 << 127))
+    patched.put("d")
+    shards = patched.call("list_shards")["Shards"]
     assert [("EndingSequenceNumber" in shard["SequenceNumberRange"]) for shard in shards] == [True, False, False]
-    seen, iterator = mended.read(mended.iterator(), 2)
+    seen, iterator = patched.read(patched.iterator(), 2)
     assert (seen, iterator is not None) == ("ab", True)
-    assert mended.read(str(iterator)) == ("c", None)
-    mended.age(3)
-    mended.put("e")
-    assert mended.shard_id not in [shard["ShardId"] for shard in mended.call("list_shards")["Shards"]]
+    assert patched.read(str(iterator)) == ("c", None)
+    patched.age(3)
+    patched.put("e")
+    assert patched.shard_id not in [shard["ShardId"] for shard in patched.call("list_shards")["Shards"]]
 
 
-def test_an_answer_holds_at_most_10_mb(mended: Mended) -> None:
+def test_an_answer_holds_at_most_10_mb(patched: PatchedStream) -> None:
     """GetRecords answers with as many records as fit 10 MB, however many are asked for, and goes on from there."""
     megabyte = base64.b64encode(bytes(1024 * 1024)).decode()
     for _ in range(12):
-        mended.call("put_record", PartitionKey="k", Data=megabyte)
-    first = mended.call("get_records", ShardIterator=mended.iterator())
+        patched.call("put_record", PartitionKey="k", Data=megabyte)
+    first = patched.call("get_records", ShardIterator=patched.iterator())
     assert len(first["Records"]) == GET_RECORDS_BYTES // (1024 * 1024)
-    assert len(mended.call("get_records", ShardIterator=first["NextShardIterator"])["Records"]) == 2
+    assert len(patched.call("get_records", ShardIterator=first["NextShardIterator"])["Records"]) == 2
 
 
-def test_a_call_does_not_look_at_every_record(mended: Mended) -> None:
+def test_a_call_does_not_look_at_every_record(patched: PatchedStream) -> None:
     """PutRecord onto 60,000 records takes about as long as onto none."""
 
     def put_ms() -> float:
         started = time.perf_counter()
         for _ in range(50):
-            mended.put("x")
+            patched.put("x")
         return (time.perf_counter() - started) * 1000
 
     before_ms = put_ms()
-    records = mended.kinesis._streams[mended.name]["shards"][mended.shard_id]["records"]
+    records = patched.kinesis._streams[patched.name]["shards"][patched.shard_id]["records"]
     records.extend(dict(records[-1]) for _ in range(60_000))
     assert put_ms() < 5 * before_ms + 20

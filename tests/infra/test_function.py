@@ -219,7 +219,7 @@ async def test_a_handler_that_cannot_be_imported_says_why(tmp_path: Path) -> Non
 
 
 async def test_a_response_that_cannot_be_returned_is_an_error(tmp_path: Path) -> None:
-    """More than 6 MB, or what is no JSON, is an error of the function."""
+    """More than 6 MB, or what is not JSON, is an error of the function."""
     async with function(tmp_path) as made:
         large = await made.invoke({"do": "large"})
         strange = await made.invoke({"do": "unserialisable"})
@@ -242,7 +242,7 @@ async def test_the_log_reads_like_cloudwatch(tmp_path: Path) -> None:
     assert 5 < result.max_memory_mb < 100
 
 
-async def test_closing_ends_the_processes_and_counts_against_nobody(tmp_path: Path) -> None:
+async def test_closing_ends_the_processes_and_counts_against_no_batch(tmp_path: Path) -> None:
     """close() leaves no process; an invocation it cuts off counts as not reached."""
     async with function(tmp_path) as made:
         running = asyncio.ensure_future(made.invoke({"do": "sleep", "s": 30}))

@@ -200,7 +200,7 @@ async def test_bytes_may_come_one_by_one(engine: Engine) -> None:
 
 @pytest.mark.parametrize("request_", [b"CONNECT localhost:80 HTTP/1.1\r\nHost: x\r\n\r\n", b"no HTTP\r\n\r\n"])
 async def test_what_is_no_request_is_400(request_: bytes) -> None:
-    """A proxy's request, and what is no HTTP at all, is 400 and the connection ends."""
+    """A proxy's request, and what is not HTTP at all, is 400 and the connection ends."""
     async with AnsweringEngine() as engine, serving(definition(), engine.endpoint) as served:
         assert (await served.send(request_)).status == 400
 
@@ -420,7 +420,7 @@ KINESIS_ERRORS: list[tuple[str, str, int, tuple[int, str, str | None]]] = [
 async def test_each_error_of_kinesis(
     code: str, message: str, status: int, expected: tuple[int, str, str | None]
 ) -> None:
-    """No error of PutRecord becomes a 2xx: the sender is told to try again, or plainly why not."""
+    """No error of PutRecord becomes a 2xx: the answer lets the sender try again, or says why not."""
     async with AnsweringEngine() as engine, serving(definition(), engine.endpoint) as served:
         engine.answers(code, message, status=status)
         answer = await served.post("/v1/github", b"{}")
@@ -441,19 +441,19 @@ async def test_garbage_is_never_an_acknowledgement(status: int, body: bytes) -> 
         assert (answer.status, answer.document["error"], answer.headers["retry-after"]) == UNAVAILABLE
 
 
-@pytest.mark.parametrize("fault", ["hang", "reset", "nobody"])
+@pytest.mark.parametrize("fault", ["hang", "reset", "no listener"])
 async def test_an_engine_that_does_not_answer(fault: str) -> None:
     """A hanging, closing or absent engine is 503 after the integration's timeout, and the request is sent once."""
     document = definition()
     integration(document)["timeoutInMillis"] = 100
     async with AnsweringEngine(fault=fault) as engine:
-        endpoint = f"http://127.0.0.1:{free_port()}" if fault == "nobody" else engine.endpoint
+        endpoint = f"http://127.0.0.1:{free_port()}" if fault == "no listener" else engine.endpoint
         async with serving(document, endpoint) as served:
             answer = await served.post("/v1/github", b"{}")
             assert (answer.status, answer.document["error"], answer.headers["retry-after"]) == UNAVAILABLE
-            assert len(engine.requests) == (0 if fault == "nobody" else 1)
+            assert len(engine.requests) == (0 if fault == "no listener" else 1)
             engine.fault = ""
-            if fault != "nobody":
+            if fault != "no listener":
                 assert (await served.post("/v1/github", b"{}")).status == 200
 
 

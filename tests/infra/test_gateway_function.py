@@ -80,7 +80,7 @@ async def test_the_event_is_api_gateways(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["raise", "die", "nonsense", "text"])
 async def test_a_function_that_fails_is_503(tmp_path: Path, kind: str) -> None:
-    """Whatever is wrong with the function, the sender is told to send again."""
+    """Whatever is wrong with the function, the answer lets the sender try again."""
     async with function(tmp_path) as served:
         answer = await served.post(f"/v1/slack?kind={kind}", b"{}")
     assert (answer.status, answer.document["error"]) == (503, "unavailable")
@@ -122,7 +122,7 @@ def test_only_the_source_that_asks_has_code_in_its_path() -> None:
 
 
 def test_a_proxy_to_anything_else_is_refused() -> None:
-    """A definition with a proxy that is no POST to a function is refused when it is loaded."""
+    """A definition with a proxy that is not a POST to a function is refused when it is loaded."""
     for change in ({"uri": "https://example.com"}, {"httpMethod": "GET"}):
         document = definition()
         integration(document).update({"type": "aws_proxy", **integration(proxied(), "/v1/slack"), **change})

@@ -32,7 +32,7 @@ def test_lines_before_the_first_young_one_go(tmp_path: Path) -> None:
 
 
 def test_a_log_without_dates_and_an_absent_one_are_left_alone(tmp_path: Path) -> None:
-    """Nothing goes of which nobody can say how old it is."""
+    """Nothing is deleted whose age is unknown."""
     assert left(tmp_path, LINES[1:2], YOUNG) == LINES[1]
     assert left(tmp_path, [*LINES[1:2], *LINES[3:]], YOUNG) == LINES[1] + b"".join(LINES[3:])
     expire(tmp_path / "absent.log", YOUNG)

@@ -115,7 +115,7 @@ def test_the_consumer_may_do_all_that_it_does(
     large = random.Random(1).randbytes(500_000)
     deliveries = [
         world.delivery(b'{"type": "every-change"}', source="probe"),
-        world.delivery(b'{"type": "nobody-wants-this"}', source="stored"),
+        world.delivery(b'{"type": "ignored-by-all"}', source="stored"),
         world.delivery(b"{}", source="payments", secret="whsec_" + "AAAA" * 8),
         world.delivery(large, source="stored"),
         *(world.payment("acct", 1, message_id=f"m{number}") for number in range(40)),

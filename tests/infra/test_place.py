@@ -26,7 +26,7 @@ def chosen(home: Path, kind: str | None = None, endpoint: str | None = None) -> 
 
 
 def test_credentials_in_the_environment_send_no_command_to_aws(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever tries Weir on a laptop has a profile of production in the shell; a sample must not be sent there."""
+    """The shell of a laptop may have a profile of production: a sample must not be sent there."""
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
     assert chosen(home).kind == "embedded"
@@ -45,7 +45,7 @@ def test_an_address_alone_says_where(home: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_not_there_says_how_to_get_it(tmp_path: Path, home: Path) -> None:
-    """No stack and no address are told apart, each with what to do."""
+    """No stack and no address are two errors, each with what to do."""
     with pytest.raises(StackAbsent) as absent:
         chosen(tmp_path / "elsewhere")
     assert str(tmp_path / "elsewhere") in absent.value.advice
@@ -54,7 +54,7 @@ def test_what_is_not_there_says_how_to_get_it(tmp_path: Path, home: Path) -> Non
         chosen(home, endpoint="localhost:4566")
 
 
-def test_a_stack_of_another_version_is_told(home: Path) -> None:
+def test_a_stack_of_another_version_is_refused(home: Path) -> None:
     """A stack without an output that this version reads says so before anything is read from a wrong place."""
     state = home / place.STATE_FILE
     document = json.loads(state.read_text())

@@ -310,5 +310,5 @@ async def test_a_wide_stream_is_read_whole(engine: Engine, tmp_path: Path) -> No
 
 
 def test_backoff_grows_to_its_limit() -> None:
-    """The wait after tries in vain doubles up to the limit."""
+    """The wait after failed tries doubles up to the limit."""
     assert [FAST.backoff(stalls) for stalls in (1, 2, 3, 4, 5, 100)] == [0.01, 0.02, 0.04, 0.08, 0.1, 0.1]

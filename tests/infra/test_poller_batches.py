@@ -114,7 +114,7 @@ def test_an_empty_response_is_success(payload: Any) -> None:
     ],
 )
 def test_a_response_that_names_no_record_fails_the_batch(payload: Any) -> None:
-    """An empty, null, misspelt or unknown identifier, and what is no response at all, fail the whole batch."""
+    """An empty, null, misspelt or unknown identifier, and what is not a response at all, fail the whole batch."""
     assert judge(answer(payload), batch(3).records, reported=True) == Failure(0, whole=True)
 
 
@@ -212,7 +212,7 @@ def test_what_the_poller_cannot_do_is_refused_by_name(name: str, value: Any) -> 
     ],
 )
 def test_filters_look_at_the_data(pattern: Any, data: bytes, passes: bool) -> None:
-    """A pattern on `data` passes what it describes and nothing else; data that is no JSON never passes."""
+    """A pattern on `data` passes what it describes and nothing else; data that is not JSON never passes."""
     wants = compile_filters({"Filters": [{"Pattern": json.dumps({"data": pattern})}]})
     assert wants is not None
     assert wants(data) is passes

@@ -21,22 +21,22 @@ LOCALSTACK = os.environ.get("LOCALSTACK_ENDPOINT", "")
 MIDDLE = 1 << 127
 
 
-class MendedEngine(Engine):
-    """The engine with its Kinesis mended, however its process is started."""
+class PatchedEngine(Engine):
+    """The engine with its Kinesis patched, however its process is started."""
 
     def _environment(self) -> dict[str, str]:
         hook = self.state / "hook"
         hook.mkdir(parents=True, exist_ok=True)
         (hook / "sitecustomize.py").write_text(
-            "import weir.infra.local.engine.kinesis_patches as mends\nmends.install()\n"
+            "import weir.infra.local.engine.kinesis_patches as patches\npatches.install()\n"
         )
         environment = super()._environment()
         return environment | {"PYTHONPATH": f"{hook}{os.pathsep}{environment['PYTHONPATH']}"}
 
 
 @pytest.fixture(scope="module")
-def mended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    started = MendedEngine(tmp_path_factory.mktemp("mended"))
+def patched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    started = PatchedEngine(tmp_path_factory.mktemp("patched"))
     started.start()
     yield started
     started.stop()
@@ -114,9 +114,9 @@ async def resharded(made: StreamUnderTest) -> None:
 
 
 @pytest.mark.engine
-async def test_parents_are_read_to_their_end_before_children(mended: Engine, tmp_path: Path) -> None:
+async def test_parents_are_read_to_their_end_before_children(patched: Engine, tmp_path: Path) -> None:
     """A split and a merge with a backlog in every shard, and a restart in the middle, cost no record and no order."""
-    async with stream(mended.endpoint, tmp_path) as made:
+    async with stream(patched.endpoint, tmp_path) as made:
         await resharded(made)
         assert len(await made.shard_ids()) == 4  # closed shards stay until their records expire
         summary = (await made.call("DescribeStreamSummary"))["StreamDescriptionSummary"]
@@ -132,7 +132,7 @@ async def test_parents_are_read_before_children_on_localstack(tmp_path: Path) ->
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("kind", ["mended", "engine"])
+@pytest.mark.parametrize("kind", ["patched", "engine"])
 async def test_children_wait_for_the_batch_in_flight_of_their_parent(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -159,9 +159,9 @@ async def test_children_wait_for_the_batch_in_flight_of_their_parent(
 
 
 @pytest.mark.engine
-async def test_update_shard_count_keeps_what_is_in_the_old_shards(mended: Engine, tmp_path: Path) -> None:
+async def test_update_shard_count_keeps_what_is_in_the_old_shards(patched: Engine, tmp_path: Path) -> None:
     """Doubling and halving the shards of a stream with a backlog loses nothing; what cannot be ordered is refused."""
-    async with stream(mended.endpoint, tmp_path, shards=2) as made:
+    async with stream(patched.endpoint, tmp_path, shards=2) as made:
         async with in_order(made) as (consumer, put):
             await put()
             await made.call("UpdateShardCount", TargetShardCount=4, ScalingType="UNIFORM_SCALING")

@@ -84,7 +84,7 @@ def test_no_more_are_live_than_are_tried(place: Place) -> None:
 
 @pytest.mark.parametrize("value", ["", "  ", "two\nlines", "nul\0"])
 def test_what_cannot_be_a_secret_is_refused(place: Place, value: str) -> None:
-    """A slip of the paste is told as such."""
+    """A secret that was pasted badly is refused with what is wrong with it."""
     with pytest.raises(SecretInvalid, match="one line of text"):
         secrets.add(place, source("ssm"), value)
 
@@ -119,7 +119,7 @@ def test_every_provider_can_be_tried_out(place: Place, preset: str) -> None:
 
 
 def test_the_signing_half_is_for_its_owner_alone(place: Place) -> None:
-    """What signs a key pair's deliveries is kept beside the stack, readable by nobody else; the store has the other."""
+    """The signing half of a key pair is kept beside the stack, readable by its owner alone; the store has the other."""
     discord = source_of("discord")
     signing_keys.provide(place, discord)
     assert place.home is not None
@@ -137,7 +137,7 @@ def test_without_a_secret_the_command_is_named(place: Place) -> None:
 
 
 def test_what_somebody_else_wrote_is_not_overwritten(place: Place) -> None:
-    """A parameter that is no list of secrets is left alone, and its text is not shown."""
+    """A parameter that is not a list of secrets is left alone, and its text is not shown."""
     github = source_of("github")
     name = secrets.where(place, github)
     place.client("ssm").put_parameter(Name=name, Value="private text", Type="SecureString")

@@ -102,7 +102,7 @@ def test_deployment_follows_the_definition() -> None:
 
 
 def test_throttle_covers_both_paths_of_a_source() -> None:
-    """A source's throttle stands in the stage for its path with and without a key."""
+    """A source's throttle is in the stage for its path with and without a key."""
     ready = template.prepare(template.load(), b"", {"github": (5.0, 10)})
     settings = {one["ResourcePath"]: one for one in ready["Resources"]["Stage"]["Properties"]["MethodSettings"]}
     for path in ("/~1v1~1github", "/~1v1~1github~1{key}"):

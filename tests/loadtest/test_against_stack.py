@@ -134,11 +134,11 @@ def test_two_runs_are_compared(stack: FaultStack, attacked: Path) -> None:
 def test_mistakes_are_sentences(stack: FaultStack) -> None:
     """An unknown source, rate, size or scenario is one sentence that says what there is."""
     for arguments, sentence in (
-        (("attack", "--mix", "nobody"), "There is no source 'nobody'"),
-        (("attack", "--rate", "fast"), "'fast' is no rate"),
+        (("attack", "--mix", "absent"), "There is no source 'absent'"),
+        (("attack", "--rate", "fast"), "'fast' is not a rate"),
         (("attack", "--rate", "0"), "A rate of 0 sends nothing"),
         (("attack", "--rate", "-1"), "A rate is a number"),
-        (("attack", "--rate", "nan"), "'nan' is no rate"),
+        (("attack", "--rate", "nan"), "'nan' is not a rate"),
         (("attack", "--rate", "5..50"), "for --shape ramp or spike"),
         (("attack", "--rate", "5", "--duration", "nan"), "'nan' is not a number"),
         (("attack", "--rate", "5", "--duration", "0"), "longer than 0 s"),
@@ -147,7 +147,7 @@ def test_mistakes_are_sentences(stack: FaultStack) -> None:
         (("attack", "--speed", "2"), "no effect without --trace"),
         (("attack", "--profile", "smoke", "--shape", "soak"), "--shape has no effect beside --profile"),
         (("attack", "--trace", __file__), 'line 1: \'"""The commands'),
-        (("attack", "--sizes", "big"), "'big' is no size"),
+        (("attack", "--sizes", "big"), "'big' is not a size"),
         (("attack", "--sizes", "0"), "a body has between 1 byte and 16m"),
         (("attack", "--sizes", "99m"), "a body has between 1 byte and 16m"),
         (("attack", "--sizes", ""), "The list is empty"),

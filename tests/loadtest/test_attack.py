@@ -87,7 +87,7 @@ async def test_a_slow_server_omits_nothing() -> None:
     assert attack.driver.waited_for_connection > 0
 
 
-async def test_nobody_listening_is_told() -> None:
+async def test_an_address_without_a_listener_is_reported() -> None:
     """Without a server every request ends with status 0 and the reason."""
     async with ToldServer(lambda *_: None) as server:
         pass

@@ -30,7 +30,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, dict[str, An
     folder = tmp_path_factory.mktemp("bench-run")
     arguments = ["--rounds", "1", "--batches", "1", "--no-powertools", "--folder", str(folder), "--out"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench_consumer, "COLD_STARTS", 1)  # what they take is no claim of these tests
+        patch.setattr(bench_consumer, "COLD_STARTS", 1)  # these tests claim nothing about their time
         result = CliRunner().invoke(main, ["bench", "consumer", *arguments, str(folder / "report.json")])
     return result, json.loads((folder / "report.json").read_bytes())
 

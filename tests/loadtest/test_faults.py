@@ -55,7 +55,7 @@ def test_a_fault_that_met_nothing_fails_its_scenario(
 
 
 def test_a_stack_that_ended_by_itself_has_the_last_word(tmp_path: Path) -> None:
-    """Whoever reads that nothing answered any more also reads why."""
+    """The report that nothing answers any more also says why."""
     words = "stopped because the gateway ended (exit code 1); see gateway.log"
     script = f"echo starting; echo ready; sleep 0.5; echo '{words}'; exit 1"
 
@@ -65,14 +65,14 @@ def test_a_stack_that_ended_by_itself_has_the_last_word(tmp_path: Path) -> None:
 
     def breaks_down(run: ScenarioRun) -> None:
         run.own_stack.await_end()
-        raise ConnectionRefusedError("nobody listens")
+        raise ConnectionRefusedError("nothing listens")
 
     with FaultStack(run_stack, target, keep=tmp_path) as stack:
         nowhere = Target(Nowhere(), Catalogue({}), {}, b"", tmp_path, print)
         ending = run_scenario(
             Scenario("any", "a claim", breaks_down, Bounds(), anywhere=False), ScenarioRun(nowhere, stack), print
         )
-    assert ending.faults == ("ConnectionRefusedError: nobody listens", f"the stack had ended; it last said: {words}")
+    assert ending.faults == ("ConnectionRefusedError: nothing listens", f"the stack had ended; it last said: {words}")
 
 
 @pytest.mark.engine

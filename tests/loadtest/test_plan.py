@@ -153,8 +153,8 @@ def test_a_bad_list_is_refused(text: str) -> None:
 
 def test_unknown_and_unsigned_sources_are_refused() -> None:
     """A source that is not configured, or has no secret, is named with what to do."""
-    with pytest.raises(OptionInvalid, match="no source 'nobody'"):
-        Planner(a_plan(1, Mix(sources={"nobody": 1})), NOW_MS)
+    with pytest.raises(OptionInvalid, match="no source 'absent'"):
+        Planner(a_plan(1, Mix(sources={"absent": 1})), NOW_MS)
     bare = Plan("r", "http://x/v1", CATALOGUE.dump(), {}, Mix(sources={"github": 1}), Timing())
     with pytest.raises(OptionInvalid, match="weir secrets set github"):
         Planner(bare, NOW_MS)

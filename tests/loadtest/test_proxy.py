@@ -99,7 +99,7 @@ def test_a_refused_call_is_not_made(proxy: Proxy, engine: Engine, table: str) ->
 
 
 def test_a_lost_answer_is_of_a_call_that_was_made(proxy: Proxy, engine: Engine, table: str) -> None:
-    """The write is there though nobody was told; once means one call, the next passes."""
+    """The write is there although its caller got no answer; once means one call, the next passes."""
     dynamodb = client("dynamodb", proxy.url)
     with proxy.rules(Rule("dynamodb", once(lose_answer))):
         with pytest.raises(HTTPClientError):

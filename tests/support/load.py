@@ -1,4 +1,4 @@
-"""Plans for load tests, and a server that answers as it is told."""
+"""Plans for load tests, and a server that answers as a test says."""
 
 from __future__ import annotations
 

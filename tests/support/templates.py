@@ -105,7 +105,7 @@ HEADER_VALUES = st.text(LATIN_1) | st.sampled_from(
         "$name: $header",
     ]
 )
-# Path parameters and query strings arrive URL-decoded: any text, except what is no UTF-8.
+# Path parameters and query strings arrive URL-decoded: any text, except what is not UTF-8.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
     ["$a", "#end", '"', "'", "\\", "😀", "a b/c"]
 )

@@ -1,4 +1,4 @@
-"""Mends to MiniStack's DynamoDB, put in place inside the engine's process before it serves.
+"""Patches to MiniStack's DynamoDB, put in place inside the engine's process before it serves.
 
 As it comes (1.5.33) BatchExecuteStatement parses every statement twice, and each time from its first character, though
 the texts are few and only the parameters change: a third of the store's time under load. Here the tokens of a text are
@@ -15,7 +15,7 @@ _TEXTS = 1024
 
 
 def install() -> None:
-    """Put the mends in place, once. Raises: AttributeError when MiniStack no longer has what they replace."""
+    """Put the patches in place, once. Raises: AttributeError when MiniStack no longer has what they replace."""
     dynamodb: Any = importlib.import_module("ministack.services.dynamodb")
     language: Any = importlib.import_module("ministack.services._dynamodb_keywords")
     if isinstance(dynamodb._parse_partiql, _ParsedOnce):
@@ -25,7 +25,7 @@ def install() -> None:
 
 
 class _ParsedOnce:
-    """Parses, unless the same two objects were parsed just before; nobody changes what is returned."""
+    """Parses, unless the same two objects were parsed just before; no caller changes what is returned."""
 
     def __init__(self, parse: Any) -> None:
         self._parse = parse

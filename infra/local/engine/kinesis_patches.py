@@ -1,4 +1,4 @@
-"""Mends to MiniStack's Kinesis, put in place inside the engine's process before it serves.
+"""Patches to MiniStack's Kinesis, put in place inside the engine's process before it serves.
 
 As it comes (1.5.33) it loses records and time:
 
@@ -45,16 +45,16 @@ _PATCHED = (
 
 
 def install() -> None:
-    """Put the mends in place, once. Raises: AttributeError when MiniStack no longer has what they replace."""
+    """Put the patches in place, once. Raises: AttributeError when MiniStack no longer has what they replace."""
     kinesis: Any = importlib.import_module("ministack.services.kinesis")
-    if isinstance(getattr(kinesis._get_records, "__self__", None), _Mends):
+    if isinstance(getattr(kinesis._get_records, "__self__", None), _Patches):
         return
-    mends = _Mends(kinesis)
+    patches = _Patches(kinesis)
     for name in _PATCHED:
-        setattr(kinesis, name, getattr(mends, name.removeprefix("_")))
+        setattr(kinesis, name, getattr(patches, name.removeprefix("_")))
 
 
-class _Mends:
+class _Patches:
     """What replaces functions of the module, under the same names without the underscore."""
 
     def __init__(self, kinesis: Any) -> None:
@@ -68,7 +68,7 @@ class _Mends:
         oldest_s = time.time() - stream["RetentionPeriodHours"] * 3600
         for shard_id, shard in list(stream["shards"].items()):
             records = shard["records"]
-            # Records stand in the order of their arrival.
+            # Records are in the order of their arrival.
             ages = (index for index, record in enumerate(records) if record["ApproximateArrivalTimestamp"] >= oldest_s)
             expired_count = next(ages, len(records))
             if expired_count:

@@ -45,7 +45,7 @@ class AwsError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Tell whether the same call may succeed later without anybody mending anything."""
+        """Tell whether the same call may succeed later with nothing changed."""
         return self.status == 0 or self.status >= 500 or self.type in _THROTTLES
 
 

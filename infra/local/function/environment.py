@@ -107,7 +107,7 @@ class Environment:
     async def invoke(self, call: Mapping[str, Any], event: bytes, *, timeout_s: float, memory_mb: int) -> Reply:
         """Run one invocation; ``call`` is what the context object is made from.
 
-        Raises: EnvironmentLostError; the process is gone then, and whoever cancels the call ends it too.
+        Raises: EnvironmentLostError; the process is gone then; a call that is cancelled ends it, too.
         """
         for frame in (json.dumps(call).encode(), event):
             self._writer.write(HEADER.pack(len(frame)) + frame)

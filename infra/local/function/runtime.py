@@ -59,7 +59,7 @@ class Context:
 
 
 class Channel:
-    """The socket to the parent; whoever reads an end of file knows that the parent has gone."""
+    """The socket to the parent; an end of file means that the parent has gone."""
 
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)

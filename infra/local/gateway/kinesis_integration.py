@@ -103,7 +103,7 @@ class _Connection(asyncio.Protocol):
             timer.cancel()
 
     def close(self) -> None:
-        """Close it; whoever waits for an answer gets none."""
+        """Close it; a call that waits for an answer gets none."""
         self._transport.close()
 
     # --- asyncio's callbacks

@@ -92,7 +92,7 @@ class Batch:
         return _WRAPPING_BYTES + sum(record.bytes for record in self.records)
 
     def stalled(self, *, failed: bool) -> Batch:
-        """Return the same records after one more try in vain."""
+        """Return the same records after one more failed try."""
         return replace(self, failures=self.failures + failed, stalls=self.stalls + 1)
 
 

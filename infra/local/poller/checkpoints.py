@@ -53,7 +53,7 @@ class StreamIdentity:
 class Checkpoints:
     """The positions of one stream's shards; ``save`` makes what was put durable.
 
-    A shard is told from an earlier one of the same id by the sequence number at which it starts.
+    A shard is distinguished from an earlier one of the same id by the sequence number at which it starts.
     """
 
     def __init__(self, path: Path, identity: StreamIdentity, start: Position) -> None:

@@ -35,7 +35,7 @@ class Timing:
     backoff_limit_s: float = 10.0
 
     def backoff(self, stalls: int) -> float:
-        """Return the wait after ``stalls`` tries in vain: 0.1, 0.2, 0.4 ... 10 s by default."""
+        """Return the wait after ``stalls`` failed tries: 0.1, 0.2, 0.4 ... 10 s by default."""
         return float(min(self.backoff_limit_s, self.backoff_s * 2 ** min(stalls - 1, 30)))
 
 

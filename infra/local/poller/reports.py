@@ -1,4 +1,4 @@
-"""What the poller tells whoever watches it: a report for every try of a batch, and how far each shard is behind."""
+"""What the poller reports: one report for every try of a batch, and how far each shard is behind."""
 
 from __future__ import annotations
 

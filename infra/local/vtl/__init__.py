@@ -76,7 +76,7 @@ class Template:
 
 @lru_cache(maxsize=512)
 def load(source: str, name: str) -> Template:
-    """Compile a template; ``name`` stands in messages. The same text under the same name is compiled once.
+    """Compile a template; ``name`` is for messages. The same text under the same name is compiled once.
 
     Raises: TemplateUnsupported, with line and column.
     """

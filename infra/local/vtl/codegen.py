@@ -78,7 +78,7 @@ class _Generator:
         shared = f"nonlocal {', '.join(variables)}" if variables else "pass"
         body = "\n".join([*(f"    {variable} = None" for variable in variables), *lines]).replace(_SHARE, shared)
         namespace: dict[str, Any] = dict(self.code.namespace)
-        # Every name in the source is made here and every text of the template stands in it as a literal.
+        # Every name in the source is made here and every text of the template is a literal in it.
         exec(f"def render(inp, context, stage, overrides):\n{body}\n", namespace)  # noqa: S102
         function: Callable[..., str] = namespace["render"]
         return function

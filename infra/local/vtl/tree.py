@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where something stands in the template; both count from 1."""
+    """A position in the template; both count from 1."""
 
     line: int
     column: int

@@ -1,4 +1,4 @@
-"""Six mends of LocalStack 4.14, run inside it at its start, so that it serves the API definition as AWS does.
+"""Six fixes to LocalStack 4.14, run inside it at its start, so that it serves the API definition as AWS does.
 
 1. Its headers object has no ``keySet``, so a mapping template that walks the headers finds none.
 2. It compares a request's Content-Type with the media types of the mapping templates letter by letter; API Gateway

@@ -1,0 +1,155 @@
+"""Plain words: what a person reads is modern English, with one word for one thing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SUFFIXES = {".py", ".yaml", ".md", ".toml", ".vtl"}
+SELF = "tests/test_words.py"
+
+# What not to write, and what to write instead.
+PLAIN = {
+    r"mend(s|ed|ing)?": "fix",
+    r"whoever": "anyone who, a person who",
+    r"nobody": "no one, none, not ... anyone",
+    r"heed(s|ed)?": "read, follow",
+    r"afresh": "again, from the start",
+    r"forgo(es)?": "do without",
+    r"in vain": "without success",
+    r"stands? in\b(?! for)": "is in",
+    r"(is|are|was) told": "is reported, is named",
+    r"(?<!there )(?<!there's )(is|are) no (?!longer\b|more\b|less\b|later\b|earlier\b|other\b)": "is not a",
+}
+WORDS = re.compile("|".join(rf"\b(?:{word})\b" for word in PLAIN), re.IGNORECASE)
+
+# Uses that are right: a quotation, or a word of somebody else.
+QUOTED: dict[str, int] = {}
+# Uses still to be replaced, by file. A file that needs fewer fails the test: lower its number, or take it out.
+STILL: dict[str, int] = {
+    "consumers/batch/batch.py": 1,
+    "consumers/batch/logs.py": 2,
+    "consumers/batch/metrics.py": 1,
+    "consumers/batch/tally.py": 4,
+    "consumers/business/changes.py": 1,
+    "consumers/business/effects/ledger.py": 2,
+    "consumers/events_table/actions.py": 1,
+    "consumers/events_table/blob.py": 3,
+    "consumers/events_table/item.py": 2,
+    "consumers/events_table/lean_botocore.py": 2,
+    "consumers/judging/judge.py": 1,
+    "consumers/judging/secrets.py": 4,
+    "docs/conformance.md": 2,
+    "docs/duplicates.md": 1,
+    "docs/reference/presets.md": 1,
+    "docs/reference/sources.md": 2,
+    "ingest/contract/routes.py": 1,
+    "ingest/envelope.py": 3,
+    "ingest/handshakes/handshake_templates.py": 1,
+    "ingest/handshakes/questions.py": 3,
+    "ingest/locations.py": 6,
+    "ingest/schemes/aws_sns.py": 1,
+    "ingest/schemes/crypto/public_keys.py": 3,
+    "ingest/schemes/crypto/rsa.py": 2,
+    "ingest/schemes/http_message_signatures.py": 7,
+    "ingest/schemes/jwt.py": 1,
+    "ingest/schemes/parts/content_text.py": 1,
+    "ingest/schemes/twilio.py": 1,
+    "ingest/sources/catalogue.py": 1,
+    "ingest/sources/events.py": 2,
+    "ingest/sources/presets/help-scout.yaml": 1,
+    "ingest/sources/sources_file.py": 2,
+    "operate/lookup/delivery.py": 1,
+    "operate/lookup/events.py": 1,
+    "operate/lookup/status.py": 1,
+    "operate/lookup/times.py": 2,
+    "operate/rebuild/tables.py": 1,
+    "operate/replay/filters.py": 1,
+    "operate/replay/loop.py": 1,
+    "operate/replay/origins/from_archive.py": 1,
+    "operate/replay/targets/to_consumer.py": 2,
+    "operate/subscriptions.py": 1,
+    "tests/consumers/conftest.py": 1,
+    "tests/consumers/test_actions.py": 3,
+    "tests/consumers/test_answering.py": 4,
+    "tests/consumers/test_commit.py": 6,
+    "tests/consumers/test_handler.py": 7,
+    "tests/consumers/test_items.py": 2,
+    "tests/consumers/test_secrets.py": 1,
+    "tests/consumers/test_secrets_manager.py": 2,
+    "tests/consumers/test_store.py": 4,
+    "tests/consumers/test_store_contract.py": 6,
+    "tests/consumers/test_verdicts_in_time.py": 3,
+    "tests/ingest/test_certificates.py": 2,
+    "tests/ingest/test_custom_schemes.py": 3,
+    "tests/ingest/test_events.py": 1,
+    "tests/ingest/test_handshake_templates.py": 1,
+    "tests/ingest/test_http_signatures.py": 3,
+    "tests/ingest/test_samples.py": 1,
+    "tests/ingest/test_sdk_oracles.py": 1,
+    "tests/ingest/test_signatures.py": 2,
+    "tests/ingest/test_sources.py": 5,
+    "tests/ingest/test_special_schemes.py": 1,
+    "tests/operate/replay/test_archive.py": 1,
+    "tests/operate/replay/test_asking.py": 4,
+    "tests/operate/replay/test_dry_run.py": 1,
+    "tests/operate/replay/test_from_stream.py": 1,
+    "tests/operate/replay/test_http.py": 2,
+    "tests/operate/replay/test_interleaved.py": 1,
+    "tests/operate/replay/test_registry.py": 1,
+    "tests/operate/replay/test_resume.py": 1,
+    "tests/operate/test_account.py": 1,
+    "tests/operate/test_failures.py": 2,
+    "tests/operate/test_quarantine.py": 3,
+    "tests/operate/test_rebuild.py": 2,
+    "tests/operate/test_subscriptions.py": 1,
+    "tests/test_readme.py": 3,
+}
+
+
+def read_by_people() -> list[Path]:
+    """Return the files of the repository with words in them."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = (ROOT / name for name in listed.splitlines() if name != SELF)
+    return [path for path in paths if path.suffix in SUFFIXES and path.is_file() and not path.is_symlink()]
+
+
+def uses(path: Path) -> list[str]:
+    """Return the words to replace in a file, each with its line."""
+    text = path.read_text(encoding="utf-8")
+    flat = re.sub(r"\s+", " ", text)
+    return [flat[max(0, found.start() - 30) : found.end() + 20] for found in WORDS.finditer(flat)]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_words_are_plain() -> None:
+    """No file that a person reads has a word of the list, apart from those still to be cleaned."""
+    found = {name_of(path): found for path in read_by_people() if (found := uses(path))}
+    more = {name: texts for name, texts in found.items() if len(texts) > STILL.get(name, 0) + QUOTED.get(name, 0)}
+    assert more == {}, f"write instead: {PLAIN}"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_plain"),
+    [
+        ("the text is no size", False),
+        ("Whoever reads it", False),
+        ("tries in vain", False),
+        ("it is\nno failure", False),
+        ("there is no stack", True),
+        ("it is no longer there", True),
+        ("recommended, amended, a nobody_else", True),
+    ],
+)
+def test_the_list_finds_what_it_names(tmp_path: Path, text: str, is_plain: bool) -> None:
+    """A word is found in any case and over the end of a line; what only looks like one is not."""
+    file = tmp_path / "text.md"
+    file.write_text(text, encoding="utf-8")
+    assert (uses(file) == []) is is_plain
