@@ -1,8 +1,8 @@
-"""The envelope: what one stored delivery holds, written by ``put_record.vtl`` alone and read here.
+"""The envelope: the record of one stored delivery, written by ``put_record.vtl`` alone and read here.
 
-One line of JSON that ends with a newline, so that Firehose's plain concatenation is JSON Lines. Whatever a caller
+One line of JSON that ends with a newline, so that Firehose's plain concatenation is JSON Lines. All that a caller
 controls (key, path, query, headers, body) is base64 inside it: API Gateway's engines escape JavaScript strings in three
-different ways, but base64 is the same everywhere and no escaping can be got wrong.
+different ways, but base64 is the same in all of them.
 
 Header names and values are text whose code points are the bytes that came (ISO 8859-1), as HTTP servers read them;
 ``value.encode("latin-1")`` gives the bytes back.
@@ -55,7 +55,7 @@ class Envelope:
 
     ``arrived_at_ms`` is epoch milliseconds; ``key`` is the ordering key from the URL or ``""``; ``headers`` keep the
     order and spelling in which the gateway gave them. ``alternative_body`` is set only where the gateway cannot tell an
-    empty body from ``{}``: whoever holds the secret may then find out which of the two was signed.
+    empty body from ``{}``: verifying with the secret then shows which of the two was signed.
     """
 
     request_id: RequestId
@@ -75,7 +75,7 @@ class Envelope:
         return next((value for given, value in self.headers if given.lower() == wanted), None)
 
     def with_alternative_body(self) -> Envelope | None:
-        """Return the same delivery with the other body that the gateway may have meant; None if there is no doubt."""
+        """Return the same delivery with the other body that may have been sent; None if there is only one."""
         if self.alternative_body is None:
             return None
         return replace(self, body=self.alternative_body, alternative_body=None)
@@ -158,7 +158,7 @@ def _parse_headers(block: str) -> tuple[tuple[str, str], ...]:
 
 
 def _body(encoded: str, headers: tuple[tuple[str, str], ...]) -> tuple[bytes, bytes | None]:
-    if encoded in {"", "{}"}:  # `{}` as it stands is no base64: LocalStack's way to render an empty body
+    if encoded in {"", "{}"}:  # a plain `{}` is not base64: it is how LocalStack renders an empty body
         return b"", None
     body = binascii.a2b_base64(encoded, strict_mode=True)
     if body != _EMPTY_OBJECT:
@@ -168,5 +168,5 @@ def _body(encoded: str, headers: tuple[tuple[str, str], ...]) -> tuple[bytes, by
         return (b"" if given["content-length"] == "0" else body), None
     if "transfer-encoding" in given:
         return body, None
-    # API Gateway may drop Content-Length. Whoever sends `{}` says of what type it is; who sends nothing rarely does.
+    # API Gateway may drop Content-Length. A sender of `{}` gives its Content-Type; a sender of nothing rarely does.
     return (body, b"") if "content-type" in given else (b"", body)

@@ -380,7 +380,7 @@ class SecretUnset(ConfigError):
 
 
 class StackAbsent(ConfigError):
-    """There is no such stack."""
+    """The stack does not exist."""
 
     code = "stack_absent"
     hint = "`make run` starts one on this machine; --at localstack or --at aws uses the one that `weir deploy` made."

@@ -1,4 +1,4 @@
-"""Reading a file of lines that somebody else still appends to."""
+"""Reading a file of lines while another process appends to it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import AnyStr
 def whole(pieces: Iterable[AnyStr]) -> Iterator[AnyStr]:
     """Yield the complete lines of an open file; one that is still being written at its end is left out.
 
-    A write becomes visible page by page. A reader that meets the end of the file in the middle of a line gets that half
-    for a line, and the other half, written a moment later, for the next one. Here they are one again.
+    A write becomes visible page by page. A reader that reaches the end of the file in the middle of a line gets the
+    first half as one line, and the other half, written a moment later, as the next. This joins them.
     """
     halves: list[AnyStr] = []
     for piece in pieces:

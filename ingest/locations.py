@@ -1,7 +1,7 @@
-"""Where a value stands in a delivery, as one short text, and how it is read.
+"""Where in a delivery a value is, as one short text, and how it is read.
 
 =====================  ==========================================================================================
-``header:X-Request``   a header; one that is there more than once is refused, for nobody can say which one was meant
+``header:X-Request``   a header; refused if it is there more than once, since it is unknown which one was meant
 ``query:name``         a query parameter
 ``field:name``         a field of a form body
 ``$.data.id``          a member of the JSON body; of the element when the body is split. ``[n]`` takes from an array
@@ -47,14 +47,14 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Unreadable(ValueError):
-    """A value is there but cannot be used; the caller says what that means for the delivery."""
+    """A value is there but cannot be used; the caller decides what that means for the delivery."""
 
 
 @dataclass(slots=True)
 class View:
     """A delivery and what has been read of it so far.
 
-    ``payload_field`` names the form or multipart field that holds the JSON body, where a provider sends such;
+    ``payload_field`` names the form or multipart field that has the JSON body, for providers that send one;
     ``element`` is the part that ``$`` means once a batch is split.
     """
 
@@ -72,7 +72,7 @@ class View:
         return self._root[0]
 
     def fields(self) -> dict[str, str]:
-        """Return the first value of each field of a form body; empty if the body is no form."""
+        """Return the first value of each field of a form body; empty if the body is not a form."""
         if not self._fields:
             self._fields.append(dict(reversed(form_pairs(self.envelope))))
         return self._fields[0]
@@ -89,7 +89,7 @@ Reader = Callable[[View], Any]
 def reader(text: str) -> Reader:
     """Compile a location into a function that returns the value, or None where there is none.
 
-    The function raises Unreadable. Raises: ValueError that names the remedy when the text is no location.
+    The function raises Unreadable. Raises: ValueError that says what to write when the text is not a location.
     """
     options = [_single(option.strip()) for option in text.split(" | ")]
     if len(options) == 1:
@@ -124,7 +124,7 @@ def steps(path: str) -> list[str | int]:
 
 
 def follow(value: Any, path_steps: list[str | int]) -> Any:
-    """Follow steps into a parsed body; None where they lead nowhere."""
+    """Follow steps into a parsed body; None where there is nothing."""
     for step in path_steps:
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None
@@ -167,7 +167,7 @@ def canonical_json(value: Any) -> bytes:
     """Serialise a parsed value so that equal values give equal bytes. Raises: Unreadable when nested too deeply."""
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=True)
-    except RecursionError as error:  # what could just be read can still be too deep to be written
+    except RecursionError as error:  # JSON that could just be parsed can still be too deep to serialise
         raise Unreadable("the body is nested too deeply") from error
     return text.encode("ascii")
 
@@ -178,7 +178,7 @@ def media_type(envelope: Envelope) -> str:
 
 
 def form_pairs(envelope: Envelope) -> list[tuple[str, str]]:
-    """Return the fields of a form body in their order; empty if the body is no form or too large a one."""
+    """Return the fields of a form body in their order; empty if the body is not a form, or too large a one."""
     kind = media_type(envelope)
     try:
         if kind == _FORM:
@@ -202,7 +202,7 @@ def _single(text: str) -> Reader:
         return lambda view: view.envelope.request_id
     named = _NAMED.fullmatch(text)
     if not named:
-        raise ValueError(f"{text!r} is no place in a delivery: write header:Name, query:name, field:name or $.path")
+        raise ValueError(f"{text!r} is not a location: write header:Name, query:name, field:name or $.path")
     return _named(*named.groups())
 
 
@@ -221,7 +221,7 @@ def _digest(view: View) -> str:
 
 
 def _parse_body(envelope: Envelope, payload_field: str) -> Any:
-    # No form begins so: the headers need not be searched for what most deliveries are.
+    # A form never begins like this, and most deliveries do: their headers need not be searched.
     if not envelope.body.startswith((b"{", b"[")) and (pairs := form_pairs(envelope)):
         fields = dict(reversed(pairs))
         if payload_field not in fields:

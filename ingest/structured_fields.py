@@ -1,7 +1,7 @@
 """Structured Field Values for HTTP, RFC 8941: the dictionaries that signatures are made of, read strictly.
 
-Stricter than the RFC in one thing: a key that stands twice is refused, where the RFC takes the last. What is signed
-must not depend on which of two a reader takes.
+Stricter than the RFC in one thing: a key that is there twice is refused, where the RFC takes the last. What is signed
+must not depend on which of the two a reader takes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TO_ESCAPE = re.compile(r'(["\\])')
 
 
 class Token(str):
-    """A word without quotes; no `str` for those who ask for exactly that type."""
+    """A word without quotes; its exact type is not `str`, so that it is not taken for a string."""
 
     __slots__ = ()
 
@@ -108,7 +108,7 @@ class _Reader:
         """Read what must come. Raises: Unreadable."""
         found = pattern.match(self._text, self._at)
         if not found:
-            raise Unreadable(f"{what} is wanted at character {self._at} of a structured header")
+            raise Unreadable(f"{what} is missing at character {self._at} of a structured header")
         self._at = found.end()
         return found
 

@@ -13,7 +13,7 @@ _MAX_DIGITS = 16
 
 
 def parse_ms(text: str, unit: str) -> int:
-    """Return epoch milliseconds. Raises: Unreadable, whatever the text."""
+    """Return epoch milliseconds. Raises: Unreadable for any other text."""
     if unit in {"s", "ms"}:
         return _parse_number(text, 1000 if unit == "s" else 1)
     try:
@@ -39,6 +39,6 @@ def _parse_number(text: str, factor: int) -> int:
 
 
 def _parse_http_date(text: str) -> datetime:
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - one provider writes dates so
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - only one provider writes dates this way
 
     return parsedate_to_datetime(text)

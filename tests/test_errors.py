@@ -89,4 +89,4 @@ def test_the_command_line_says_what_is_wrong_and_what_to_do() -> None:
         errors.StackAbsent("No stack here.", home="/x").advice
         == f"No stack here.\n  home: /x\n  {errors.StackAbsent.hint}"
     )
-    assert errors.StackAbsent().advice == f"There is no such stack.\n  {errors.StackAbsent.hint}"
+    assert errors.StackAbsent().advice == f"The stack does not exist.\n  {errors.StackAbsent.hint}"

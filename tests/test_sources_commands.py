@@ -58,7 +58,7 @@ def test_adding_keeps_what_is_there(file: Path) -> None:
         (["github"], "Keep one"),
         (["githup"], "Did you mean github"),
         (["twilio"], "add `url: https://"),
-        (["Shop", "--preset", "shopify"], "a source's name holds"),
+        (["Shop", "--preset", "shopify"], "a source's name is"),
     ],
 )
 def test_what_cannot_be_added_leaves_the_file_alone(file: Path, arguments: list[str], said: str) -> None:

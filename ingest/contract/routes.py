@@ -36,11 +36,11 @@ def mapping_template() -> str:
 def api_definition(sources: Iterable[str] | Mapping[str, Source], substitutions: Mapping[str, str]) -> dict[str, Any]:
     """Build the OpenAPI document to import.
 
-    ``sources`` are the catalogue, or names alone where none asks a question or wants an answer of its own.
+    ``sources`` are the catalogue, or names alone where none has handshakes or an acknowledgement of its own.
     ``substitutions`` fill ``${partition}``, ``${region}``, ``${credentials}`` (the ARN of the role that may call
     PutRecord) and ``${handshake_function}`` (an ARN) in the integrations; the mapping template is never touched.
 
-    Raises: CatalogueInvalid when there are more sources than one REST API can hold, or an answer is no template.
+    Raises: CatalogueInvalid when there are more sources than one REST API can hold, or an answer cannot be a template.
     """
     import yaml  # noqa: PLC0415 - the function imports this room and must start without YAML
 
@@ -72,7 +72,7 @@ def render(definition: Mapping[str, Any]) -> bytes:
 
 
 def _adapt(item: dict[str, Any], source: Source, question: Mapping[str, Any], function: Mapping[str, Any]) -> None:
-    """Give a path what its source has of its own: the answer to a delivery, and questions by method."""
+    """Add to a path what only its source has: the answer to a delivery, and handshakes by method."""
     responses = item["post"][_INTEGRATION]["responses"]
     if source.ack is not None:
         item["post"]["responses"][str(source.ack.status)] = {"description": "Stored", "headers": {"Content-Type": {}}}

@@ -1,11 +1,12 @@
 """Handshakes that API Gateway answers alone: questions in a query parameter or header, as mapping templates.
 
 A question under GET or HEAD has a mock integration. One under POST shares its method with the deliveries, whose
-integration is Kinesis, and a template cannot choose another: it asks Kinesis for nothing (``{}``, which Kinesis
-refuses, so that nothing is stored), and the template of the refusal gives the answer. That costs one refused call.
+integration is Kinesis, and a template cannot choose another: it sends Kinesis ``{}``, which Kinesis refuses, so that
+nothing is stored, and the template of the refusal gives the answer. That costs one refused call.
 
-A value that is echoed inside JSON or in a header must be of plain characters, or the request is no question: then no
-engine's way of escaping matters, and nothing can break out. Free text is echoed as ``text/plain`` with ``nosniff``.
+A value that is echoed inside JSON or in a header must be of plain characters, or the request is not taken as a
+question: then it does not matter how an engine escapes, and nothing can break out. Free text is echoed as
+``text/plain`` with ``nosniff``.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Questions:
 
 
 def constant(text: str) -> str:
-    """Return a template that prints a text as it stands, whatever signs of the template language are in it."""
+    """Return a template that prints a text unchanged, even if it has characters of the template language."""
     if not text:
         return '#set($nothing = "")'  # an empty template would pass the integration's own answer on
     if not {"$", "#"} & set(text):

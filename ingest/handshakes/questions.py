@@ -1,4 +1,4 @@
-"""Questions that a provider asks before it sends, and the answers, for the function that answers those with code.
+"""The questions that providers ask before they send, and the answers that take code: what the handshake function runs.
 
 What a template answers alone is in `weir.ingest.handshakes.handshake_templates`; both read the same `Handshake` of
 the source.
@@ -18,15 +18,15 @@ from weir.ingest.errors import EventMalformed, SecretAbsent
 from weir.ingest.locations import Unreadable, View, one_header, reader, text_of
 from weir.ingest.sources.catalogue import KEY_NAME, PLACEHOLDER, Handshake, Match, Scheme, Source, pattern_of
 
-# What an echoed header may hold: no line end, nothing that a proxy could read as the end of the value.
+# What an echoed header may contain: no line end, nothing that a proxy could read as the end of the value.
 _HEADER_SAFE = re.compile(r"[\x20-\x7e]{0,4096}")
 
-# What is signed on request. Anybody may ask: whoever had a JSON body or a `v0:time:body` signed could forge a delivery.
+# What is signed on request. Anyone may ask, and a signature over JSON or a `v0:time:body` would forge a delivery.
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
 
 
 def asked(source: Source, method: str, envelope: Envelope) -> Handshake | None:
-    """Return the question that a request is; None for a delivery, and for what cannot be read."""
+    """Return the handshake whose question a request is; None for a delivery, and for what cannot be read."""
     view = View(envelope, source.event.payload_field)
     for handshake in source.handshakes:
         if handshake.match.method == method and _matches(handshake.match, view):
@@ -35,26 +35,26 @@ def asked(source: Source, method: str, envelope: Envelope) -> Handshake | None:
 
 
 def answer(handshake: Handshake, source: Source, envelope: Envelope, secret: str) -> tuple[dict[str, str], str]:
-    """Return headers and body of the reply. ``secret`` keys what the reply signs, `""` if it signs nothing.
+    """Return headers and body of the reply. ``secret`` is the key of what the reply signs, `""` if it signs nothing.
 
-    Raises: EventMalformed when the question lacks what the answer takes from it; SecretAbsent when the secret does.
+    Raises: EventMalformed when the question lacks a value that the answer repeats; SecretAbsent when the secret does.
     """
     view = View(envelope, source.event.payload_field)
     reply = handshake.reply
     is_json = reply.content_type.endswith("json")
     headers = {"Content-Type": reply.content_type}
     if not is_json:
-        headers["X-Content-Type-Options"] = "nosniff"  # what is echoed is never a page
+        headers["X-Content-Type-Options"] = "nosniff"  # a browser must not show what is echoed as a page
     for name, text in reply.headers.items():
         value = _fill(text, view, source.scheme, secret, str)
         if not _HEADER_SAFE.fullmatch(value):
-            raise EventMalformed("What is to be echoed cannot stand in a header.", header=name)
+            raise EventMalformed("The value to echo cannot be in a header.", header=name)
         headers[name] = value
     return headers, _fill(reply.body, view, source.scheme, secret, _inside_json if is_json else str)
 
 
 def needs_secret(handshake: Handshake) -> bool:
-    """Tell whether the answer takes the source's secret."""
+    """Tell whether the answer needs the source's secret."""
     texts = (handshake.reply.body, *handshake.reply.headers.values())
     blanks = [blank for text in texts for blank in PLACEHOLDER.finditer(text)]
     return handshake.verified or any(blank["hmac"] or blank["at"] == KEY_NAME for blank in blanks)
@@ -88,7 +88,7 @@ def _fill(text: str, view: View, scheme: Scheme, secret: str, escape: Callable[[
         if not blank["hmac"]:
             return escape(value)
         if not _TOKEN.fullmatch(value):
-            raise EventMalformed(f"What is to be signed at {blank['at']} is no plain token.")
+            raise EventMalformed(f"The value to sign at {blank['at']} is not a plain token.")
         return encode(_hmac(scheme, secret, value.encode("utf-8")), blank["hmac"])
 
     try:
@@ -106,7 +106,7 @@ def _hmac(scheme: Scheme, secret: str, value: bytes) -> bytes:
 def _key_name(scheme: Scheme, secret: str) -> str:
     name = scheme.key_name(secret)
     if name is None:
-        raise ValueError("the secret does not name its key, which the answer holds: see `weir sources presets`")
+        raise ValueError("the secret does not name its key, and the answer must: see `weir sources presets`")
     return name
 
 
@@ -118,7 +118,7 @@ def _value(at: str, view: View) -> str:
             return value
     except (Unreadable, UnicodeError) as error:
         raise EventMalformed(f"The question cannot be read at {at}: {error}") from error
-    raise EventMalformed(f"The question holds nothing at {at}.")
+    raise EventMalformed(f"The question has nothing at {at}.")
 
 
 def _inside_json(value: str) -> str:

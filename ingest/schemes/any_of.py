@@ -18,7 +18,7 @@ from weir.ingest.errors import (
 )
 from weir.ingest.schemes.base import AnyScheme, Draft, Fetch, Prover, Scheme, SecretPair, Verdict
 
-# The most that a delivery got right comes first: of several ways, that is the one worth telling.
+# The closest to a proof comes first: of several reasons, that one is reported.
 _CLOSEST_FIRST = (SignatureExpired, SignatureMismatch, SignatureMalformed, SignatureMissing, SecretAbsent)
 
 
@@ -52,7 +52,7 @@ class AnyOf(Scheme):
         return next((made for one in self.any_of if (made := one.own_hmac(secret, value)) is not None), None)
 
     def key_name(self, secret: str) -> str | None:
-        """Return the name that the first of them finds which finds one."""
+        """Return the name that the first of them finds."""
         return next((name for one in self.any_of if (name := one.key_name(secret)) is not None), None)
 
     def prover(self) -> AnyOfProver:
@@ -67,7 +67,7 @@ class AnyOfProver:
         self._options = [option.prover() for option in scheme.any_of]
 
     def verify(self, secrets: Sequence[str], envelope: Envelope, fetch: Fetch | None) -> Verdict:
-        """See `Prover.verify`. Raises: of all the reasons, the one that came closest."""
+        """See `Prover.verify`. Raises: of all the reasons, the one closest to a proof."""
         reasons: list[RecordError] = []
         for option in self._options:
             try:

@@ -72,7 +72,7 @@ class SnsProver(CertificateProver):
         return "".join(lines).encode("utf-8")
 
     def check_time(self, envelope: Envelope) -> None:
-        """Compare the signed time with the arrival, where the scheme asks for it."""
+        """Compare the signed time with the time of arrival, if the scheme has a tolerance."""
         if self._scheme.tolerance_s is not None:
             sent_at_ms = parse_ms(str(self._message(envelope).get("Timestamp")), "rfc3339")
             check_age(sent_at_ms, envelope, past_s=self._scheme.tolerance_s, future_s=self._scheme.tolerance_s)
@@ -100,5 +100,5 @@ class SnsProver(CertificateProver):
     def _message(envelope: Envelope) -> dict[str, Any]:
         message = parse_json(envelope.body)
         if not isinstance(message, dict):
-            raise Unreadable("the body is no JSON object")
+            raise Unreadable("the body is not a JSON object")
         return message

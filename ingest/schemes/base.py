@@ -25,7 +25,7 @@ from weir.ingest.envelope import Envelope
 from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.strict import Strict
 
-# Returns the PEM certificate that a URL names. Raises: TransientError when it cannot be had now.
+# Returns the PEM certificate at a URL. Raises: TransientError when it cannot be fetched now.
 Fetch = Callable[[str], bytes]
 
 
@@ -46,9 +46,9 @@ _NO_SOURCE = SourceName("")
 
 @dataclass(slots=True)
 class Draft:
-    """A delivery in the making: signing fills ``headers`` and, for some providers, changes ``body`` and ``query``.
+    """A delivery that is being made: signing fills ``headers`` and, for some providers, changes ``body`` and ``query``.
 
-    ``url`` is where the provider posts to; ``source`` and ``path`` are what the gateway makes of that.
+    ``url`` is where the provider posts to; ``source`` and ``path`` are what the gateway reads from that.
     """
 
     body: bytes
@@ -61,7 +61,7 @@ class Draft:
     path: str = ""
 
     def envelope(self) -> Envelope:
-        """Return the envelope that the gateway would make of it."""
+        """Return the envelope that the gateway would store."""
         return Envelope(
             request_id=RequestId(self.message_id),
             arrived_at_ms=self.at_ms,
@@ -84,7 +84,7 @@ class SecretPair:
 
 
 class Prover(Protocol):
-    """A compiled scheme. It holds no secret longer than a small cache and reads no clock."""
+    """A compiled scheme. It keeps no secret longer than a small cache does and reads no clock."""
 
     def verify(self, secrets: Sequence[str], envelope: Envelope, fetch: Fetch | None, /) -> Verdict:
         """Prove a delivery. Raises: RecordError; TransientError only from ``fetch``."""
@@ -111,7 +111,7 @@ class Scheme(Strict, ABC):
 
     name: str = Field(default="", max_length=40, description="what is stored as the scheme of a verified event")
 
-    # What a subclass may say of itself; the properties below may depend on its fields.
+    # What a subclass may set; a property below is overridden where the answer depends on fields.
     reads_url: ClassVar[bool] = False
     is_asymmetric: ClassVar[bool] = False
     has_certificate_url: ClassVar[bool] = False
@@ -140,7 +140,7 @@ class Scheme(Strict, ABC):
 
     @cached_property
     def needs_url(self) -> bool:
-        """Tell whether the source must say its public URL."""
+        """Tell whether the source must give its public URL."""
         return self.reads_url
 
     @cached_property

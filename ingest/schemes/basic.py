@@ -1,4 +1,4 @@
-"""HTTP basic authentication: it proves who sent, not what."""
+"""HTTP basic authentication: it proves who sent a delivery, not what was sent."""
 
 from __future__ import annotations
 

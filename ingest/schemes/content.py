@@ -45,7 +45,7 @@ class ContentScheme(Scheme):
 
     alg: Literal[Shared, KeyPair] = Field(
         default="hmac-sha256",
-        description="sha256 and the like: the plain hash of secret and content, or of content alone where that holds "
+        description="sha256 and the like: the plain hash of secret and content, or of content alone where that has "
         "{secret}; ecdsa-...-raw: 64 bytes, as JWS writes them, else DER; rsa: PKCS #1 v1.5",
     )
     key: Key = Key.model_construct()
@@ -57,10 +57,14 @@ class ContentScheme(Scheme):
         description="e.g. {timestamp}.{body}; also {id} {url} {path} {method} {secret} {header:X} {$.path}",
     )
     require: dict[str, str] = Field(default_factory=dict, description="headers that must have exactly this value")
-    each: Location | None = Field(default=None, description="the array whose elements are signed one by one")
-    payload_field: str = Field(default="", description="the form field that holds the JSON body which paths mean")
-    tolerance_s: int | None = Field(default=None, ge=1, description="how much older than its arrival a delivery may be")
-    tolerance_future_s: int | None = Field(default=None, ge=0, description="how far ahead its time may be; null: any")
+    each: Location | None = Field(default=None, description="the array whose elements are each signed")
+    payload_field: str = Field(default="", description="the form field with the JSON body that paths read")
+    tolerance_s: int | None = Field(
+        default=None, ge=1, description="how long before its arrival the signed time may be"
+    )
+    tolerance_future_s: int | None = Field(
+        default=None, ge=0, description="how long after its arrival the signed time may be; null: any"
+    )
     url: str = ""
 
     @field_validator("content")
@@ -74,13 +78,13 @@ class ContentScheme(Scheme):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.tolerance_s is not None and self.timestamp is None:
-            raise ValueError("tolerance_s needs `timestamp`: say where the signed time stands")
+            raise ValueError("tolerance_s needs `timestamp`: where the signed time is")
         if "{timestamp}" in self.content and self.timestamp is None:
-            raise ValueError("the content holds {timestamp}: say with `timestamp` where it stands")
+            raise ValueError("the content has {timestamp}: add `timestamp`, where it is")
         if "{secret}" in self.content and self.alg in _KEY_PAIRS:
-            raise ValueError(f"the content holds {{secret}}, and the key of {self.alg} is a public one")
+            raise ValueError(f"the content has {{secret}}, but the key of {self.alg} is public: remove {{secret}}")
         if "{id}" in self.content and self.id is None:
-            raise ValueError("the content holds {id}: say with `id` where it stands")
+            raise ValueError("the content has {id}: add `id`, where it is")
         return self
 
     @cached_property
@@ -107,7 +111,7 @@ class ContentScheme(Scheme):
         return hmac.digest(decode_key(self.key, secret), value, self.alg.removeprefix("hmac-"))
 
     def key_name(self, secret: str) -> str | None:
-        """Return what stands before `key.after` in the secret."""
+        """Return what is before `key.after` in the secret."""
         if not self.key.after or self.key.after not in secret:
             return None
         return secret.removeprefix(self.key.prefix).rpartition(self.key.after)[0].strip()
@@ -254,7 +258,7 @@ def _keys(scheme: ContentScheme, secrets: Sequence[str]) -> list[tuple[int, byte
 def _split(view: View, each: str) -> list[View]:
     found = reader(each)(view)
     if not isinstance(found, list) or not found:
-        raise SignatureMissing(f"{each} holds no element to verify.")
+        raise SignatureMissing(f"{each} has no element to verify.")
     return [view.split(element) for element in found]
 
 

@@ -1,7 +1,7 @@
 """HTTP Message Signatures: RFC 9421, with the Content-Digest of RFC 9530 that ties the body to them.
 
-A delivery may carry several signatures under several labels; one that covers all that the source demands, and that one
-of its secrets proves, is enough. The algorithm is the source's: what a delivery says of it is only compared.
+A delivery may carry several signatures under several labels. One is enough, if it covers all that the source demands
+and one of its secrets verifies it. The algorithm is the source's; the one that a delivery names is only compared.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _ALGORITHMS = {
     "rsa-pss-sha512": "rsa-pss-sha512",
 }
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# From what came closest to a proof to what was farthest from it.
+# From the closest to a proof to the farthest from it.
 _CLOSEST_FIRST = (SignatureExpired, SignatureMismatch, SignatureMalformed)
 
 
@@ -83,13 +83,15 @@ class HttpSignatureScheme(Scheme):
     cover: tuple[str, ...] = Field(
         default=("content-digest",),
         max_length=64,
-        description="the components that a signature must cover; without content-digest the body is not proven",
+        description="the components that a signature must cover; without content-digest the body is not covered",
     )
     tag: str = Field(default="", description="the tag that a signature must have")
     tolerance_s: int | None = Field(
-        default=300, ge=1, description="how long before its arrival `created` may be; null: it need not be there"
+        default=300, ge=1, description="how long before its arrival `created` may be; null: it may be absent"
     )
-    tolerance_future_s: int | None = Field(default=300, ge=0, description="how far ahead it may be; null: any")
+    tolerance_future_s: int | None = Field(
+        default=300, ge=0, description="how long after its arrival it may be; null: any"
+    )
     url: str = ""
 
     @field_validator("cover")
@@ -98,8 +100,8 @@ class HttpSignatureScheme(Scheme):
         for component in cover:
             if not _COMPONENT.fullmatch(component):
                 raise ValueError(
-                    f"{component!r} is no component: write the lower-case name of a header, {', '.join(_DERIVED)} or "
-                    '@query-param;name="..."'
+                    f"{component!r} is not a component: write the lower-case name of a header, "
+                    f'{", ".join(_DERIVED)} or @query-param;name="..."'
                 )
         return cover
 
@@ -147,14 +149,14 @@ class _Signature:
         """Return a parameter that must be text, ``""`` if it is absent. Raises: Unreadable."""
         value = self.covered.parameters.get(parameter, "")
         if type(value) is not str:
-            raise Unreadable(f"{parameter} of the signature is no text")
+            raise Unreadable(f"{parameter} of the signature is not a string")
         return value
 
     def moment_ms(self, parameter: str) -> int | None:
         """Return a time in epoch milliseconds, None if it is absent. Raises: Unreadable."""
         value = self.covered.parameters.get(parameter)
         if value is not None and type(value) is not int:
-            raise Unreadable(f"{parameter} of the signature is no whole number")
+            raise Unreadable(f"{parameter} of the signature is not an integer")
         return None if value is None else value * 1000
 
 
@@ -166,7 +168,7 @@ class HttpSignatureProver:
         self._is_shared = scheme.algorithm == "hmac-sha256"
 
     def verify(self, secrets: Sequence[str], envelope: Envelope, _fetch: Fetch | None = None) -> Verdict:
-        """See `Prover.verify`. Raises: of several signatures' reasons, the one that came closest."""
+        """See `Prover.verify`. Raises: of several signatures' reasons, the one closest to a proof."""
         keys = self._keys(bounded(secrets))
         try:
             found = _signatures(envelope)
@@ -241,13 +243,13 @@ class HttpSignatureProver:
         created_ms, expires_ms = signature.moment_ms("created"), signature.moment_ms("expires")
         if expires_ms is not None and envelope.arrived_at_ms > expires_ms:
             raise SignatureExpired(
-                "It says itself when it expired.", age_s=(envelope.arrived_at_ms - expires_ms) // 1000
+                "The signature's own `expires` is over.", age_s=(envelope.arrived_at_ms - expires_ms) // 1000
             )
         tolerance_s = self._scheme.tolerance_s
         if tolerance_s is None:
             return
         if created_ms is None:
-            raise Unreadable("the signature does not say when it was created")
+            raise Unreadable("the signature has no `created`")
         check_age(created_ms, envelope, past_s=tolerance_s, future_s=self._scheme.tolerance_future_s)
 
     def _key(self, secret: str) -> _BoundKey:
@@ -256,7 +258,7 @@ class HttpSignatureProver:
             raw = public_keys.from_pem(text)
             public_keys.check(_ALGORITHMS[self._scheme.algorithm], raw)
             return _BoundKey(keyid, raw)
-        if "-----BEGIN" in text:  # whoever knows a public key could sign with it
+        if "-----BEGIN" in text:  # anyone who knows a public key could sign with it
             raise ValueError("the secret is a key in PEM form, but hmac-sha256 takes a shared secret")
         raw = decode_key(self._scheme.key, text)
         if not raw.strip():
@@ -297,7 +299,7 @@ def _signatures(envelope: Envelope) -> list[_Signature]:
 
 def _signature(label: str, covered: Item | Items, value: Item | Items) -> _Signature:
     if not isinstance(covered, Items) or not isinstance(value, Item) or type(value.value) is not bytes:
-        raise Unreadable(f"the signature {label} is no list of components with bytes")
+        raise Unreadable(f"the signature {label} is not a list of components with bytes")
     names = [_name(item) for item in covered.items]
     if len(names) > MAX_COMPONENTS or len(set(names)) < len(names):
         raise Unreadable(f"the signature {label} covers a component twice, or more than {MAX_COMPONENTS}")
@@ -306,7 +308,7 @@ def _signature(label: str, covered: Item | Items, value: Item | Items) -> _Signa
 
 def _name(item: Item) -> str:
     if type(item.value) is not str:
-        raise Unreadable("a covered component is no text")
+        raise Unreadable("a covered component is not a string")
     return item.value + serialize(Item("", item.parameters))[2:]
 
 
@@ -336,18 +338,18 @@ def _value(item: Item, envelope: Envelope, url: str) -> bytes:
     if name == "@query-param" and set(parameters) == {"name"}:
         return _query_parameter(str(parameters["name"]), envelope)
     if parameters:
-        raise Unreadable(f"the signature covers {name} with {', '.join(parameters)}, which is not understood")
+        raise Unreadable(f"the signature covers {name} with {', '.join(parameters)}, which is not supported")
     if name == "@method":
         return b"POST"
     if name in _OF_URL:
         if not url:
-            raise Unreadable(f"the signature covers {name}, and the source does not say its `url`")
+            raise Unreadable(f"the signature covers {name}, and the source has no `url`")
         return _OF_URL[name](url).encode("utf-8")
     if name.startswith("@") or name != name.lower():
         raise Unreadable(f"the signature covers {name[:40]}, which no delivery has")
     value = one_header(envelope, name)
     if value is None:
-        raise Unreadable(f"there is no header {name[:40]}, which is signed")
+        raise Unreadable(f"header {name[:40]} is signed and not there")
     return value.strip().encode("latin-1")
 
 
@@ -366,10 +368,10 @@ def _check_digest(signature: _Signature, envelope: Envelope) -> None:
     given = parse_dictionary(one_header(envelope, "content-digest") or "")
     known = [(name, given[name]) for name in _DIGESTS if name in given]
     if not known:
-        raise Unreadable(f"Content-Digest holds none of {' and '.join(_DIGESTS)}")
+        raise Unreadable(f"Content-Digest has none of {' and '.join(_DIGESTS)}")
     for name, item in known:
         actual = hashlib.new(name.replace("-", ""), envelope.body).digest()
         if not isinstance(item, Item) or type(item.value) is not bytes:
-            raise Unreadable(f"the {name} of Content-Digest is no bytes")
+            raise Unreadable(f"the {name} of Content-Digest is not bytes")
         if not hmac.compare_digest(actual, item.value):
             raise SignatureMismatch(f"The {name} of Content-Digest is not the body's.")

@@ -1,6 +1,6 @@
 """JSON Web Tokens beside a body: HS256 under a shared secret (Netlify, LiveKit), ES256 under a configured JWK (Plaid).
 
-The algorithm is the scheme's own and never the token's: a token that names another one is refused.
+The algorithm is the scheme's own and never the token's: a token that names another algorithm is refused.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ _LIFETIME_S = 300
 
 
 class JwtScheme(Scheme):
-    """A JSON Web Token beside the body, with or without a claim that holds the body's hash."""
+    """A JSON Web Token beside the body, with or without a claim that has the body's hash."""
 
     alg: Literal["jwt-hs256", "jwt-es256"]
     at: Location
     prefix: str = ""
     issuer: str = ""
     body_claim: str = Field(
-        default="", description="the claim with the SHA-256 of the body; none: the body is not covered"
+        default="", description="the claim with the SHA-256 of the body; empty: the body is not covered"
     )
     body_encoding: Encoding = "hex"
-    tolerance_s: int | None = Field(default=None, ge=1, description="how much older than its arrival `iat` may be")
+    tolerance_s: int | None = Field(default=None, ge=1, description="how long before its arrival `iat` may be")
 
     @cached_property
     def needs_cryptography(self) -> bool:
@@ -65,7 +65,7 @@ class JwtScheme(Scheme):
 
 
 class JwtProver:
-    """A compiled `JwtScheme`. Of ES256 a secret is the provider's public key as JWK, in JSON."""
+    """A compiled `JwtScheme`. For ES256 a secret is the provider's public key as a JWK, in JSON."""
 
     def __init__(self, scheme: JwtScheme) -> None:
         self._scheme = scheme
@@ -163,7 +163,7 @@ class JwtProver:
 
     def _check_times(self, claims: dict[str, Any], envelope: Envelope) -> None:
         if (expires_s := _seconds(claims, "exp")) is not None and envelope.arrived_at_ms > expires_s * 1000:
-            raise SignatureExpired("The token's exp is over.", exp=expires_s)
+            raise SignatureExpired("The token has expired.", exp=expires_s)
         if (starts_s := _seconds(claims, "nbf")) is not None:
             check_age(starts_s * 1000, envelope, past_s=None, future_s=_LIFETIME_S)
         if self._scheme.tolerance_s is None:
@@ -179,5 +179,5 @@ def _seconds(claims: dict[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        raise Unreadable(f"the token's {name} is no number")
+        raise Unreadable(f"the token's {name} is not a number")
     return int(value)

@@ -1,7 +1,7 @@
-"""Was this delivery sent by whom it claims? `verify` answers, at its arrival time and without any network of its own.
+"""Is this delivery from the sender that it claims? `verify` answers, for its time of arrival and without a network.
 
-Deliveries never make anything but a `RecordError` come out of here, however malformed they are. ``fetch`` is for the
-schemes whose certificates are named by a URL; only it may raise a `TransientError`.
+A delivery, however malformed, never raises anything but a `RecordError` here. ``fetch`` is for the schemes whose
+certificates are at a URL; only it may raise a `TransientError`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def verify(scheme: Scheme, secrets: Sequence[str], envelope: Envelope, *, fetch:
     """Prove a delivery with the live secrets, newest first.
 
     Raises: SignatureMissing, SignatureMalformed, SignatureMismatch, SignatureExpired; SecretAbsent when there is no
-    secret of the scheme's form, so that nothing was judged.
+    secret of the scheme's form, so that nothing could be verified.
     """
     prover = _prover(scheme)
     try:
@@ -45,7 +45,7 @@ def sign(
     url: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Return the headers that prove ``body``; ``headers`` are those that go with it and may be signed too.
+    """Return the headers that prove ``body``; ``headers`` are sent with it and may be signed too.
 
     Raises: SampleInvalid for the providers that sign inside the body: use `sign_draft`.
     """
@@ -57,12 +57,12 @@ def sign(
 
 
 def sign_draft(scheme: Scheme, secret: str, draft: Draft) -> None:
-    """Complete a delivery, wherever its scheme keeps the proof: in its headers, body or query."""
+    """Complete a delivery with its proof, in the headers, body or query as its scheme has it."""
     _prover(scheme).sign(secret, draft)
 
 
 def check_secret(scheme: Scheme, secret: str) -> None:
-    """Raises: ValueError, with a sentence that does not quote it, when the secret has not the scheme's form."""
+    """Raises: ValueError, with a sentence that does not quote it, when the secret does not have the scheme's form."""
     _prover(scheme).check_secret(secret)
 
 

@@ -1,4 +1,4 @@
-"""A secret that is sent as it is: it proves who sent, not what."""
+"""A secret that is sent as it is: it proves who sent a delivery, not what was sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from weir.ingest.schemes.parts.drafts import place
 
 
 class TokenScheme(Scheme):
-    """A secret that is sent as it is: it proves who sent, and nothing about what was sent."""
+    """A secret that is sent as it is: it proves who sent a delivery, not what was sent."""
 
     alg: Literal["token"]
     at: Location
@@ -75,7 +75,7 @@ class TokenProver:
             return [view]
         elements = self._each(view)
         if not isinstance(elements, list) or not elements:
-            raise SignatureMissing(f"{self._scheme.each} holds no element with a token.")
+            raise SignatureMissing(f"{self._scheme.each} has no element with a token.")
         return [view.split(element) for element in elements]
 
     def _prove(self, secrets: Sequence[str], view: View) -> int:

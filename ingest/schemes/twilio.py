@@ -1,4 +1,4 @@
-"""Twilio: an HMAC over the URL and the sorted form fields, or over a URL that names the body's hash.
+"""Twilio: an HMAC over the URL and the sorted form fields, or over a URL that contains the body's hash.
 
 Source: https://www.twilio.com/docs/usage/security#validating-requests and the validator of twilio 9.13.0 (PyPI).
 """
@@ -23,7 +23,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 class TwilioScheme(Scheme):
-    """An HMAC over the URL and the sorted form fields, or over a URL that names the body's hash."""
+    """An HMAC over the URL and the sorted form fields, or over a URL that contains the body's hash."""
 
     alg: Literal["twilio"]
     hash: Literal["sha1", "sha256"] = Field(default="sha1", description="sha256: signed with a SharedKey")
@@ -36,7 +36,7 @@ class TwilioScheme(Scheme):
 
 
 class TwilioProver(HeaderHmacProver):
-    """The URL and each sorted form field; or the URL alone, which then holds the hash of the body.
+    """The URL and each sorted form field; or the URL alone, which then contains the hash of the body.
 
     Source: https://www.twilio.com/docs/usage/security#validating-requests
     """
@@ -55,7 +55,7 @@ class TwilioProver(HeaderHmacProver):
         return [(url + suffix).encode("utf-8", "surrogateescape") for url in spelled]
 
     def prepare(self, draft: Draft) -> None:
-        """Put the hash of a body that is no form into the query."""
+        """Put the hash of a body that is not a form into the query."""
         if draft.body and media_type(draft.envelope()) != _FORM:
             draft.query["bodySHA256"] = hashlib.sha256(draft.body).hexdigest()
 

@@ -1,6 +1,6 @@
 """The catalogue of sources: what the function, the gateway and the commands know about each provider.
 
-`sources_file.load` reads what people edit, merges the presets and says exactly what is wrong. `Catalogue.dump` writes
+`sources_file.load` reads what people edit, merges the presets and reports mistakes exactly. `Catalogue.dump` writes
 it resolved, as the JSON that the function ships with and `parse_compiled` reads without YAML and without presets.
 """
 
@@ -37,7 +37,7 @@ __all__ = [
     "parse_compiled",
 ]
 
-# What a reply inserts: the value at a location, its HMAC as the source's scheme makes it, or the name of the key.
+# What a reply inserts: the value at a location, its HMAC as the source's scheme makes one, or the name of the key.
 KEY_NAME = "key-name"
 PLACEHOLDER = re.compile(
     r"\{(?:hmac-(?P<hmac>hex|base64):)?(?P<at>(?:query|header|field):[\w.-]+|\$[\w.$\[\]-]*|key-name)\}"
@@ -55,7 +55,7 @@ HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|
 
 
 class EventTime(Strict):
-    """Where the time of the event stands; it is for people and never decides anything."""
+    """Where the time of the event is; it is shown to people and decides nothing."""
 
     at: Location
     unit: TimeUnit = "s"
@@ -66,13 +66,15 @@ class EventSpec(Strict):
 
     id: Location | tuple[Location, ...] = Field(
         default="sha256",
-        description="all of a list must be there; `sha256`: hash of the bytes; `request`: no retry is recognised",
+        description="all of a list must be there; `sha256`: hash of the bytes; `request`: retries are not recognised",
     )
-    type: Location | tuple[Location, ...] = Field(default=(), description="those of a list that are there")
+    type: Location | tuple[Location, ...] = Field(default=(), description="of a list, those that are there")
     time: EventTime | None = None
-    key: Location | None = Field(default=None, description="the ordering key, where the URL has none; for people only")
+    key: Location | None = Field(
+        default=None, description="the ordering key, if the URL has none; shown to people only"
+    )
     split: str | None = Field(default=None, pattern=r"^\$", description="the array whose elements are the events")
-    payload_field: str = Field(default="", description="the form field that holds the JSON body")
+    payload_field: str = Field(default="", description="the form field with the JSON body")
 
     @field_validator("split")
     @classmethod
@@ -82,17 +84,17 @@ class EventSpec(Strict):
 
 
 def pattern_of(wanted: str) -> re.Pattern[str] | None:
-    """Return the regular expression that a wanted value is, None if it is a plain one. Raises: ValueError."""
+    """Return the regular expression that a pattern `/.../` is, None for a plain value. Raises: ValueError."""
     try:
         return re.compile(wanted[1:-1]) if len(wanted) > len("//") and wanted[0] == wanted[-1] == "/" else None
     except re.error as error:
-        raise ValueError(f"{wanted} is no regular expression: {error}") from error
+        raise ValueError(f"{wanted} is not a regular expression: {error}") from error
 
 
 class Match(Strict):
-    """What a provider's question looks like; all that is given must fit.
+    """How a provider's question is recognised; all that is given must match.
 
-    ``*``: is there; ``[]``: an empty array; ``/.../``: all of it fits the regular expression, which takes code to tell.
+    ``*``: is there; ``[]``: an empty array; ``/.../``: all of it matches the regular expression, which takes code.
     """
 
     method: Literal["GET", "HEAD", "POST"]
@@ -112,7 +114,7 @@ class Reply(Strict):
     """The answer. ``{location}`` inserts what was sent; ``{key-name}`` what the secret names its key.
 
     ``{hmac-hex:location}`` and ``{hmac-base64:location}`` insert its HMAC by algorithm and key of the source's scheme,
-    HMAC-SHA256 where that makes none. Only a plain token is signed: never what could be the text of a forged delivery.
+    or HMAC-SHA256 if it makes none. Only a plain token is signed, never what could be the text of a forged delivery.
     """
 
     status: int = Field(200, ge=200, le=299)
@@ -122,16 +124,16 @@ class Reply(Strict):
 
 
 class Handshake(Strict):
-    """A question that a provider asks before it sends, and the answer that it wants."""
+    """A question that a provider asks before it sends, and the answer that it expects."""
 
     match: Match
     reply: Reply
-    verified: bool = Field(default=False, description="the provider tests whether a wrong signature is answered 401")
+    verified: bool = Field(default=False, description="the provider checks that a wrong signature is answered 401")
     note: str = ""
 
     @cached_property
     def needs_code(self) -> bool:
-        """Tell whether a template cannot answer: the question is in a body, or the answer takes the secret."""
+        """Tell whether a template cannot answer: the question is in a body, or the answer needs the secret."""
         texts = (self.reply.body, *self.reply.headers.values())
         blanks = [blank for text in texts for blank in PLACEHOLDER.finditer(text)]
         if any(blank["hmac"] or not blank["at"].startswith(("query:", "header:")) for blank in blanks):
@@ -141,7 +143,7 @@ class Handshake(Strict):
 
 
 class Ack(Strict):
-    """The answer to a stored delivery, where a provider wants another one than Weir's own."""
+    """The answer to a stored delivery, where a provider expects another one than Weir's own."""
 
     status: int = Field(200, ge=200, le=299)
     content_type: str = "application/json"
@@ -149,14 +151,14 @@ class Ack(Strict):
 
 
 class Throttle(Strict):
-    """What the gateway lets through; more is answered 429, so that the provider tries again."""
+    """What the gateway accepts; more is answered 429, so that the provider tries again."""
 
     rate_per_s: float = Field(gt=0)
     burst: int = Field(ge=1)
 
 
 class Definition(Strict):
-    """What a preset and a resolved source both say."""
+    """What a preset and a resolved source have in common."""
 
     scheme: AnyScheme
     event: EventSpec = EventSpec.model_construct()
@@ -169,7 +171,7 @@ class Definition(Strict):
 
 
 class Preset(Definition):
-    """A provider as the presets describe it, with the origin of the facts."""
+    """A provider as a preset describes it, with the source of the facts."""
 
     title: str
     docs: str = Field(pattern=r"^https://")
@@ -180,7 +182,7 @@ class Preset(Definition):
 
 
 class Source(Definition):
-    """A source as the pipeline uses it: preset and the operator's own words merged."""
+    """A source as the pipeline uses it: its preset merged with what the sources file says."""
 
     name: ValidName
     preset: str | None = None
@@ -205,24 +207,24 @@ class Source(Definition):
 
     @cached_property
     def redacted_headers(self) -> frozenset[str]:
-        """Return the lower-case names of the headers to drop once verified; never one that verifying again needs."""
+        """Return the lower-case names of the headers to drop after verifying; never one that verifying again needs."""
         return frozenset(name.lower() for name in self.redact) - self.scheme.header_names
 
     @cached_property
     def dedupe_s(self) -> int:
-        """Return how long a mark is kept."""
+        """Return how long a mark is kept, in seconds."""
         return self.dedupe_days * DAY_S
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """Return what is allowed but may surprise, one sentence each."""
+        """Return what is allowed but may be a mistake, one sentence each."""
         found = []
         if self.retry_window_s is not None and self.dedupe_s < self.retry_window_s:
             days = -(-self.retry_window_s // DAY_S)
             found.append(f"dedupe_days is {self.dedupe_days}, but the provider repeats deliveries for {days} days.")
         needs_code = any(handshake.needs_code for handshake in self.handshakes)
         if needs_code and not self.handshake_function:
-            found.append("the provider asks a question that no template can answer; add `handshake_function: true`.")
+            found.append("the provider asks a question that a template cannot answer; add `handshake_function: true`.")
         if self.handshake_function and not needs_code:
             found.append("handshake_function does nothing here: no question of this source needs code.")
         return tuple(found)
@@ -254,8 +256,8 @@ _COMPILED = TypeAdapter(dict[str, Source], config=ConfigDict(defer_build=True))
 def parse_compiled(text: str | bytes) -> Catalogue:
     """Read what `Catalogue.dump` wrote. Raises: CatalogueInvalid.
 
-    It is taken as it stands: `dump` wrote nothing that was not checked, and building what checks it is a tenth of a
-    cold start. Only what cannot be taken so is validated, for the sake of the error.
+    It is not validated again: `dump` wrote only what was valid, and building the validators is a tenth of a cold start.
+    Only a text that cannot be read this way is validated, to give the error.
     """
     try:
         return Catalogue({name: _taken(Source, document) for name, document in json.loads(text).items()})

@@ -1,7 +1,7 @@
 """From a verified delivery to its events: one as a rule, several where the provider sends batches.
 
 Every delivery gives at least one event, so that it can be accounted for: an empty batch is an event of type
-``batch.empty``. An id never depends on the order in which a provider puts a batch together.
+``batch.empty``. An id never depends on the order of a batch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from weir.ingest.locations import Reader, Unreadable, View, reader, text_of
 from weir.ingest.sources.catalogue import EventSpec, Source
 from weir.ingest.times import parse_ms
 
-# What Kinesis takes in one record cannot hold more of the smallest event.
+# One Kinesis record cannot have more than this of the smallest event.
 MAX_EVENTS = 10_000
 EMPTY_BATCH = "batch.empty"
 
@@ -28,7 +28,7 @@ class Event:
     """What happened at a provider.
 
     ``payload`` is the parsed body or element (numbers with a point are Decimal), None when the body is neither JSON nor
-    a form. ``at_ms`` is the provider's time of the event if it says one; ``index`` is the place in a batch, from 0.
+    a form. ``at_ms`` is the provider's time of the event, if it gives one; ``index`` is the place in a batch, from 0.
     """
 
     source: SourceName
@@ -57,9 +57,9 @@ def _batch(compiled: _Compiled, view: View) -> list[Event]:
     spec = compiled.source.event
     elements = reader(spec.split or "$")(view)
     if not isinstance(elements, list):
-        raise EventMalformed(f"{spec.split} is no array.")
+        raise EventMalformed(f"{spec.split} is not an array.")
     if len(elements) > MAX_EVENTS:
-        raise EventMalformed(f"{spec.split} holds {len(elements)} events, at most {MAX_EVENTS} are taken.")
+        raise EventMalformed(f"{spec.split} has {len(elements)} events; at most {MAX_EVENTS} are accepted.")
     if not elements:
         digest = reader("sha256")(view)
         return [
@@ -70,7 +70,7 @@ def _batch(compiled: _Compiled, view: View) -> list[Event]:
 
 
 def _told_apart(events: list[Event]) -> list[Event]:
-    """Number the equal ones among events whose ids are hashes of their content: each of them did happen."""
+    """Number the equal events among those whose ids are hashes of their content: each of them happened."""
     seen: Counter[str] = Counter()
     found = []
     for event in events:
@@ -135,7 +135,7 @@ def _id_text(place: str, read: Reader, view: View) -> str:
     text = text_of(read(view))
     if not text:
         raise EventMalformed(f"There is no event id at {place}.")
-    text.encode("utf-8")  # a lone surrogate is no id: no store could keep it
+    text.encode("utf-8")  # a lone surrogate cannot be stored
     return text
 
 

@@ -37,7 +37,7 @@ def _raw(name: str) -> dict[str, Any]:
     import yaml  # noqa: PLC0415 - the function does not ship YAML
 
     if name not in names():
-        raise CatalogueInvalid(f"There is no preset {name!r}.{_near(name)}")
+        raise CatalogueInvalid(f"The preset {name!r} does not exist.{_near(name)}")
     text = (_HERE / f"{name}.yaml").read_text(encoding="utf-8")
     found: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
     base = found.pop("extends", None)

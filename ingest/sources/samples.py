@@ -1,6 +1,6 @@
 """Sample deliveries: real payload shapes, one file per preset, filled with ids and times that the caller chooses.
 
-A file holds header lines, an empty line and the body, before them a line ``?name=value&...`` where the URL has a query;
+A file has header lines, an empty line and the body, before them a line ``?name=value&...`` where the URL has a query;
 ``{{id}}`` (24 hex digits), ``{{uuid}}``, ``{{number}}``,
 ``{{n}}``, ``{{time}}`` (RFC 3339), ``{{time_s}}`` and ``{{time_ms}}`` are filled in.
 """
@@ -72,7 +72,7 @@ def _read(preset: str | None, n: int, seed: str, at_ms: int) -> tuple[list[str],
     preset = preset or _GENERIC
     path = _HERE / f"{preset}.http"
     if not path.is_file():
-        raise SampleInvalid(f"There is no sample of {preset!r}.")
+        raise SampleInvalid(f"The preset {preset!r} has no sample.")
     head, _, body = _filled(path.read_bytes(), _values(f"{preset}/{seed}/{n}", n, at_ms)).partition(b"\n\n")
     return head.decode("latin-1").splitlines(), body
 

@@ -1,4 +1,4 @@
-"""The sources file: YAML that people edit, merged with the presets; mistakes are named by line, field and remedy."""
+"""The sources file: YAML that people edit, merged with the presets; mistakes are given with line, field and remedy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from weir.ingest.strict import Strict
 
 _Path = tuple[str | int, ...]
 
-# What a source may say about its scheme without writing the scheme out.
+# What a source may change in its scheme without repeating the scheme.
 _INTO_SCHEME = ("tolerance_s", "url")
 
 _REMEDIES = {
@@ -45,14 +45,14 @@ class SourceEntry(Strict):
     """One source. A `preset`, or a `scheme` in full; all else is optional."""
 
     preset: str | None = Field(default=None, description="a provider's name; `weir sources presets` lists them")
-    scheme: AnyScheme | None = Field(default=None, description="how a delivery is proven, in place of the preset's way")
-    event: EventSpec | None = Field(default=None, description="where id, type and time stand; replaces the preset's")
+    scheme: AnyScheme | None = Field(
+        default=None, description="how a delivery is verified, in place of the preset's scheme"
+    )
+    event: EventSpec | None = Field(default=None, description="where id, type and time are; replaces the preset's")
     url: str | None = Field(
         default=None, pattern=r"^https?://[^?#\s]+$", description="the public URL, for schemes that sign it"
     )
-    tolerance_s: int | None = Field(
-        default=None, ge=1, description="how much older than its arrival a signed time may be"
-    )
+    tolerance_s: int | None = Field(default=None, ge=1, description="how long before its arrival a signed time may be")
     dedupe_days: int = Field(
         default=DEFAULT_DEDUPE_DAYS, ge=1, le=3650, description="how long a repeated event is recognised"
     )
@@ -60,13 +60,16 @@ class SourceEntry(Strict):
     key: Location | None = Field(
         default=None, description="the ordering key shown with events; the partition key is in the URL"
     )
-    redact: tuple[HeaderName, ...] = Field(default=("Cookie", "Authorization"), description="headers kept from storage")
+    redact: tuple[HeaderName, ...] = Field(
+        default=("Cookie", "Authorization"), description="headers that are not stored"
+    )
     effects: bool = Field(default=True, description="false: events are stored and business code does not run")
     secret: SecretStore = Field(
         default=SSM, description="where its secrets are kept: `ssm`, or `secretsmanager:` and a name or ARN"
     )
     handshake_function: bool = Field(
-        default=False, description="true: questions that take a body or a key are answered by a function in the way in"
+        default=False,
+        description="true: a function of its own answers questions in a body, and those whose answer needs a key",
     )
     retry_window_s: int | None = Field(default=None, ge=0, description="how long the provider repeats a delivery")
     content_type: str | None = None
@@ -96,7 +99,7 @@ def load(path: str | Path) -> Catalogue:
     except ValidationError as error:
         raise CatalogueInvalid(_explain(error, str(path), lines)) from error
     if not entries:
-        raise CatalogueInvalid(f"{path}: no source yet. Write two lines, e.g. `github:` and `  preset: github`.")
+        raise CatalogueInvalid(f"{path}: no source yet. Write two lines, such as `github:` and `  preset: github`.")
     return Catalogue({name: _resolve(name, entry, str(path), lines[(name,)]) for name, entry in entries.items()})
 
 
@@ -147,7 +150,7 @@ def parse_yaml(text: str, file: str) -> tuple[Any, dict[_Path, int]]:
         return yaml.safe_load(text), lines
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise CatalogueInvalid(f"{file}, line {line}: {error.problem}. Mend the YAML there.") from error
+        raise CatalogueInvalid(f"{file}, line {line}: {error.problem}. Fix the YAML there.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CatalogueInvalid(f"{file}: {error}") from error
 
@@ -178,9 +181,9 @@ def _explain(error: ValidationError, file: str, lines: dict[_Path, int]) -> str:
         field = ".".join(str(part) for part in here) or "file"
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "string_pattern_mismatch" and problem["loc"][-1] == "[key]":
-            message = "a source's name holds a-z, 0-9 and -, at most 63, and is the last part of its URL"
+            message = "a source's name is up to 63 of a-z, 0-9 and -, and is a part of its URL"
         if problem["type"] in {"dict_type", "model_type"}:
-            message = "fields in lines of their own belong here, as `name: value`"
+            message = "write fields here, each in a line of its own, as `name: value`"
         remedy = _REMEDIES.get(problem["type"])
         sentences.append(f"{file}, line {line}, {field}: {message}{f'; {remedy}' if remedy else ''}.")
     return "\n".join(sentences)
@@ -228,13 +231,13 @@ def _first_message(error: Exception) -> str:
 
 
 def _adjusted(scheme: AnyScheme, field: str, value: object) -> AnyScheme:
-    """Return the scheme with one field changed, in each alternative that has a use for it. Raises: ValueError."""
+    """Return the scheme with one field changed, in each alternative that has it. Raises: ValueError."""
     if isinstance(scheme, AnyOf):
         options = tuple(_adjusted(option, field, value) if _uses(option, field) else option for option in scheme.any_of)
         if options != scheme.any_of:
             return AnyOf(name=scheme.name, any_of=options)
     if not _uses(scheme, field):
-        raise ValueError(f"its scheme has no use for `{field}`; remove it")
+        raise ValueError(f"its scheme does not use `{field}`; remove it")
     changed: AnyScheme = type(scheme).model_validate({**scheme.model_dump(exclude_unset=True), field: value})
     return changed
 
@@ -246,8 +249,8 @@ def _uses(scheme: AnyScheme, field: str) -> bool:
 
 
 def _with_url(scheme: AnyScheme) -> AnyScheme:
-    """Return the scheme as it is. Raises: ValueError when it signs a URL that nobody gave."""
+    """Return the scheme as it is. Raises: ValueError when it signs a URL and the source has none."""
     options = scheme.any_of if isinstance(scheme, AnyOf) else (scheme,)
     if any(option.needs_url and not getattr(option, "url", "") for option in options):
-        raise ValueError("its scheme signs the public URL; add `url: https://...` exactly as the provider was given it")
+        raise ValueError("its scheme signs the public URL; add `url: https://...` exactly as it is set at the provider")
     return scheme

@@ -1,8 +1,8 @@
-"""Fetches the certificates that `certificates` has allowed, keeps them, and never asks more often than it must.
+"""Fetches certificates from URLs that `parts.certificates` has allowed, keeps them, and asks as rarely as possible.
 
-A certificate that is kept is used as long as the process lives: providers give a new one a new URL. A URL that names
-none is remembered too, so that a forger who makes URLs up does not make us ask for each; what he can make us ask is
-bounded by `MAX_FETCHES_PER_MINUTE`, and deliveries under certificates already kept go on meanwhile.
+A certificate that is kept is used as long as the process lives: providers give a new one a new URL. A URL
+without a certificate is remembered too. A forger who invents URLs causes at most `MAX_FETCHES_PER_MINUTE` requests, and
+meanwhile deliveries under certificates already kept are verified as usual.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class CertificateCache:
     def fetch(self, url: str) -> bytes:
         """Return the PEM certificate at ``url``.
 
-        Raises: SignatureMalformed when there is none; SecretUnavailable when it cannot be had now.
+        Raises: SignatureMalformed when there is none; SecretUnavailable when it cannot be fetched now.
         """
         if url not in self._kept:
             self._keep(url, self._ask(url))
         found = self._kept[url]
         if found is None:
-            raise SignatureMalformed("The certificate's URL names no certificate.")
+            raise SignatureMalformed("There is no certificate at the certificate's URL.")
         return found
 
     def _ask(self, url: str) -> bytes | None:
         now_s = self._clock_s()
         if len(self._asked_s) == MAX_FETCHES_PER_MINUTE and now_s - self._asked_s[0] < 60:
-            raise SecretUnavailable("Too many certificates were asked for within a minute.")
+            raise SecretUnavailable("Too many certificates were requested within a minute.")
         self._asked_s.append(now_s)
         try:
             return self._get(url)

@@ -21,7 +21,7 @@ _PEM_LINE = re.compile(r"-----(?:BEGIN|END) [A-Z ]{1,40}-----")
 def is_valid(alg: str, key: bytes, content: bytes, signature: bytes) -> bool:
     """Verify with a public key: 32 raw bytes of Ed25519, or the DER of any.
 
-    Raises: Unreadable when the key is none of the algorithm's.
+    Raises: Unreadable when the key is not one of the algorithm.
     """
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
 
@@ -36,7 +36,7 @@ def is_valid(alg: str, key: bytes, content: bytes, signature: bytes) -> bool:
 
 
 def check(alg: str, key: bytes) -> None:
-    """Raises: ValueError when the bytes are no public key of the algorithm."""
+    """Raises: ValueError when the bytes are not a public key of the algorithm."""
     _public(alg, key)
 
 
@@ -69,7 +69,7 @@ def from_pem(text: str) -> bytes:
     try:
         return decode_base64("".join(_PEM_LINE.sub("", text.replace("\\n", "\n")).split()))
     except ValueError:
-        raise ValueError("the secret is not pem") from None
+        raise ValueError("the secret is not PEM") from None
 
 
 @lru_cache(maxsize=256)
@@ -83,9 +83,9 @@ def _public(alg: str, key: bytes) -> Any:
             return ed25519.Ed25519PublicKey.from_public_bytes(key)
         public = serialization.load_der_public_key(key)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise Unreadable(f"the source's public key is no {alg} key") from error
+        raise Unreadable(f"the source's public key is not an {alg} key") from error
     if not _fits(alg, public):
-        raise Unreadable(f"the source's public key is no {alg} key")
+        raise Unreadable(f"the source's public key is not an {alg} key")
     return public
 
 
@@ -138,7 +138,7 @@ def _ecdsa() -> Any:
 
 
 def check_jwk(text: str) -> None:
-    """Raises: ValueError when the text is no P-256 key in JWK form."""
+    """Raises: ValueError when the text is not a P-256 key as a JWK."""
     from_jwk(text)
 
 
@@ -149,7 +149,7 @@ def from_jwk(text: str) -> tuple[str, Any]:
 
     jwk = parse_json(text.encode("utf-8"))
     if not isinstance(jwk, dict) or jwk.get("kty") != "EC" or jwk.get("crv") != "P-256":
-        raise ValueError("the secret is no JWK of an EC key on P-256")
+        raise ValueError("the secret is not a JWK of an EC key on P-256")
     x, y = (int.from_bytes(decode_base64(str(jwk.get(name, "")), is_url_safe=True)) for name in "xy")
     return str(jwk.get("kid", "")), ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
 

@@ -13,7 +13,7 @@ _VALID_FROM, _VALID_UNTIL = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 
 
 
 def is_valid(pem: str, content: bytes, signature: bytes, hash_name: str, *, at_ms: int) -> bool:
-    """Verify with a certificate that was valid at ``at_ms``. Raises: Unreadable when it is no such certificate."""
+    """Verify with a certificate that was valid at ``at_ms``. Raises: Unreadable when it is not one."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415
 
@@ -29,7 +29,7 @@ def is_valid(pem: str, content: bytes, signature: bytes, hash_name: str, *, at_m
 
 
 def check_certificate(pem: str) -> None:
-    """Raises: ValueError when the text is no PEM certificate of an RSA key."""
+    """Raises: ValueError when the text is not a PEM certificate of an RSA key."""
     _certificate(pem)
 
 
@@ -69,11 +69,11 @@ def _certificate(pem: str) -> Any:
         raise Unreadable("the certificate is not one in PEM form") from error
     key = certificate.public_key()
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < MIN_RSA_BITS:
-        raise Unreadable(f"the certificate holds no RSA key of {MIN_RSA_BITS} bits")
+        raise Unreadable(f"the certificate has no RSA key of {MIN_RSA_BITS} bits or more")
     return certificate
 
 
 def _hash(name: str) -> Any:
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
 
-    return hashes.SHA1() if name == "sha1" else hashes.SHA256()  # noqa: S303 - SNS signs version 1 so
+    return hashes.SHA1() if name == "sha1" else hashes.SHA256()  # noqa: S303 - SNS signs version 1 with it

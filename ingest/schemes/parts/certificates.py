@@ -1,7 +1,7 @@
 """RSA signatures whose certificate the delivery names by URL.
 
-The URL must be one of the provider's own, so that a forger cannot name a certificate of his. A certificate pinned in
-the secret is used without any network; else the caller's ``fetch`` gets it, e.g. `CertificateCache.fetch`.
+The URL must be one of the provider's own, so that a forger cannot use another certificate. A certificate pinned in the
+secret is used without any network; else the caller's ``fetch`` gets it, e.g. `CertificateCache.fetch`.
 
 The secret is not secret here, but it ties a delivery to this receiver: the ARN of the topic (anyone may have a topic
 that SNS signs for), the id of the webhook at PayPal. A PEM certificate may follow it in the next line.
@@ -25,7 +25,7 @@ from weir.ingest.schemes.parts.checks import bounded
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a delivery says of itself: the text that is signed, for one secret, and by what."""
+    """What a delivery claims: its signature, the URL of the certificate, and the hash."""
 
     signature: bytes
     certificate_url: str
@@ -33,7 +33,7 @@ class Claim:
 
 
 class CertificateProver(ABC):
-    """Finds the secret that the delivery is for, its certificate, and verifies."""
+    """Finds the secret that a delivery is for and its certificate, and verifies."""
 
     def __init__(self, scheme: Scheme) -> None:
         self._label = scheme.label
@@ -75,7 +75,7 @@ class CertificateProver(ABC):
 
     def _is_valid(self, claim: Claim, content: bytes, pinned: str, envelope: Envelope, fetch: Fetch | None) -> bool:
         if not pinned and fetch is None:
-            raise SecretAbsent("The certificate is neither pinned in the secret nor may it be fetched.")
+            raise SecretAbsent("The certificate is not pinned in the secret, and must not be fetched here.")
         pem = pinned or (fetch(claim.certificate_url).decode("ascii") if fetch else "")
         return rsa.is_valid(pem, content, claim.signature, claim.hash, at_ms=envelope.arrived_at_ms)
 

@@ -18,7 +18,7 @@ def bounded(secrets: Sequence[str]) -> Sequence[str]:
     """Return the newest secrets, as many as are tried. Raises: SecretAbsent if there is none, or an empty one."""
     if not secrets:
         raise SecretAbsent("The source has no secret yet.")
-    if not all(map(str.strip, secrets)):  # an empty key is one that everybody has
+    if not all(map(str.strip, secrets)):  # everyone has an empty key
         raise SecretAbsent("One of the source's secrets is empty.")
     return secrets[:MAX_SECRETS]
 
@@ -32,18 +32,18 @@ def matching(secrets: Sequence[str], given: bytes) -> int:
 
 
 def check_age(sent_at_ms: int, envelope: Envelope, *, past_s: int | None, future_s: int | None) -> None:
-    """Compare the signed time with the arrival time. Raises: SignatureExpired."""
+    """Compare the signed time with the time of arrival. Raises: SignatureExpired."""
     age_ms = envelope.arrived_at_ms - sent_at_ms
     if past_s is not None and age_ms > past_s * 1000:
         raise SignatureExpired(age_s=age_ms // 1000, tolerance_s=past_s)
     if future_s is not None and -age_ms > future_s * 1000:
-        raise SignatureExpired("It is ahead of its arrival.", ahead_s=-age_ms // 1000, tolerance_s=future_s)
+        raise SignatureExpired("The signed time is after the arrival.", ahead_s=-age_ms // 1000, tolerance_s=future_s)
 
 
 def public_urls(base: str, envelope: Envelope) -> list[str]:
     """Return the URLs that the provider may have signed, the likeliest first; more than one if there is a query.
 
-    The gateway hands the query over decoded, so its exact spelling has to be guessed from a few usual ones.
+    The gateway gives the query decoded, so its exact spelling must be guessed among a few usual ones.
     """
     marker = f"/v1/{envelope.source}/"
     tail = envelope.path.partition(marker)[2] if envelope.source else ""

@@ -38,14 +38,14 @@ Part = Callable[[View, str, str, bytes], bytes]
 
 
 class SignatureAt(Strict):
-    """Where the signatures stand and how they are written."""
+    """Where the signatures are and how they are written."""
 
     at: Location = Field(description="header:Name (header:Name-* for numbered headers), $.path, field:name")
     split: str | tuple[str, ...] = Field(
-        default="", max_length=4, description="what stands between the elements: one text, or a list of several"
+        default="", max_length=4, description="what separates the elements: one text, or a list of several"
     )
-    skip: int = Field(default=0, ge=0, le=4, description="how many leading elements are no signatures")
-    prefix: str = Field(default="", description="what a signature begins with; elements without it are other versions")
+    skip: int = Field(default=0, ge=0, le=4, description="how many leading elements are not signatures")
+    prefix: str = Field(default="", description="what a signature begins with; elements without it are ignored")
     after: str = Field(default="", description="the signature is what follows this text, such as a key's name")
     encoding: Literal[Encoding, "hex-base64"] = Field(default="hex", description="hex-base64: base64 of the hex digits")
 
@@ -53,12 +53,12 @@ class SignatureAt(Strict):
     @classmethod
     def _separates(cls, split: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if isinstance(split, tuple) and not all(split):
-            raise ValueError("an empty text separates nothing: name the characters between the elements")
+            raise ValueError("an empty text cannot separate elements: write the characters between them")
         return split
 
     @property
     def separators(self) -> tuple[str, ...]:
-        """Return what stands between elements, the inmost last; nothing if there is one element only."""
+        """Return what separates elements, the innermost last; empty if there is only one element."""
         return self.split if isinstance(self.split, tuple) else (self.split,) * bool(self.split)
 
     @property
@@ -68,11 +68,13 @@ class SignatureAt(Strict):
 
 
 class TimestampAt(Strict):
-    """Where the signed time stands; without ``at`` it is an element of the signature's own header."""
+    """Where the signed time is; without ``at`` it is an element of the signature's own header."""
 
     at: Location | None = None
     prefix: str = ""
-    index: int | None = Field(default=None, ge=0, le=4, description="its place among the elements, if it has no prefix")
+    index: int | None = Field(
+        default=None, ge=0, le=4, description="its number among the elements, from 0, if it has no prefix"
+    )
     unit: TimeUnit = "s"
 
 
@@ -92,7 +94,7 @@ def compile_elements(at: SignatureAt) -> Elements:
         if at.after:
             texts = [text.rpartition(at.after)[2] for text in texts]
         if not texts:
-            raise Unreadable(f"{at.at} holds no {at.prefix or 'signature'!r}")
+            raise Unreadable(f"{at.at} has no {at.prefix or 'signature'!r}")
         if len(texts) > MAX_SIGNATURES:
             raise Unreadable(f"there are {len(texts)} signatures, at most {MAX_SIGNATURES} are tried")
         return values, texts
@@ -144,7 +146,7 @@ def compile_time(at: TimestampAt | None, signature: SignatureAt) -> Stamp | None
         else:
             found = [text[len(at.prefix) :] for text in elements if text.startswith(at.prefix)]
         if len(set(found)) != 1:  # one beside each signature is the same for all
-            raise Unreadable(f"{signature.at} holds {len(found)} times")
+            raise Unreadable(f"{signature.at} has {len(found)} times")
         return found[0]
 
     return among

@@ -1,4 +1,4 @@
-"""A secret's text and the key that it is, as the sources file describes it."""
+"""From a secret's text to a key, as the sources file describes it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Key(Strict):
         description="pem: a public key between BEGIN and END lines, or their base64 alone; nfkd: UTF-8 after Unicode "
         "normalisation; sha1, sha256: the digest of the text is the key",
     )
-    prefix: str = Field(default="", description="taken off the secret before decoding, if it is there")
+    prefix: str = Field(default="", description="removed from the secret before decoding, if it is there")
     after: str = Field(
-        default="", description="the key is what follows this text, if it is there; what stands before is its name"
+        default="", description="the key is what follows this text, if it is there; its name is before it"
     )
     unprefixed: Literal["decode", "utf8", "refuse"] = Field(
         default="decode", description="what to do with a secret that has no prefix; utf8: take it as text"
