@@ -11,6 +11,7 @@ from weir.cli.framework import DefaultGroup, IdCommand
 from weir.cli.options import Number, at_place, json_option
 from weir.cli.output import comments, emit, emit_json
 from weir.cli.stacks import open_stack, replay_context
+from weir.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
@@ -45,17 +46,16 @@ def list_(place: Place, as_json: bool) -> None:
 @click.argument("group_id", metavar="GROUP")
 @click.option("--rate", type=Number(0, min_open=True), metavar="N", help="At most N deliveries a second.")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen to each event.")
-@json_option("the report as one JSON object")
+@json_option("the report as one JSON object; with --dry-run JSON Lines, one object for each event before it")
 @at_place
 def retry(place: Place, group_id: str, rate: float | None, dry_run: bool, as_json: bool) -> None:
     """After the cause is fixed: judge and apply a group again, in this process. What still fails stays where it is.
 
     Runs this working tree's business code. GROUP is an id that `weir failures` prints.
     """
-    from weir.cli.terminal import Terminal
     from weir.operate import failures as cases
 
-    with Terminal(emit) as terminal:
+    with Terminal(as_json=as_json) as terminal:
         context = replay_context(place, terminal)
         found = cases.find_failures(context.stack, place.log_lines, terminal.say)
-        sys.exit(cases.retry(context, found, group_id, rate_per_s=rate, dry_run=dry_run, as_json=as_json))
+        sys.exit(cases.retry(context, found, group_id, rate_per_s=rate, dry_run=dry_run))

@@ -10,8 +10,8 @@ import click
 from weir.cli import project
 from weir.cli.framework import Command
 from weir.cli.options import at_place, json_option
-from weir.cli.output import emit
 from weir.cli.stacks import replay_context
+from weir.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
@@ -40,12 +40,11 @@ def rebuild(place: Place, tables: tuple[str, ...], as_json: bool, **options: Any
 
     TABLE is a logical name, such as balances; by default all. Exit code 1 when something differs.
     """
-    from weir.cli.terminal import Terminal
     from weir.infra import control
     from weir.operate.rebuild import job as rebuilding
 
-    with Terminal(emit) as terminal:
+    with Terminal(as_json=as_json) as terminal:
         context = replay_context(place, terminal)
         switch = rebuilding.Control(lambda: control.pause(place), lambda: control.resume(place))
         job = rebuilding.Job(context, switch, project.home() / "replays", tables, **options)
-        sys.exit(job.run(as_json=as_json))
+        sys.exit(job.run())

@@ -11,8 +11,8 @@ import click
 from weir.cli import project
 from weir.cli.framework import Command
 from weir.cli.options import SINCE, Number, at_place, json_option
-from weir.cli.output import emit
 from weir.cli.stacks import replay_context
+from weir.cli.terminal import Terminal
 from weir.consumers.outcome import LISTED
 from weir.operate.replay import origins, targets
 
@@ -76,7 +76,7 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
     metavar="FILE",
     help="Continue the replay of a checkpoint file.",
 )
-@json_option("the report as JSON")
+@json_option("the report as one JSON object; with --dry-run JSON Lines, one object for each event before it")
 @at_place
 def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: bool, **options: Any) -> None:
     """Send deliveries of the past to the consumer, the stream, an address or a file.
@@ -91,7 +91,6 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
     Idempotent: what is applied already is not applied again. Ctrl-C stops cleanly; --resume continues. Exit code 1
     when something failed, 2 when it could not begin, 130 when it was stopped.
     """
-    from weir.cli.terminal import Terminal
     from weir.operate.replay import options as replay_options
     from weir.operate.replay import runner
 
@@ -100,9 +99,9 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
     request = None if resume else replay_options.request_of(options)
     path = resume or checkpoint or project.home() / "replays" / f"replay-{runner.default_name()}.json"
     rate = options["rate"]
-    with Terminal(emit) as terminal:
+    with Terminal(as_json=as_json) as terminal:
         context = replay_context(place, terminal)
-        sys.exit(runner.replay(context, request, path, as_json=as_json, rate_per_s=rate))
+        sys.exit(runner.replay(context, request, path, rate_per_s=rate))
 
 
 @click.command(cls=Command)
@@ -111,12 +110,12 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
 )
 @filters
 @click.option("--new", "is_new", is_flag=True, help="Begin now, not where it stopped the last time.")
+@json_option("JSON Lines, one object for each answer of the server")
 @at_place
-def listen(place: Place, is_new: bool, **options: Any) -> None:
+def listen(place: Place, is_new: bool, as_json: bool, **options: Any) -> None:
     """Forward what arrives to a server of your own, byte for byte; the next call continues where this one stopped."""
-    from weir.cli.terminal import Terminal
     from weir.operate.replay.listen import listen as forward
 
-    with Terminal(emit) as terminal:
+    with Terminal(as_json=as_json) as terminal:
         context, folder = replay_context(place, terminal), project.home() / "replays"
         sys.exit(forward(context, options, folder, is_new=is_new))

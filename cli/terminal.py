@@ -5,21 +5,25 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from weir.operate.replay.progress import Progress
+from weir.cli.output import comments, emit, emit_json
+
+if TYPE_CHECKING:
+    from weir.operate.replay.progress import Progress
 
 _EVERY_S = 0.5
 _EVERY_PIPED_S = 10.0
 
 
 class Terminal:
-    """Between ``with`` and its end Ctrl-C and SIGTERM only set a flag. ``print_line`` takes what `say` is given."""
+    """The `Console` of a command. Between ``with`` and its end Ctrl-C and SIGTERM only set a flag."""
 
-    def __init__(self, print_line: Callable[[str], None]) -> None:
-        self._print = print_line
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._print = comments(as_json=as_json)
         self._is_stopped = False
         self._shown = ""
         self._due_s = time.monotonic() + _EVERY_S
@@ -42,9 +46,18 @@ class Terminal:
         return self._is_stopped
 
     def say(self, line: str) -> None:
-        """Print a line above the progress."""
+        """Print a line above the progress, to standard error where the result is JSON."""
         self._clear()
         self._print(line)
+
+    def result(self, value: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Print a part of the result above the progress: as one line of JSON, or as lines."""
+        self._clear()
+        if self._as_json:
+            emit_json(value)
+            return
+        for line in lines:
+            emit(line)
 
     def watch(self, progress: Progress) -> None:
         """Show progress now and then."""

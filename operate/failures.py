@@ -160,17 +160,15 @@ def retry(
     *,
     rate_per_s: float | None,
     dry_run: bool,
-    as_json: bool,
 ) -> int:
     """Replay one group of failures to the consumer in this process; return the exit code. Raises: IdUnknown."""
     group, origin = failures.origin(group_id)
-    if not as_json:
-        context.console.say(group.show())
+    context.console.say(group.show())
     # By the name of an origin whose deliveries were refused, the consumer gives them another chance.
     request = ReplayRequest(origin="failures", target="consumer", dry_run=dry_run, rate_per_s=rate_per_s)
     target = make_target(context, request)
     checkpoint = Checkpoint(None, request)
-    return run(context, origin, Filter.of(context, request), target, checkpoint, as_json=as_json)
+    return run(context, origin, Filter.of(context, request), target, checkpoint)
 
 
 def explain_by_log(lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,7 +72,7 @@ class Job:
     def _console(self) -> Console:
         return self.context.console
 
-    def run(self, *, as_json: bool) -> int:
+    def run(self) -> int:
         """Do all steps; return the exit code."""
         if self.delete and not self.swap:
             raise OptionInvalid("--delete works only with --swap.")
@@ -90,7 +89,7 @@ class Job:
             self._console.say(f"left by other rebuilds (killed, kept or running): {', '.join(left)}; see --clean")
         fresh = make_fresh(dynamodb, self.context.settings, default_name())
         try:
-            return self._rebuild(fresh, names, as_json=as_json)
+            return self._rebuild(fresh, names)
         finally:
             if not self.keep:
                 drop(dynamodb, fresh)
@@ -100,10 +99,10 @@ class Job:
             self._console.say("no rebuild has left tables behind")
         for table in left:
             self.context.stack.table.dynamodb.delete_table(TableName=table)
-            self._console.say(f"deleted {table}")
+            self._console.result({"deleted": table}, [f"deleted {table}"])
         return 0
 
-    def _rebuild(self, fresh: FreshTables, names: tuple[str, ...], *, as_json: bool) -> int:
+    def _rebuild(self, fresh: FreshTables, names: tuple[str, ...]) -> int:
         began_ms = round(time.time() * 1000)
         if not self._pass(fresh, self.origin, self._since_ms(began_ms)):
             self._console.say("stopped; nothing was compared and the present tables are as they were")
@@ -119,7 +118,7 @@ class Job:
             found = settle(comparer, catch_up, pairs)
             if self.swap:
                 self._swap(found, pairs)
-        self._tell(found, fresh, as_json=as_json)
+        self._tell(found, fresh)
         return _DIFFERS if any(one.differences for one in found.values()) and not self.swap else 0
 
     @contextmanager
@@ -186,7 +185,7 @@ class Job:
                 written = swap(dynamodb, pairs[name][0], one.differences, backup, delete=self.delete)
                 self._console.say(f"{name}: {written:,} items written; what they were is kept in {backup}")
 
-    def _tell(self, found: dict[str, Comparison], fresh: FreshTables, *, as_json: bool) -> None:
+    def _tell(self, found: dict[str, Comparison], fresh: FreshTables) -> None:
         tables = {
             name: {
                 "same": one.same,
@@ -195,24 +194,20 @@ class Job:
             }
             for name, one in found.items()
         }
-        if as_json:
-            self._console.say(
-                json.dumps(
-                    {"report": self.report.as_dict(), "caught_up": self.caught_up, "tables": tables}, default=str
-                )
-            )
-            return
-        for line in self.report.lines():
-            self._console.say(line)
-        if self.caught_up:
-            self._console.say(f"caught up with {self.caught_up:,} more that arrived meanwhile")
-        for name, one in found.items():
-            self._console.say(f"{name}: {one.same:,} items the same, {len(one.differences):,} different")
-            for difference in one.differences[:_SHOWN]:
-                self._console.say(f"  {difference.line()}")
-            if one.moving:
-                self._console.say(f"  {len(one.moving):,} changed each time they were read: --pause compares them too")
-            if len(one.differences) > _SHOWN:
-                self._console.say(f"  and {len(one.differences) - _SHOWN:,} more; --json lists all")
+        report = {"report": self.report.as_dict(), "caught_up": self.caught_up, "tables": tables}
+        self._console.result(report, self._lines(found))
         if self.keep:
             self._console.say(f"kept: {', '.join(fresh.tables)}")
+
+    def _lines(self, found: dict[str, Comparison]) -> Iterator[str]:
+        yield from self.report.lines()
+        if self.caught_up:
+            yield f"caught up with {self.caught_up:,} more that arrived meanwhile"
+        for name, one in found.items():
+            yield f"{name}: {one.same:,} items the same, {len(one.differences):,} different"
+            for difference in one.differences[:_SHOWN]:
+                yield f"  {difference.line()}"
+            if one.moving:
+                yield f"  {len(one.moving):,} changed each time they were read: --pause compares them too"
+            if len(one.differences) > _SHOWN:
+                yield f"  and {len(one.differences) - _SHOWN:,} more; --json lists all"

@@ -19,6 +19,7 @@ from weir.operate.replay.loop import Replay
 from weir.operate.replay.options import request_of
 from weir.operate.replay.origins import make_origin
 from weir.operate.replay.pace import Pace
+from weir.operate.replay.progress import Console
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.runner import new_checkpoint
 from weir.operate.replay.targets import to_http
@@ -34,7 +35,7 @@ def listen(context: ReplayContext, options: Mapping[str, Any], folder: Path, *, 
     request = checkpoint.request
     selection = Filter.of(context, request)
     origin, target = make_origin(context, request, selection), to_http.make(context, request)
-    target.answered = _teller(context.previewer, console.say)
+    target.answered = _teller(context.previewer, console)
     checkpoint.save()
     console.say(f"listening to {origin.label}, forwarding to {target.label}; Ctrl-C stops")
     pace = Pace(None)
@@ -64,7 +65,7 @@ def _open(context: ReplayContext, request: ReplayRequest, folder: Path, *, is_ne
     return checkpoint
 
 
-def _teller(previewer: Previewer, say: Callable[[str], object]) -> Callable[[Delivery, int, float], None]:
+def _teller(previewer: Previewer, console: Console) -> Callable[[Delivery, int, float], None]:
     def tell(delivery: Delivery, status: int, took_s: float) -> None:
         preview = previewer.preview(delivery)
         event = preview.events[0] if preview.events else None
@@ -73,6 +74,15 @@ def _teller(previewer: Previewer, say: Callable[[str], object]) -> Callable[[Del
             what = f"{event.type or '-'} {event.event_id}" if event else envelope.request_id
             verdict = "" if 200 <= status < 300 else "  not delivered: the server refused it"
             at = time.strftime("%H:%M:%S")
-            say(f"{at}  {envelope.source:14} {what} -> {status} ({took_s * 1000:.0f} ms){verdict}")
+            facts = {
+                "source": envelope.source,
+                "type": event.type if event else None,
+                "event_id": event.event_id if event else None,
+                "request_id": envelope.request_id,
+                "status": status,
+                "took_ms": round(took_s * 1000, 1),
+            }
+            line = f"{at}  {envelope.source:14} {what} -> {status} ({took_s * 1000:.0f} ms){verdict}"
+            console.result(facts, [line])
 
     return tell

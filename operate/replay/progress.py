@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -124,7 +124,10 @@ class Console(Protocol):
         """Tell whether the person has asked to stop."""
 
     def say(self, line: str) -> None:
-        """Print a line."""
+        """Print a line for the person; it is not a part of the result."""
+
+    def result(self, value: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Print a part of the result: ``value`` as one line of JSON where that is asked for, else ``lines``."""
 
     def watch(self, progress: Progress) -> None:
         """Show progress, as often as suits; called after each chunk."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from dataclasses import replace
@@ -36,7 +35,6 @@ def replay(
     request: ReplayRequest | None,
     path: Path,
     *,
-    as_json: bool,
     rate_per_s: float | None = None,
 ) -> int:
     """Start a replay, or without a request resume the one of a checkpoint file; return the exit code.
@@ -47,7 +45,7 @@ def replay(
     checkpoint = _open_checkpoint(context, request, path)
     if checkpoint.is_done:
         console.say(f"{path}: this replay is complete; its report:")
-        _print_report(checkpoint, console, as_json=as_json)
+        _print_report(checkpoint, console)
         return 0
     checkpoint.request = asked = replace(checkpoint.request, rate_per_s=rate_per_s or checkpoint.request.rate_per_s)
     selection = Filter.of(context, asked)
@@ -56,7 +54,7 @@ def replay(
     origin, target = make_origin(context, asked, selection), make_target(context, asked)
     if request is not None and isinstance(target, Checked):
         target.check()
-    code = run(context, origin, selection, target, checkpoint, as_json=as_json)
+    code = run(context, origin, selection, target, checkpoint)
     return _FAILED if unknown and not checkpoint.report.matched else code
 
 
@@ -66,14 +64,11 @@ def run(
     selection: Filter,
     target: Target,
     checkpoint: Checkpoint,
-    *,
-    as_json: bool,
 ) -> int:
     """Estimate, run and report; return the exit code."""
     console, rate_per_s = context.console, checkpoint.request.rate_per_s
     estimate = origin.estimate()
-    if not as_json:
-        console.say(f"from {origin.label} to {target.label}: {_show_estimate(estimate, rate_per_s)}")
+    console.say(f"from {origin.label} to {target.label}: {_show_estimate(estimate, rate_per_s)}")
     if isinstance(target, Stateful) and (checkpoint.cursor or any(checkpoint.again.values())):
         target.restore(checkpoint.target)
     pace = Pace(rate_per_s)
@@ -82,14 +77,14 @@ def run(
     try:
         is_done = job.run()
     except TransientError as error:
-        _print_report(checkpoint, console, as_json=as_json)
+        _print_report(checkpoint, console)
         console.say(f"{error.advice}{_how_to_resume(checkpoint)}")
         return _FAILED
     except BaseException:
         console.say(f"interrupted{_how_to_resume(checkpoint)}")
         raise
     close(target)
-    _print_report(checkpoint, console, as_json=as_json)
+    _print_report(checkpoint, console)
     if not is_done:
         console.say(f"stopped{_how_to_resume(checkpoint)}")
         return _STOPPED
@@ -127,14 +122,9 @@ def _show_estimate(estimate: Estimate, rate_per_s: float | None) -> str:
     return amount
 
 
-def _print_report(checkpoint: Checkpoint, console: Console, *, as_json: bool) -> None:
+def _print_report(checkpoint: Checkpoint, console: Console) -> None:
     report = checkpoint.report
-    if as_json:
-        console.say(json.dumps(report.as_dict()))
-        return
-    for line in report.lines():
-        console.say(line)
-    console.say(f"memory at most {peak_mib():.0f} MiB")
+    console.result(report.as_dict(), [*report.lines(), f"memory at most {peak_mib():.0f} MiB"])
 
 
 def _how_to_resume(checkpoint: Checkpoint) -> str:

@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +277,9 @@ class Silent:
 
     def say(self, line: str) -> None:
         self.lines.append(line)
+
+    def result(self, value: Mapping[str, Any], lines: Iterable[str]) -> None:
+        self.lines += lines
 
     def watch(self, progress: Progress) -> None:
         pass

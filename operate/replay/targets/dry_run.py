@@ -58,12 +58,12 @@ class DryRun:
         previewer: Previewer,
         *,
         load: LoadItem | None = None,
-        say: Callable[[str], object] = lambda _: None,
+        result: Callable[[Mapping[str, Any], Sequence[str]], object] = lambda _, __: None,
     ) -> None:
         self._judge = judge
         self._marks = marks
         self._previewer = previewer
-        self._say = say
+        self._print = result
         self._simulation = Simulation(load) if load else None
         self._seen: set[int] = set()
         self.changes_of_mind: Counter[str] = Counter()
@@ -83,10 +83,11 @@ class DryRun:
     def close(self) -> None:
         """Print how items would differ, and which events would come out otherwise than they did."""
         for text, count in sorted(self.changes_of_mind.items()):
-            self._say(f"{count:>12,}  {text}")
+            self._print({"changed": text, "count": count}, [f"{count:>12,}  {text}"])
         if self._simulation is not None:
             for difference in self._simulation.differences():
-                self._say(show_difference(*difference))
+                line = show_difference(*difference)
+                self._print({"difference": line}, [line])
 
     def _result(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Result:
         stored = self._stored(prepared, delivery, known)
@@ -141,10 +142,21 @@ class DryRun:
     def _tell(self, prepared: Prepared, fate: _Fate) -> None:
         identity = prepared.event_id or prepared.request_id or prepared.place
         why = "".join(f": {part}" for part in (fate.reason, fate.detail) if part)
-        self._say(f"{fate.kind:20} {prepared.source or '?':14} {prepared.type or '-':28} {identity}{why}")
-        if self._simulation is not None:
-            for change in prepared.changes:
-                self._say(f"{'':20} {show(change)}")
+        facts = {
+            "would": fate.kind,
+            "source": prepared.source,
+            "type": prepared.type,
+            "event_id": prepared.event_id,
+            "request_id": prepared.request_id,
+            "reason": fate.reason,
+            "detail": fate.detail,
+        }
+        line = f"{fate.kind:20} {prepared.source or '?':14} {prepared.type or '-':28} {identity}{why}"
+        if self._simulation is None:
+            self._print(facts, [line])
+            return
+        changes = [show(change) for change in prepared.changes]
+        self._print({**facts, "changes": changes}, [line, *(f"{'':20} {change}" for change in changes)])
 
 
 def _because(kind: ResultKind, error: ServiceError | None) -> _Fate:
@@ -156,7 +168,7 @@ def make(context: ReplayContext, request: ReplayRequest) -> DryRun:
     stack, settings = context.stack, context.settings
     judge = make_judge(stack.catalogue, context.client, settings)
     load = _loader(stack.table.dynamodb, settings.tables) if request.diff else None
-    return DryRun(judge, stack.marks, context.previewer, load=load, say=context.console.say)
+    return DryRun(judge, stack.marks, context.previewer, load=load, result=context.console.result)
 
 
 def _loader(dynamodb: DynamoDBClient, tables: Mapping[str, str]) -> LoadItem:
