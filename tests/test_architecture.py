@@ -51,6 +51,26 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("replay",),
         ("audit", "failures", "quarantine", "rebuild", "lag", "subscriptions", "bench"),
     ),
+    "infra": (
+        ("outputs", "reach", "template", "cost", "localstack"),
+        ("place", "package"),
+        ("control", "secrets", "deploy"),
+        ("signing_keys",),
+        ("sender",),
+        ("local.asgi", "local.logs", "local.serving", "local.vtl", "local.engine_client"),
+        ("local.engine", "local.function"),
+        ("local.gateway", "local.poller"),
+        ("local.archiver", "local.console", "local.provision"),
+        ("local.stream_readers",),
+        ("local",),
+    ),
+    "loadtest": (
+        ("load_packages", "sending"),
+        ("judging",),
+        ("report",),
+        ("session",),
+        ("faults", "bench"),
+    ),
 }
 # infra/ runs the handler in a process of its own, found by the name that the template gives.
 AWS_LIBRARIES = {"boto3", "botocore", "s3transfer"}

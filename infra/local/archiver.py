@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from weir.infra.local.engine_client.aws_json import AwsClient, AwsError
+from weir.infra.local.engine_client.positions import SHARD_END, Position
 from weir.infra.local.engine_client.stream_calls import Page, Shard, Stream
-from weir.infra.local.poller.checkpoints import SHARD_END, Checkpoints, Position
+from weir.infra.local.poller.checkpoints import Checkpoints
 from weir.infra.local.poller.lanes import Timing
 from weir.infra.local.poller.shards import PAGE_RECORDS
 from weir.ingest.errors import ServiceError, TemplateUnsupported

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from weir.infra.local.function.function import Function
-from weir.infra.local.poller.invocations import InvocationResult
+from weir.infra.local.function.invocations import InvocationResult
 
 CODE = """
 import logging, os, sys, time

@@ -15,7 +15,7 @@ import pytest
 from tests.support.streams import FAST, Consumer, data_of, eventually, failing_from, stream
 from weir.infra.local.engine.engine import Engine
 from weir.infra.local.engine_client.stream_calls import Stream
-from weir.infra.local.poller.invocations import InvocationResult
+from weir.infra.local.function.invocations import InvocationResult
 
 pytestmark = pytest.mark.engine
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weir.infra.local.function.invocations import InvocationResult
 from weir.infra.local.poller.batches import Batch, EventFormat, Failure, Record, form, judge, remaining
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
 from weir.infra.local.poller.filters import compile_filters
-from weir.infra.local.poller.invocations import InvocationResult
 from weir.ingest.errors import TemplateUnsupported
 
 PROPERTIES = {

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.streams import Bucket, Consumer, aws, data_of, eventually, failing_from, sequence_of, stream
 from weir.infra.local.engine.engine import Engine
-from weir.infra.local.poller.invocations import InvocationResult
+from weir.infra.local.function.invocations import InvocationResult
 
 pytestmark = pytest.mark.engine
 

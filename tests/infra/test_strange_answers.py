@@ -6,9 +6,9 @@ import pytest
 from aiohttp import web
 
 from weir.infra.local.engine_client.aws_json import AwsClient, AwsError
+from weir.infra.local.engine_client.positions import Position
 from weir.infra.local.engine_client.stream_calls import Stream
 from weir.infra.local.poller.batches import Record
-from weir.infra.local.poller.checkpoints import Position
 from weir.infra.local.poller.destinations import Described, GivenUp, QueueDestination
 
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/one"

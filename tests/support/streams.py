@@ -15,8 +15,8 @@ from typing import Any
 
 from tests.support.aws import client
 from weir.infra.local.engine_client.aws_json import AwsClient
+from weir.infra.local.function.invocations import InvocationResult
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
-from weir.infra.local.poller.invocations import InvocationResult
 from weir.infra.local.poller.lanes import Timing
 from weir.infra.local.poller.poller import Poller
 from weir.infra.local.poller.reports import BatchReport

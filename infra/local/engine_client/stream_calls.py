@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.infra.local.engine_client.aws_json import AwsClient
-from weir.infra.local.poller.checkpoints import Position, StreamIdentity
+from weir.infra.local.engine_client.positions import Position, StreamIdentity
 
 _TARGET = "Kinesis_20131202"
 

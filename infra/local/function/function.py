@@ -18,7 +18,7 @@ from typing import Any
 
 from weir.infra import CODE
 from weir.infra.local.function.environment import Environment, EnvironmentLostError, HandlerImportError, Reply
-from weir.infra.local.poller.invocations import PAYLOAD_LIMIT_BYTES, InvocationResult
+from weir.infra.local.function.invocations import PAYLOAD_LIMIT_BYTES, InvocationResult
 
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 ACCOUNT_CONCURRENCY = 1000

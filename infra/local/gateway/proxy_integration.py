@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from weir.infra.local.function.function import Function
+from weir.infra.local.function.invocations import InvocationResult
 from weir.infra.local.gateway.exchange import Exchange, Fault
 from weir.infra.local.gateway.responses import JSON, Response
-from weir.infra.local.poller.invocations import InvocationResult
 
 _INTERNAL = "Internal server error"
 _ANSWER = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from weir.infra.local.function.invocations import InvocationResult
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
-from weir.infra.local.poller.invocations import InvocationResult
 
 _WRAPPING_BYTES = len('{"Records":[]}')
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from weir.infra.local.engine_client.aws_json import AwsClient
+from weir.infra.local.function.invocations import InvocationResult
 from weir.infra.local.poller.batches import Record
-from weir.infra.local.poller.invocations import InvocationResult
 
 Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
 

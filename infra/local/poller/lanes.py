@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weir.infra.local.engine_client.aws_json import AwsError
+from weir.infra.local.function.invocations import InvocationResult, Invoke
 from weir.infra.local.poller.batches import Batch, EventFormat, Failure, Record, form, judge, remaining
 from weir.infra.local.poller.destinations import Condition, Destination, GivenUp
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
-from weir.infra.local.poller.invocations import InvocationResult, Invoke
 from weir.infra.local.poller.reports import BatchReport, OnBatch, OnNotice, Outcome
 
 

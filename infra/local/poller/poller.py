@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from weir.infra.local.engine_client.aws_json import AwsClient, AwsError
+from weir.infra.local.engine_client.positions import SHARD_END, Position
 from weir.infra.local.engine_client.stream_calls import Shard, Stream
-from weir.infra.local.poller.checkpoints import SHARD_END, Checkpoints, Position
+from weir.infra.local.function.invocations import PAYLOAD_LIMIT_BYTES, Invoke
+from weir.infra.local.poller.checkpoints import Checkpoints
 from weir.infra.local.poller.destinations import Described, destination
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
-from weir.infra.local.poller.invocations import PAYLOAD_LIMIT_BYTES, Invoke
 from weir.infra.local.poller.lanes import PollerContext, Timing
 from weir.infra.local.poller.reports import BatchReport, OnBatch, OnNotice, ShardLag
 from weir.infra.local.poller.shards import ShardReader

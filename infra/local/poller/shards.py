@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from weir.infra.local.engine_client.aws_json import AwsError
+from weir.infra.local.engine_client.positions import Position
 from weir.infra.local.engine_client.stream_calls import Page, Shard, Stream
-from weir.infra.local.poller.checkpoints import Position
 from weir.infra.local.poller.lanes import Lane, PollerContext
 from weir.infra.local.poller.reports import ShardLag
 
