@@ -16,13 +16,13 @@ def leaves(branch: type[errors.ServiceError]) -> list[type[errors.ServiceError]]
 
 
 def reasons() -> str:
-    """Write the table of quarantine reasons as it must stand in the README."""
+    """Write the table of quarantine reasons as the README must have it."""
     rows = [f"| `{kind.code}` | {(kind.__doc__ or '').strip()} | {kind.hint} |" for kind in leaves(errors.RecordError)]
     return "\n".join(["| reason | meaning | what to do |", "| --- | --- | --- |", *rows])
 
 
 def test_reasons_stand_in_the_readme() -> None:
-    """The table between the marks is the one that the error taxonomy gives; paste the expected one to mend it."""
+    """The table between the marks is the one that the error taxonomy gives; paste the expected one to fix it."""
     found = re.search(r"<!-- reasons:.*?-->\n(.*?)\n<!-- /reasons -->", README, re.DOTALL)
     assert found is not None
     assert len(leaves(errors.RecordError)) > 10
@@ -30,7 +30,7 @@ def test_reasons_stand_in_the_readme() -> None:
 
 
 def test_errors_of_the_api_stand_in_the_readme() -> None:
-    """Each error code of the API contract stands in the README's table with its status."""
+    """Each error code of the API contract is in the README's table with its status."""
     contract = (Path(errors.__file__).parent / "contract" / "openapi.yaml").read_text(encoding="utf-8")
     codes = set(re.findall(r'"error":"([a-z_]+)"', contract))
     assert len(codes) > 5

@@ -8,7 +8,6 @@ list names the file: it is imported with the first source that needs it, and a c
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -193,6 +192,8 @@ def scheme_class(document: Mapping[str, Any]) -> type[Scheme]:
 
 def all_schemes() -> list[type[Scheme]]:
     """Return every scheme that this folder has: the default one first, the others by their names."""
+    import pkgutil  # noqa: PLC0415 - a cold start does not list the folder
+
     for module in pkgutil.iter_modules(import_module(_PACKAGE).__path__):
         import_module(f"{_PACKAGE}.{module.name}")
     default = scheme_class({})

@@ -62,7 +62,7 @@ def test_fetched_certificate() -> None:
 
 
 def test_other_topics_are_refused_before_fetching() -> None:
-    """A message of another topic is a forgery here, even if SNS signed it, and makes nobody fetch."""
+    """A message of another topic is a forgery here, even if SNS signed it, and no one fetches anything."""
 
     def fetch(url: str) -> bytes:
         raise AssertionError(url)
@@ -145,7 +145,7 @@ def test_certificate_must_be_valid_at_arrival() -> None:
 
 @pytest.mark.parametrize("pem", [b"", b"\xff", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_damaged_certificate(pem: bytes) -> None:
-    """What is fetched and is no certificate refuses the delivery; one pinned that is none is the operator's matter."""
+    """What is fetched but not a certificate refuses the delivery; a pinned one that is not is the operator's to fix."""
     pair = pair_of(SNS)
     topic, _ = identity_and_pem(pair.verify_with)
     envelope = sns_delivery(pair.sign_with)

@@ -216,7 +216,7 @@ def unsigned(shape: Shape) -> signatures.Draft:
 @every_shape
 @pytest.mark.parametrize("junk", ["", " ", ",", "=", "v1=", "AAAA", "0" * 64, "\x00", "é", "A" * 4096, "t=,v1="])
 def test_junk_is_refused(shape: Shape, junk: str) -> None:
-    """Whatever stands in the signature's header, the answer is a reason for quarantine."""
+    """Whatever is in the signature's header, the answer is a reason for quarantine."""
     name = next(iter(shape.headers(BODY)))
     headers = tuple({**shape.headers(BODY), name: junk}.items())
     with pytest.raises((SignatureMalformed, SignatureMismatch, SignatureMissing)):
@@ -225,7 +225,7 @@ def test_junk_is_refused(shape: Shape, junk: str) -> None:
 
 @pytest.mark.parametrize("secret", ["", "text", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "AAAA"])
 def test_key_of_another_kind(secret: str) -> None:
-    """A secret that is no key of the algorithm is told without being quoted, and nothing is judged with it."""
+    """A secret that is not a key of the algorithm is reported without being quoted, and nothing is judged with it."""
     shape = SHAPES["RSA with SHA-256"]
     for wrong in (secret, public("ec").decode()):
         with pytest.raises(ValueError, match=r"key|pem|empty") as caught:

@@ -206,7 +206,7 @@ def test_key_of_the_url_comes_first() -> None:
      ("http-date", "x", None), ("s", None, None), ("s", -1, None)],
 )  # fmt: skip
 def test_time(unit: str, value: Any, at_ms: int | None) -> None:
-    """The event's time is read in the unit of its source; one that cannot be read is no reason to refuse."""
+    """The event's time is read in the unit of its source; one that cannot be read is not a reason to refuse."""
     source = source_with(id="$.id", time={"at": "$.at", "unit": unit})
     assert events.extract(source, delivery({"id": 1, "at": value}))[0].at_ms == at_ms
 

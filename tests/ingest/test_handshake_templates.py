@@ -81,7 +81,7 @@ def test_every_template_question_of_the_presets_is_covered_here() -> None:
 
 @pytest.mark.parametrize("preset", ECHOING)
 def test_a_question_is_answered_and_nothing_is_stored(preset: str) -> None:
-    """A question under POST asks Kinesis for nothing, one under GET is no 405, and each gets its echo."""
+    """A question under POST asks Kinesis for nothing, one under GET is not answered 405, and each gets its echo."""
     method = "post" if preset in POSTED else "get"
     asked = asked_with(preset, "a1B2:+/ ok")
     request = render(request_template(preset, method), asked)

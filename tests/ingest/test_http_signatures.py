@@ -186,7 +186,7 @@ def test_public_key_is_no_shared_secret() -> None:
     ],
 )
 def test_malformed_header(name: str, value: str | None, error: type[RecordError]) -> None:
-    """A header that is no structured field, names a label or component twice, or one that is not there, is refused."""
+    """A header that is not a structured field, names one twice, or one that is not there, is refused."""
     scheme = scheme_of()
     envelope, pair = made(scheme)
     with pytest.raises(error):
@@ -194,7 +194,7 @@ def test_malformed_header(name: str, value: str | None, error: type[RecordError]
 
 
 def resigned(scheme: HttpSignatureScheme, envelope: Envelope, covered: str, secret: str = "key") -> Envelope:
-    """Return the delivery signed with HMAC by hand: `covered` is what stands in Signature-Input."""
+    """Return the delivery signed with HMAC by hand: `covered` is as in Signature-Input."""
     digest = envelope.header("Content-Digest")
     lines = f'"content-digest": {digest}\n"@signature-params": {covered}'
     value = b64encode(hmac.digest(secret.encode(), lines.encode(), "sha256")).decode()
@@ -283,7 +283,7 @@ def test_content_digest(digests: list[str], error: type[RecordError] | None) -> 
 
 @pytest.mark.parametrize("body", [b"", b"{}", bytes(range(256))])
 def test_any_body(body: bytes) -> None:
-    """An empty body, and one that is no text, is proven by its digest; so is the body that the gateway cannot tell."""
+    """An empty body, and one that is not text, is proven by its digest; so is the body that the gateway cannot tell."""
     scheme = scheme_of()
     envelope, pair = made(scheme, body=body)
     assert signatures.verify(scheme, [pair.verify_with], envelope).secret_index == 0

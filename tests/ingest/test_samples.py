@@ -52,7 +52,7 @@ def test_signed_gives_all_headers() -> None:
 
 
 def test_source_without_preset() -> None:
-    """A source that is described in full is sent the generic sample; a preset without one is told."""
+    """A source that is described in full is sent the generic sample; a preset without one is reported."""
     assert samples.sample(None, at_ms=AT_MS) == samples.sample("hmac", at_ms=AT_MS)
     with pytest.raises(ConfigError):
         samples.sample("no-such-provider", at_ms=AT_MS)

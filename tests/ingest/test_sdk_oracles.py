@@ -34,7 +34,7 @@ KNOWN = {
     ("workos", "second signature valid"): "The SDK refuses more than one signature; rotation may need two.",
     ("elevenlabs", "second signature valid"): "The SDK takes the first signature only.",
     ("sanity", "second signature valid"): "The SDK takes the first signature only.",
-    ("aws-sns", "another secret"): "The SDK takes any topic's message; Weir only those of the topics it was told.",
+    ("aws-sns", "another secret"): "The SDK takes any topic's message; Weir only those of the topics it was given.",
     ("replicate", "old"): "The SDK does not judge the signed time; Weir does, as Standard Webhooks asks.",
     ("webflow", "old"): "The SDK does not judge the signed time; Webflow's documentation asks for 5 minutes.",
     ("twitch", "old"): "The third-party package leaves the time to its caller; Twitch asks for 10 minutes.",

@@ -309,7 +309,7 @@ UNUSABLE = {"standard-webhooks": "whsec_!", "discord": "zz", "sendgrid": "AAAA",
 
 @pytest.mark.parametrize("preset", UNUSABLE)
 def test_unusable_secret(preset: str) -> None:
-    """A secret that has not the scheme's form is told to whoever sets it, without being quoted."""
+    """A secret that does not have the scheme's form is reported to the person who sets it, without being quoted."""
     source, pair, _ = made(preset)
     signatures.check_secret(source.scheme, pair.verify_with)
     with pytest.raises(ValueError, match=r"secret|key|certificate") as caught:

@@ -155,7 +155,7 @@ MISTAKES: list[tuple[str, int, str]] = [
 
 @pytest.mark.parametrize(("text", "line", "words"), MISTAKES)
 def test_mistakes(tmp_path: Path, text: str, line: int, words: str) -> None:
-    """A mistake is told with the file, its line, the field and what to do."""
+    """A mistake is reported with the file, its line, the field and what to do."""
     with pytest.raises(CatalogueInvalid) as caught:
         loaded(tmp_path, text)
     message = str(caught.value)
@@ -165,7 +165,7 @@ def test_mistakes(tmp_path: Path, text: str, line: int, words: str) -> None:
 
 
 def test_all_mistakes_at_once(tmp_path: Path) -> None:
-    """All fields that are wrong are told, not only the first."""
+    """All fields that are wrong are reported, not only the first."""
     with pytest.raises(CatalogueInvalid) as caught:
         loaded(tmp_path, "a:\n  preset: stripe\n  tolerance_s: -1\n  dedupe_days: 0\n")
     assert str(caught.value).count("sources.yaml, line") == 2
@@ -173,7 +173,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
 def test_unreadable_file(tmp_path: Path, content: bytes | None) -> None:
-    """A file that is absent or no text is told in a sentence."""
+    """A file that is absent or not text is reported in a sentence."""
     path = tmp_path / "none.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -195,7 +195,7 @@ def test_unreadable_file(tmp_path: Path, content: bytes | None) -> None:
     ],
 )
 def test_damaged_compilation(text: str) -> None:
-    """A compiled catalogue that is damaged is told with the remedy."""
+    """A compiled catalogue that is damaged is reported with the remedy."""
     with pytest.raises(CatalogueInvalid, match="Deploy again"):
         parse_compiled(text)
 

@@ -93,7 +93,7 @@ def test_public_key_is_no_shared_secret() -> None:
 
 
 def test_key_id_chooses() -> None:
-    """Of several keys only the one that the token names is tried, and a secret that is no key is passed over."""
+    """Of several keys only the one that the token names is tried, and a secret that is not a key is passed over."""
     pair = pair_of(PLAID)
     envelope = envelope_of(PLAID, draft_of(PLAID, pair))
     other = json.dumps(json.loads(pair.verify_with) | {"kid": "other"})
