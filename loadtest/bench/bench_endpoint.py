@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from math import ceil
 from typing import Any, TypeAlias, cast
 
 import httptools
-import uvloop
 
 from weir.loadtest.bench.bench_workload import SECRET
+from weir.loadtest.bench.loopback_server import run
 
 CALL_S = 0.004
 TRANSACTION_S = 0.008
@@ -236,18 +236,5 @@ class _Connection(asyncio.Protocol):
             self._transport.write(head.encode() + content)
 
 
-async def serve(port: int) -> None:
-    """Serve on loopback until cancelled."""
-    endpoint = Endpoint()
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(endpoint), "127.0.0.1", port)
-    sys.stdout.write(f"listening http://127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
-    sys.stdout.flush()
-    async with server:
-        await server.serve_forever()
-
-
 if __name__ == "__main__":
-    try:
-        uvloop.run(serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
-    except KeyboardInterrupt:
-        sys.exit(0)
+    run(partial(_Connection, Endpoint()))

@@ -6,11 +6,11 @@ python -m weir.loadtest.bench.null_server PORT        prints `listening` once it
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Any, cast
 
 import httptools
-import uvloop
+
+from weir.loadtest.bench.loopback_server import run
 
 _ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"id":"nothing"}'
 
@@ -33,18 +33,5 @@ class NullProtocol(asyncio.Protocol):
             self._transport.write(_ANSWER)
 
 
-async def serve(port: int) -> None:
-    """Serve on loopback until cancelled."""
-    server = await asyncio.get_running_loop().create_server(NullProtocol, "127.0.0.1", port)
-    bound = server.sockets[0].getsockname()[1]
-    sys.stdout.write(f"listening http://127.0.0.1:{bound}\n")
-    sys.stdout.flush()
-    async with server:
-        await server.serve_forever()
-
-
 if __name__ == "__main__":
-    try:
-        uvloop.run(serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
-    except KeyboardInterrupt:
-        sys.exit(0)
+    run(NullProtocol)

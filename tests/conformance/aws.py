@@ -1,4 +1,4 @@
-"""What both worlds serve through AWS's own APIs: streams, buckets, queues."""
+"""What both emulators serve through AWS's own APIs: streams, buckets, queues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACCOUNT = "000000000000"
 
 @dataclass
 class Aws:
-    """AWS's APIs of one world; ``patience`` stretches every wait that can fail, ``undo`` is done at the end."""
+    """AWS's APIs of one emulator; ``patience`` stretches every wait that can fail, ``undo`` is done at the end."""
 
     endpoint: str
     undo: contextlib.AsyncExitStack

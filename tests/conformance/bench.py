@@ -1,4 +1,4 @@
-"""The bench that a scenario works on: an API, a stream, a function, a mapping, whatever world makes them."""
+"""The bench that a scenario works on: an API, a stream, a function, a mapping, whatever emulator makes them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.conformance.apis import Api
@@ -18,7 +19,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/conformance"
 
 
 class Refused(Exception):
-    """The world would not make what the scenario asked for; the text says why, the same on every run."""
+    """The emulator would not make what the scenario asked for; the text says why, the same on every run."""
 
 
 class RunningMapping(ABC):
@@ -33,6 +34,15 @@ class RunningMapping(ABC):
         """Enable it again."""
 
 
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """How an API is deployed; ``throttle`` is the rate and the burst of all its methods."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    throttle: tuple[float, int] | None = None
+    access_log_format: str | None = None
+
+
 class Bench(ABC):
     """What one scenario makes, taken away when it is over; ``table`` is where functions take their notes."""
 
@@ -42,21 +52,12 @@ class Bench(ABC):
         self.name = f"conf-{uuid.uuid4().hex[:10]}"
 
     @abstractmethod
-    async def api(
-        self,
-        definition: Mapping[str, Any],
-        *,
-        variables: Mapping[str, str] | None = None,
-        throttle: tuple[float, int] | None = None,
-        access_log_format: str | None = None,
-    ) -> Api:
-        """Deploy an API; ``throttle`` is rate and burst of all its methods. Raises: Refused."""
+    async def _make_api(self, definition: Mapping[str, Any], options: ApiOptions) -> Api:
+        """Deploy an API. Raises: Refused."""
 
     @abstractmethod
-    async def mapping(self, stream: Stream, function: Function, **properties: Any) -> RunningMapping:
-        """Make a mapping, named as AWS::Lambda::EventSourceMapping names things, TRIM_HORIZON unless told; wait until
-        it is on, or off if it is to be. Raises: Refused.
-        """
+    async def _make_mapping(self, function: Function, properties: Mapping[str, Any]) -> RunningMapping:
+        """Make a mapping and wait until it is on, or off if it is to be. Raises: Refused."""
 
     @abstractmethod
     async def pass_time(self, seconds: float) -> None:
@@ -65,6 +66,18 @@ class Bench(ABC):
     @abstractmethod
     async def _make_function(self, name: str, source: str, variables: Mapping[str, str], **options: int | None) -> None:
         """Make a function whose handler is ``probe.handler``; the options are those of ``function``."""
+
+    async def api(self, definition: Mapping[str, Any], **options: Any) -> Api:
+        """Deploy an API; the options are those of `ApiOptions`. Raises: Refused."""
+        return await self._make_api(definition, ApiOptions(**options))
+
+    async def mapping(self, stream: Stream, function: Function, **properties: Any) -> RunningMapping:
+        """Make a mapping with properties of AWS::Lambda::EventSourceMapping, TRIM_HORIZON if none is given.
+
+        Raises: Refused.
+        """
+        given = {"EventSourceArn": stream.arn, "FunctionName": function.name, "StartingPosition": "TRIM_HORIZON"}
+        return await self._make_mapping(function, given | properties)
 
     async def function(
         self, behave: str = PASS, *, timeout_s: int = 20, reserved_concurrency: int | None = None
@@ -96,7 +109,7 @@ class Bench(ABC):
         return Queue(self.aws, url, f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.name}")
 
 
-class World(ABC):
+class Emulator(ABC):
     """A stand-in for AWS. ``about`` says which, ``at_once`` how many scenarios it bears together.
 
     ``patience`` stretches the waits of a scenario, ``limit_s`` ends one that hangs. ``tries`` above

@@ -1,4 +1,4 @@
-"""The embedded stack as a world: gateway, poller and function of ``weir.infra.local`` on the engine."""
+"""The embedded stack as an emulator: gateway, poller and function of ``weir.infra.local`` on the engine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.apis import Api
-from tests.conformance.aws import Aws, Stream
-from tests.conformance.bench import Bench, Refused, RunningMapping, World
+from tests.conformance.aws import Aws
+from tests.conformance.bench import ApiOptions, Bench, Emulator, Refused, RunningMapping
 from tests.conformance.probe import Function
 from tests.support.gateways import serving
 from weir.infra.local.function.function import Function as LocalFunction
@@ -70,33 +70,26 @@ class EmbeddedBench(Bench):
         self.aws.undo.callback(folder.cleanup)
         self._folder = Path(folder.name)
 
-    async def api(
-        self,
-        definition: Mapping[str, Any],
-        *,
-        variables: Mapping[str, str] | None = None,
-        throttle: tuple[float, int] | None = None,
-        access_log_format: str | None = None,
-    ) -> Api:
-        options: dict[str, Any] = {"stage_variables": variables or {}}
-        if throttle:
-            settings = {"ThrottlingRateLimit": throttle[0], "ThrottlingBurstLimit": throttle[1]}
-            options["method_settings"] = [{"ResourcePath": "/*", "HttpMethod": "*", **settings}]
-        log = self._folder / "access.log" if access_log_format else None
-        if access_log_format:
-            options["access_log_format"] = access_log_format
+    async def _make_api(self, definition: Mapping[str, Any], options: ApiOptions) -> Api:
+        given: dict[str, Any] = {"stage_variables": options.variables}
+        if options.throttle:
+            rate, burst = options.throttle
+            settings = {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst}
+            given["method_settings"] = [{"ResourcePath": "/*", "HttpMethod": "*", **settings}]
+        log = self._folder / "access.log" if options.access_log_format else None
+        if options.access_log_format:
+            given["access_log_format"] = options.access_log_format
         try:
             served = await self.aws.undo.enter_async_context(
-                serving(definition, self.aws.endpoint, access_log=log, **options)
+                serving(definition, self.aws.endpoint, access_log=log, **given)
             )
         except TemplateUnsupported as error:
             raise Refused("its definition is refused when it is loaded") from error
         return EmbeddedApi(served.port, log)
 
-    async def mapping(self, stream: Stream, function: Function, **properties: Any) -> RunningMapping:
-        given = {"EventSourceArn": stream.arn, "FunctionName": function.name, "StartingPosition": "TRIM_HORIZON"}
+    async def _make_mapping(self, function: Function, properties: Mapping[str, Any]) -> RunningMapping:
         try:
-            mapping = EventSourceMapping.from_properties(given | properties)
+            mapping = EventSourceMapping.from_properties(properties)
         except TemplateUnsupported as error:
             raise Refused("the mapping is refused when it is loaded") from error
         invoke = self._functions[function.name].invoke
@@ -134,7 +127,7 @@ class EmbeddedBench(Bench):
         self.aws.undo.push_async_callback(made.close)
 
 
-class Embedded(World):
+class Embedded(Emulator):
     name = "embedded"
     about = "the embedded stack of this repository (`make run`)"
     at_once = 6

@@ -1,4 +1,4 @@
-"""LocalStack as a world, through the APIs of AWS alone."""
+"""LocalStack as an emulator, through the APIs of AWS alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from botocore.exceptions import ClientError, ParamValidationError
 
 from tests.conformance.apis import Api
-from tests.conformance.aws import ACCOUNT, REGION, Aws, Stream
-from tests.conformance.bench import ROLE, Bench, Refused, RunningMapping, World
+from tests.conformance.aws import ACCOUNT, REGION, Aws
+from tests.conformance.bench import ROLE, ApiOptions, Bench, Emulator, Refused, RunningMapping
 from tests.conformance.probe import Function
 
 STAGE = "live"
@@ -64,29 +64,22 @@ class LocalStackMapping(RunningMapping):
 
 
 class LocalStackBench(Bench):
-    async def api(
-        self,
-        definition: Mapping[str, Any],
-        *,
-        variables: Mapping[str, str] | None = None,
-        throttle: tuple[float, int] | None = None,
-        access_log_format: str | None = None,
-    ) -> Api:
+    async def _make_api(self, definition: Mapping[str, Any], options: ApiOptions) -> Api:
         imported = await self.aws.call("apigateway", "import_rest_api", body=json.dumps(definition))
         self.aws.later("apigateway", "delete_rest_api", restApiId=imported["id"])
         await self.aws.call(
-            "apigateway", "create_deployment", restApiId=imported["id"], stageName=STAGE, variables=variables or {}
+            "apigateway", "create_deployment", restApiId=imported["id"], stageName=STAGE, variables=options.variables
         )
         group = None
         changes = {}
-        if throttle:
-            changes["/*/*/throttling/rateLimit"], changes["/*/*/throttling/burstLimit"] = map(str, throttle)
-        if access_log_format:
+        if options.throttle:
+            changes["/*/*/throttling/rateLimit"], changes["/*/*/throttling/burstLimit"] = map(str, options.throttle)
+        if options.access_log_format:
             group = f"/conformance/{self.name}"
             await self.aws.call("logs", "create_log_group", logGroupName=group)
             self.aws.later("logs", "delete_log_group", logGroupName=group)
             changes["/accessLogSettings/destinationArn"] = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}"
-            changes["/accessLogSettings/format"] = access_log_format
+            changes["/accessLogSettings/format"] = options.access_log_format
         if changes:
             patch = [{"op": "replace", "path": path, "value": value} for path, value in changes.items()]
             await self.aws.call(
@@ -94,10 +87,9 @@ class LocalStackBench(Bench):
             )
         return LocalStackApi(self.aws, imported["id"], group)
 
-    async def mapping(self, stream: Stream, function: Function, **properties: Any) -> RunningMapping:
-        given = {"EventSourceArn": stream.arn, "FunctionName": function.name, "StartingPosition": "TRIM_HORIZON"}
+    async def _make_mapping(self, function: Function, properties: Mapping[str, Any]) -> RunningMapping:
         try:
-            made = await self.aws.call("lambda", "create_event_source_mapping", **(given | properties))
+            made = await self.aws.call("lambda", "create_event_source_mapping", **properties)
         except (ClientError, ParamValidationError) as error:
             raise Refused(f"the mapping is refused: {type(error).__name__}") from error
         self.aws.later("lambda", "delete_event_source_mapping", UUID=made["UUID"])
@@ -137,7 +129,7 @@ class LocalStackBench(Bench):
         return str((await self.aws.call("lambda", "get_function_configuration", FunctionName=name))["State"])
 
 
-class LocalStack(World):
+class LocalStack(Emulator):
     name = "localstack"
     about = "LocalStack 4.14 with the fixes of `infra/localstack/start.d`"
     at_once = 8

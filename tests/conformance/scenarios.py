@@ -1,7 +1,7 @@
-"""A scenario: what AWS documents, how to look, and what each world is known to do otherwise.
+"""A scenario: what AWS documents, how to look, and what each emulator is known to do otherwise.
 
 A scenario's function works on a bench and returns what it observed. An observation other than the documented one is a
-row of ``docs/conformance.md`` if ``known`` gives the world's reason. Without a reason it fails the tests, and so does a
+row of ``docs/conformance.md`` if ``known`` gives the emulator's reason. Without a reason it fails the tests; so does a
 reason whose difference is gone.
 """
 
@@ -23,7 +23,7 @@ LAMBDA = "https://docs.aws.amazon.com/lambda/latest/dg/"
 LAMBDA_API = "https://docs.aws.amazon.com/lambda/latest/api/"
 KINESIS = "https://docs.aws.amazon.com/streams/latest/dev/"
 
-# What AWS does not document: any value will do, and every world's own is published.
+# What AWS does not document: any value will do, and every emulator's own is published.
 UNDOCUMENTED = "(undocumented)"
 
 Observation = dict[str, Any]
@@ -34,7 +34,7 @@ Run = Callable[[Bench], Awaitable[Observation]]
 class Scenario:
     """One fact and how to see it.
 
-    ``cannot`` says, by world, why it cannot be shown there and is not tried. ``heavy`` ones run alone, so that an
+    ``cannot`` says, by emulator, why it cannot be shown there and is not tried. ``heavy`` ones run alone, so that an
     emulator that is busy with them does not spoil the waits of others. ``long`` ones do little but wait for a minute:
     they begin before all others and go on beside them.
     """
@@ -58,13 +58,13 @@ class Scenario:
             name: value for name, value in members.items() if wanted[name] != UNDOCUMENTED and value != wanted[name]
         }
 
-    def complaint(self, world: str, observed: Observation) -> str | None:
+    def complaint(self, emulator: str, observed: Observation) -> str | None:
         """Say what keeps an observation from being published; None when nothing does."""
         different = self.differs(observed)
-        if different and world not in self.known:
-            return f"{world} differs, and nothing says why: {different}, AWS documents {self.expected} ({self.page})"
-        if not different and world in self.known:
-            return f"{world} does as documented now; take its reason away: {self.known[world]}"
+        if different and emulator not in self.known:
+            return f"{emulator} differs, and nothing says why: {different}, AWS documents {self.expected} ({self.page})"
+        if not different and emulator in self.known:
+            return f"{emulator} does as documented now; take its reason away: {self.known[emulator]}"
         return None
 
 

@@ -30,27 +30,27 @@ Results = Mapping[str, Mapping[str, Observation]]
 
 
 def recorded() -> dict[str, dict[str, Observation]]:
-    """Return what each world's last whole run observed, by world and scenario."""
-    return {world.name: json.loads(_file(world.name).read_text(encoding="utf-8")) for world in WORLDS}
+    """Return what each emulator's last whole run observed, by emulator and scenario."""
+    return {emulator.name: json.loads(_file(emulator.name).read_text(encoding="utf-8")) for emulator in WORLDS}
 
 
-def record(world: str, observations: Mapping[str, Observation]) -> None:
+def record(emulator: str, observations: Mapping[str, Observation]) -> None:
     """Keep what a whole run observed."""
     text = json.dumps(observations, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    if not _file(world).exists() or _file(world).read_text(encoding="utf-8") != text:
-        _file(world).write_text(text, encoding="utf-8")
+    if not _file(emulator).exists() or _file(emulator).read_text(encoding="utf-8") != text:
+        _file(emulator).write_text(text, encoding="utf-8")
 
 
 def complaints(results: Results) -> list[str]:
     """Say what keeps recorded results from being published."""
     found = []
     for each in load().values():
-        for world, observations in results.items():
-            if world in each.cannot:
+        for emulator, observations in results.items():
+            if emulator in each.cannot:
                 continue
             if each.name not in observations:
-                found.append(f"{each.name}: no result of {world}; run the conformance tests there")
-            elif complaint := each.complaint(world, observations[each.name]):
+                found.append(f"{each.name}: no result of {emulator}; run the conformance tests there")
+            elif complaint := each.complaint(emulator, observations[each.name]):
                 found.append(f"{each.name}: {complaint}")
     return found
 
@@ -68,18 +68,18 @@ def render(results: Results) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _file(world: str) -> Path:
-    return RESULTS / f"{world}.json"
+def _file(emulator: str) -> Path:
+    return RESULTS / f"{emulator}.json"
 
 
-def _verdict(each: Scenario, world: str, results: Results) -> str:
-    if world in each.cannot:
+def _verdict(each: Scenario, emulator: str, results: Results) -> str:
+    if emulator in each.cannot:
         return "cannot be shown"
-    return "differs" if each.differs(results[world][each.name]) else "as documented"
+    return "differs" if each.differs(results[emulator][each.name]) else "as documented"
 
 
 def _is_difference(each: Scenario, results: Results) -> bool:
-    if any(_verdict(each, world, results) != "as documented" for world in results):
+    if any(_verdict(each, emulator, results) != "as documented" for emulator in results):
         return True
     open_questions = [name for name, value in each.expected.items() if value == UNDOCUMENTED]
     seen = [[observations[each.name].get(name) for name in open_questions] for observations in results.values()]
@@ -94,29 +94,31 @@ def _introduction(scenarios: list[Scenario], results: Results) -> str:
         "",
         _SAYING.format(count=len(scenarios)),
         "",
-        *(f"- **{TITLES[world.name]}** is {world.about}." for world in WORLDS),
+        *(f"- **{TITLES[emulator.name]}** is {emulator.about}." for emulator in WORLDS),
         "",
         "| | as documented | differs | cannot be shown |",
         "| --- | ---: | ---: | ---: |",
     ]
     for section in SECTIONS:
-        for world in results:
-            verdicts = [_verdict(each, world, results) for each in scenarios if each.section == section]
+        for emulator in results:
+            verdicts = [_verdict(each, emulator, results) for each in scenarios if each.section == section]
             counts = [verdicts.count(word) for word in ("as documented", "differs", "cannot be shown")]
-            lines.append(f"| {section}, {TITLES[world]} | {' | '.join(map(str, counts))} |")
+            lines.append(f"| {section}, {TITLES[emulator]} | {' | '.join(map(str, counts))} |")
     return "\n".join([*lines, ""])
 
 
 def _differences(rows: list[Scenario], results: Results) -> str:
-    heads = " | ".join(TITLES[world] for world in results)
+    heads = " | ".join(TITLES[emulator] for emulator in results)
     lines = [
         f"| Scenario | AWS documents | {heads} | Reason | AWS |",
         "| --- | --- |" + " --- |" * len(results) + " --- | --- |",
     ]
     for each in rows:
-        cells = [_cell(each, world, results) for world in results]
+        cells = [_cell(each, emulator, results) for emulator in results]
         reasons = {**each.known, **each.cannot}
-        why = "<br>".join(_text(reasons[world]) for world in results if world in reasons) or "AWS does not say."
+        why = (
+            "<br>".join(_text(reasons[emulator]) for emulator in results if emulator in reasons) or "AWS does not say."
+        )
         lines.append(f"| {each.name} | {_text(each.documents)} | {' | '.join(cells)} | {why} | [page]({each.page}) |")
     return "\n".join(lines)
 
@@ -126,10 +128,10 @@ def _agreements(rows: list[Scenario]) -> str:
     return "\n".join(lines + [f"| {each.name} | {_text(each.documents)} | [page]({each.page}) |" for each in rows])
 
 
-def _cell(each: Scenario, world: str, results: Results) -> str:
-    if world in each.cannot:
+def _cell(each: Scenario, emulator: str, results: Results) -> str:
+    if emulator in each.cannot:
         return "cannot be shown"
-    observed = results[world][each.name]
+    observed = results[emulator][each.name]
     if "refused" in observed:
         return _text(observed["refused"])
     shown: dict[str, Any] = dict(each.differs(observed))

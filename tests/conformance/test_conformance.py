@@ -1,4 +1,4 @@
-"""What AWS documents, in each world; each difference is a row of docs/conformance.md with a reason."""
+"""What AWS documents, in each emulator; each difference is a row of docs/conformance.md with a reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import difflib
 import pytest
 
 from tests.conformance import table
-from tests.conformance.bench import World
+from tests.conformance.bench import Emulator
 from tests.conformance.embedded import Embedded
 from tests.conformance.localstack import LocalStack
 from tests.conformance.run import Outcome
@@ -15,12 +15,12 @@ from tests.conformance.scenarios import UNDOCUMENTED, Observation, Scenario, loa
 
 SCENARIOS = load()
 
-# The first test of a world waits for all of its scenarios.
+# The first test of an emulator waits for all of its scenarios.
 pytestmark = pytest.mark.timeout(900)
 
 
-def shown_in(world: type[World]) -> list[str]:
-    return [name for name, each in SCENARIOS.items() if world.name not in each.cannot]
+def shown_in(emulator: type[Emulator]) -> list[str]:
+    return [name for name, each in SCENARIOS.items() if emulator.name not in each.cannot]
 
 
 @pytest.mark.engine
@@ -50,12 +50,12 @@ def test_published_table() -> None:
         pytest.fail(f"docs/conformance.md is out of date; adopt with: {table.ADOPT}\n{changes}", pytrace=False)
 
 
-@pytest.mark.parametrize("world", [world.name for world in table.WORLDS])
-def test_reasons_name_worlds(world: str) -> None:
-    """A reason is for a world that exists, and none is given both for a difference and for what cannot be shown."""
+@pytest.mark.parametrize("emulator", [emulator.name for emulator in table.WORLDS])
+def test_reasons_name_worlds(emulator: str) -> None:
+    """A reason is for an emulator that exists, and none is given both for a difference and for what cannot be shown."""
     for each in SCENARIOS.values():
         assert set(each.known) | set(each.cannot) <= {known.name for known in table.WORLDS}, each.name
-        assert not (world in each.known and world in each.cannot), each.name
+        assert not (emulator in each.known and emulator in each.cannot), each.name
 
 
 async def _nothing(bench: object) -> Observation:
