@@ -65,16 +65,12 @@ def replay_context(place: Place, console: Console) -> ReplayContext:
 def consumer_target(place: Place, sources: Catalogue) -> Target:
     """Return the consumer in this process, which gives what was refused another chance."""
     from weir.consumers.events_table.store import client_config
-    from weir.operate.lookup.marks import Marks
     from weir.operate.lookup.preview import Previewer
     from weir.operate.replay.targets import in_process
-    from weir.operate.replay.targets.release import Release
-    from weir.operate.replay.targets.to_consumer import ToConsumer
+    from weir.operate.replay.targets.to_consumer import into_table
 
     configured = in_process.settings_of(place.outputs())
     dynamodb = place.client_with("dynamodb", client_config(configured.commit_concurrency))
     judge = in_process.make_judge(sources, place.client, configured)
     pipeline = in_process.make_pipeline(judge, dynamodb, configured, s3=place.client("s3"))
-    marks = Marks(place.client("dynamodb"), configured.events_table)
-    release = Release(place.client("dynamodb"), configured.events_table, marks)
-    return ToConsumer(pipeline, marks, Previewer(sources), release, retries=True)
+    return into_table(pipeline, Previewer(sources), place.client("dynamodb"), configured.events_table, retries=True)

@@ -1,4 +1,4 @@
-"""What replays cost: a million small events put back into a stream in few requests, and memory that stays flat."""
+"""What replays cost: requests and bytes when a stream is filled again, and the memory of a long replay."""
 
 from __future__ import annotations
 

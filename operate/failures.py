@@ -73,7 +73,7 @@ class Failures:
         group = next((one for one in groups if one.cause.group_id == group_id), None)
         if group is None:
             known = ", ".join(one.cause.group_id for one in groups) or "none"
-            raise IdUnknown(f"There is no group {group_id!r} of failures; there are: {known}.")
+            raise IdUnknown(f"There is no group {group_id!r} of failures; the groups are: {known}.")
         if group.cause.kind is Outcome.QUARANTINED:
             return group, FromTable(
                 self._table, wants=lambda facts: cause_of(facts) == group.cause, quarantine_only=True

@@ -2,7 +2,7 @@
 
     time to loss = the stream's retention - the age of the oldest record that is not done
 
-The embedded stack keeps checkpoints in a file. Lambda keeps them to itself: there the first record without an outcome
+The embedded stack keeps checkpoints in a file. Lambda does not show them: there the first record without an outcome
 is found by halving the time, asking the events table about one record at each step.
 """
 
@@ -64,7 +64,7 @@ class ShardLag:
 
 @dataclass(frozen=True, slots=True)
 class _Unread:
-    """What stands behind a position: how many records, and the stamp of the first."""
+    """What comes after a position: how many records, and the stamp of the first."""
 
     count: int
     is_more: bool
@@ -170,7 +170,7 @@ class LagReader:
         return _Unread(count, pages == _PAGES, oldest_s, first["SequenceNumber"] if first else "")
 
     def _first_open(self, shard_id: str) -> dict[str, Any]:
-        """Return where the first record without an outcome stands; nothing when the newest has one."""
+        """Return where the first record without an outcome is; nothing when the newest has one."""
         newest = self._newest(shard_id)
         if newest is None or self._has_outcome(shard_id, newest):
             return {}

@@ -1,7 +1,7 @@
 """The quarantine as an operator works through it: what is in it, another judgement, discarding.
 
-`verify` sends deliveries through the replay's own way to the consumer, so that there is one pipeline: judged as of
-their arrival with today's sources, secrets and business code, applied exactly once under the usual marks. An item
+`verify` delivers to the replay's own target, the consumer in this process, so that there is one pipeline: judged as
+of their arrival with today's sources, secrets and business code, applied exactly once under the usual marks. An item
 leaves the quarantine only after the events of its delivery have their marks; whatever is killed in between is done
 again by the next run, to no effect.
 """
@@ -91,7 +91,7 @@ def discard(table: Table, key: str, reason: str, *, now_ms: int) -> bool:
     """
     words = reason.strip()
     if not words or len(words) > REASON_CHARS_MAX:
-        raise OptionInvalid(f"Say why, in at most {REASON_CHARS_MAX} characters: the reason is kept with the delivery.")
+        raise OptionInvalid(f"--reason must have 1 to {REASON_CHARS_MAX} characters: it is kept with the delivery.")
     try:
         table.dynamodb.update_item(
             TableName=table.name,

@@ -31,7 +31,7 @@ Ask = Callable[[str], tuple[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A stored confirmation that nobody has answered; ``problem`` says why it must not be, ``""`` if it may."""
+    """A stored confirmation that is not answered yet; ``problem`` says why it must not be, ``""`` if it may."""
 
     key: str
     topic: str
@@ -53,7 +53,7 @@ def waiting(table: Table, source: str, topics: Sequence[str]) -> Iterator[Subscr
 def confirm(table: Table, subscription: Subscription, *, ask: Ask, now_ms: int) -> str:
     """Open the URL, note on the event that this is done, and return the subscription's ARN.
 
-    SNS gives the same answer to the same URL, so a run that is repeated, or ended in between, does no harm.
+    SNS gives the same answer to the same URL, so that repeating a run, finished or not, does no harm.
 
     Raises: StackFailed when SNS refused or did not answer; the subscription waits on.
     """
@@ -62,7 +62,7 @@ def confirm(table: Table, subscription: Subscription, *, ask: Ask, now_ms: int) 
     try:
         status, text = ask(subscription.url)
     except OSError as error:
-        raise StackFailed(f"SNS did not answer: {error}. Run it again.") from error
+        raise StackFailed(f"SNS did not answer: {error}. Run the command again.") from error
     found = _SUBSCRIPTION.search(text)
     if status != 200 or not found:
         said = _REFUSAL.search(text)
@@ -95,12 +95,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _problem(message: dict[str, Any], topic: str, url: str, topics: Sequence[str]) -> str:
     known = _TOPIC.fullmatch(topic)
     if not known or topic not in topics:
-        return f"its topic {topic!r} is none of the source's secrets"
+        return f"its topic {topic!r} is not among the source's secrets"
     host = f"sns.{known[2]}.amazonaws.com{'.cn' if known[1] == 'aws-cn' else ''}"
     try:
         cut = urlsplit(url)
     except ValueError:
-        return "its SubscribeURL is none"
+        return "its SubscribeURL is not a valid URL"
     if (cut.scheme, cut.netloc, cut.path, cut.fragment) != ("https", host, "/", ""):
         return f"its SubscribeURL is not at https://{host}/"
     wanted = {"Action": "ConfirmSubscription", "TopicArn": topic, "Token": message.get("Token")}

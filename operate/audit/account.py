@@ -208,7 +208,7 @@ class _Computation:
             if isinstance(step, Delivery):
                 envelope = self._previewer.preview(step).envelope
                 if envelope is not None and self._is_within(envelope.arrived_at_ms):
-                    if step.record is None:  # only the archive does not tell a record's position
+                    if step.record is None:  # only in the archive a record has no position
                         self._unarchived.pop(envelope.request_id, None)
                     yield step
 

@@ -17,7 +17,7 @@ END = "end"  # the position of a lane that holds nothing more
 class Delivery:
     """One record: ``data`` is what the stream held, an envelope's line as a rule.
 
-    ``position`` is its place in its lane, as text that the origin can go on from. ``arrived_at_ms`` is the stream's
+    ``position`` is where it is in its lane, as text that the origin can go on from. ``arrived_at_ms`` is the stream's
     stamp, which is approximate, or 0. ``facts`` are what the events table says of it, where that is the origin.
     """
 
@@ -27,11 +27,11 @@ class Delivery:
     arrived_at_ms: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
     record: Record | None = None
-    preview: Any = None  # weir.operate.lookup.preview.Preview, once somebody has looked
+    preview: Any = None  # weir.operate.lookup.preview.Preview, once it has been made
 
     @property
     def where(self) -> str:
-        """Return its place for a person."""
+        """Return its lane and position for a person."""
         return f"{self.lane}:{self.position}"
 
     def as_record(self) -> Record:
@@ -51,7 +51,7 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What an origin holds, near enough; None where nobody can say. ``since_ms`` is where reading begins."""
+    """Roughly what an origin holds; None where that is not known."""
 
     records: int | None = None
     size_bytes: int | None = None
@@ -63,13 +63,13 @@ class Origin(Protocol):
 
     @property
     def label(self) -> str:
-        """Name it for a person."""
+        """Return its name for a person."""
 
     def estimate(self) -> Estimate:
         """Say how much there is to read, in at most a few calls."""
 
     def read(self, cursor: Cursor) -> Iterator[Delivery | Advance | None]:
-        """Yield what stands behind the cursor, in the order of each key; None when there is nothing just now.
+        """Yield what comes after the cursor, in the order of each key; None when there is nothing at present.
 
         What the cursor holds for a lane is the position of the last delivery that is done.
         """

@@ -1,6 +1,6 @@
 """What the events table holds, read for people and for other programs: list, find, bytes, history.
 
-Reads with clients that the caller made; changes nothing.
+Reads with the caller's clients; changes nothing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Table:
             **options,
         )
         for page in pages:
-            # A fenced mark only guards an event id whose delivery is quarantined under its request id; it is no event.
+            # A fenced mark is not an event: it guards the id of one that is quarantined under its request id.
             yield from (summary(item) for item in page["Items"] if item["outcome"]["S"] != Outcome.FENCED)
 
     def listing(

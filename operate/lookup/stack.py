@@ -24,7 +24,7 @@ class Service:
     """What to expect of the service behind the stream's API. A limit of None: take all that a shard gives.
 
     ``stamps_are_near``: a record's stamp is near its arrival at the gateway, so that reading may end a while after the
-    end time; the embedded engine stamps anew what it replays after a crash. ``iterators_hold``: an iterator may be used
+    end time; the embedded engine gives new stamps after a crash. ``iterators_hold``: an iterator may be used
     for page after page; an emulator's is a position in a list, and the head of that list expires.
     """
 
@@ -68,7 +68,7 @@ class Stack:
 
     @property
     def statuses(self) -> DeliveryStatuses:
-        """Return what tells the status of deliveries."""
+        """Return what reads the status of deliveries."""
         return DeliveryStatuses(Previewer(self.catalogue), self.marks)
 
     @property

@@ -1,7 +1,7 @@
-"""What has become of deliveries, by the events table alone: the question that account, lag and failures share.
+"""What has become of deliveries, by the events table alone; account, lag and failures ask this.
 
-A delivery is settled when every event in it has a mark, or it stands in quarantine. Events whose mark belongs to
-another delivery make it a duplicate: their effect has been had.
+A delivery has an outcome when every event in it has a mark, or it is in quarantine; until then it is `open`. Events
+whose mark belongs to another delivery make it a duplicate: they are applied already.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Status: TypeAlias = Outcome | Literal["open"]
 
 @dataclass(frozen=True, slots=True)
 class DeliveryStatuses:
-    """Tells the status of many deliveries at once."""
+    """Reads the status of many deliveries at once."""
 
     previewer: Previewer
     marks: Marks

@@ -1,4 +1,4 @@
-"""Moments, spans and sizes as people write them: ``2h`` (ago), ``2026-11-23``, ``2026-11-23T10:00Z``, epoch times."""
+"""Times, durations and sizes as people write them: ``2h`` (ago), ``2026-11-23``, ``2026-11-23T10:00Z``, epoch times."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from weir.ingest.errors import OptionInvalid
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _EPOCH = re.compile(r"\d{9,10}(\.\d+)?|\d{12,13}")
 
 
 def parse_duration_s(text: str) -> float:
     """Return seconds of ``90s``, ``15m``, ``2h``, ``7d``, ``1w``. Raises: OptionInvalid."""
-    found = _SPAN.fullmatch(text.strip())
+    found = _DURATION.fullmatch(text.strip())
     if not found:
-        raise OptionInvalid(f"{text!r} is no span of time; write 90s, 15m, 2h, 7d or 1w.")
+        raise OptionInvalid(f"{text!r} is not a duration: use e.g. 90s, 15m, 2h, 7d or 1w.")
     return float(found.group(1)) * _UNITS_S[found.group(2)]
 
 
@@ -25,33 +25,33 @@ def parse_window_ms(since: str | None, until: str | None, now_ms: int) -> tuple[
     since_ms = parse_time_ms(since, now_ms) if since else None
     until_ms = parse_time_ms(until, now_ms) if until else None
     if since_ms is not None and until_ms is not None and until_ms < since_ms:
-        raise OptionInvalid(f"--until {until} is before --since {since}: nothing can have arrived between them.")
+        raise OptionInvalid(f"--until {until} is before --since {since}: give them the other way round.")
     return since_ms, until_ms
 
 
 def parse_time_ms(text: str, now_ms: int) -> int:
-    """Return epoch milliseconds of a moment: an ISO 8601 time (UTC unless it says), a span ago, or an epoch time.
+    """Return epoch milliseconds of an ISO 8601 time (UTC unless it has an offset), a duration ago, or an epoch time.
 
     Raises: OptionInvalid.
     """
     text = text.strip()
     if text == "now":
         return now_ms
-    if _SPAN.fullmatch(text):
+    if _DURATION.fullmatch(text):
         return now_ms - round(parse_duration_s(text) * 1000)
     if _EPOCH.fullmatch(text):
         return int(text) if len(text) >= 12 and "." not in text else round(float(text) * 1000)
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         raise OptionInvalid(
-            f"{text!r} is no moment; write 2026-11-23, 2026-11-23T10:00:00Z, or 2h for two hours ago."
+            f"{text!r} is not a time: use e.g. 2026-11-23, 2026-11-23T10:00:00Z, or 2h for two hours ago."
         ) from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def show_duration(seconds: float) -> str:
-    """Write a span of time in its two largest units."""
+    """Write a duration in its two largest units."""
     seconds = max(0.0, seconds)
     if seconds < 10:
         return f"{seconds:.1f} s"

@@ -79,7 +79,7 @@ class Job:
         names = self.tables or tuple(self.context.settings.tables)
         if unknown := set(names) - set(self.context.settings.tables):
             raise OptionInvalid(
-                f"There is no table {min(unknown)!r}; there are: {', '.join(self.context.settings.tables)}."
+                f"There is no table {min(unknown)!r}; the tables are: {', '.join(self.context.settings.tables)}."
             )
         dynamodb = self.context.stack.table.dynamodb
         left = left_behind(dynamodb, self.context.settings)

@@ -1,11 +1,11 @@
-"""Rebuild tables from the past: every event once, in order, into fresh tables; then compare, and perhaps swap.
+"""Rebuild tables from the past: every event once, in order, into fresh tables; then compare, and on request swap.
 
     events table or archive --in order of arrival--> judge, business code --> fresh tables, with marks of their own
                                                                                    | item by item
                                                                                present tables
 
 Live traffic goes on and is not touched. What arrives meanwhile is caught up with before the comparison; an item that
-differs is looked at again, so that an event on its way is no difference. A swap writes the items that differ into the
+differs is read again, so that an event on its way is not a difference. A swap writes the items that differ into the
 present tables while the consumer is paused; what it overwrites is kept in a file.
 """
 
@@ -88,7 +88,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Comparison:
-    """What a comparison found; ``same`` counts items. ``moving`` changed each time that they were looked at."""
+    """What a comparison found; ``same`` counts items. ``moving`` changed each time that they were read."""
 
     same: int = 0
     differences: list[Difference] = field(default_factory=list)
@@ -122,7 +122,7 @@ def make_fresh(dynamodb: DynamoDBClient, settings: Settings, suffix: str) -> Fre
 
 
 def left_behind(dynamodb: DynamoDBClient, settings: Settings) -> list[str]:
-    """Return the fresh tables that are there: of rebuilds that were killed, or told to keep them, or that run."""
+    """Return the fresh tables that exist: of rebuilds that were killed, that kept them, or that are running."""
     presents = tuple(f"{real}{_FRESH}" for real in (settings.events_table, *settings.tables.values()))
     pages = dynamodb.get_paginator("list_tables").paginate()
     return [name for page in pages for name in page["TableNames"] if name.startswith(presents)]
@@ -135,7 +135,7 @@ def drop(dynamodb: DynamoDBClient, fresh: FreshTables) -> None:
 
 
 class ToRebuild:
-    """The fresh tables as the target. What the present table says was verified needs no secret that is live today."""
+    """The fresh tables as the target. What was verified when it arrived needs no secret that is live today."""
 
     batch_count = 500
 
@@ -225,7 +225,7 @@ def settle(
 ) -> dict[str, Comparison]:
     """Compare each pair of tables, and catch up with live traffic until no difference is due to it.
 
-    ``pairs`` maps a logical name to the present and the rebuilt table. An item differs if it stood still while the
+    ``pairs`` maps a logical name to the present and the rebuilt table. An item differs if it did not change while the
     rebuild caught up with everything that was applied before, and is not what was rebuilt.
     """
     found = {name: comparer.compare(name, *tables) for name, tables in pairs.items()}
@@ -243,7 +243,7 @@ def settle(
 
 
 def _judge(found: Comparison, now: list[Difference]) -> None:
-    """Tell the items that are the same by now and those that stood still from those that move on."""
+    """Sort the items into those that are the same by now, those that stayed different, and those that keep changing."""
     before, found.moving = found.moving, []
     for then, one in zip(before, now, strict=True):
         if _equal(one.present, one.rebuilt):

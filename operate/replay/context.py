@@ -17,7 +17,7 @@ class ReplayContext:
     """What every part of a replay is made with.
 
     ``client`` returns a boto3 client by the name of its service, ``client_with`` one with a botocore configuration.
-    ``label`` tells this stack from any other: a checkpoint is resumed only where it was written.
+    ``label`` names this stack and no other: a checkpoint is resumed only where it was written.
     """
 
     stack: Stack

@@ -164,7 +164,7 @@ class Filter:
 def compile_test(text: str) -> Test:
     """Compile ``$.amount >= 100``, ``header:X-Kind ~ re*`` or a bare ``$.refund`` (is there).
 
-    Numbers compare as numbers, everything else as text, which may stand in quotation marks. Raises: OptionInvalid.
+    Numbers compare as numbers, everything else as text, which may be in quotation marks. Raises: OptionInvalid.
     """
     found = _COMPARISON.fullmatch(text)
     parts = {name: str(part) for name, part in found.groupdict().items() if part} if found else {}

@@ -24,7 +24,7 @@ from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.runner import new_checkpoint
 from weir.operate.replay.targets import to_http
 
-# What tells one listener from another: each keeps a position of its own.
+# Listeners that differ in one of these keep positions of their own.
 _CHOICE = ("to", "sources", "types", "ids", "keys", "outcomes", "reasons", "where", "shards")
 
 
@@ -35,7 +35,7 @@ def listen(context: ReplayContext, options: Mapping[str, Any], folder: Path, *, 
     request = checkpoint.request
     selection = Filter.of(context, request)
     origin, target = make_origin(context, request, selection), to_http.make(context, request)
-    target.answered = _teller(context.previewer, console)
+    target.answered = _show_answers(context.previewer, console)
     checkpoint.save()
     console.say(f"listening to {origin.label}, forwarding to {target.label}; Ctrl-C stops")
     pace = Pace(None)
@@ -65,8 +65,8 @@ def _open(context: ReplayContext, request: ReplayRequest, folder: Path, *, is_ne
     return checkpoint
 
 
-def _teller(previewer: Previewer, console: Console) -> Callable[[Delivery, int, float], None]:
-    def tell(delivery: Delivery, status: int, took_s: float) -> None:
+def _show_answers(previewer: Previewer, console: Console) -> Callable[[Delivery, int, float], None]:
+    def show(delivery: Delivery, status: int, took_s: float) -> None:
         preview = previewer.preview(delivery)
         event = preview.events[0] if preview.events else None
         envelope = preview.envelope
@@ -85,4 +85,4 @@ def _teller(previewer: Previewer, console: Console) -> Callable[[Delivery, int, 
             line = f"{at}  {envelope.source:14} {what} -> {status} ({took_s * 1000:.0f} ms){verdict}"
             console.result(facts, [line])
 
-    return tell
+    return show

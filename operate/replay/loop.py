@@ -92,7 +92,7 @@ class Replay:
         if wanted:
             if not self.pace.wait(len(wanted), self.stopped):
                 return False
-            # From here on the batch counts as begun: what a kill leaves of it is told apart by the table.
+            # From here on the batch counts as begun: after a kill the table shows how much of it was done.
             since_ms = self.checkpoint.again_since_ms
             self.checkpoint.target = state_of(self.target)
             self.checkpoint.begin(deliveries, self.clock_ms())

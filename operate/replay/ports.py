@@ -54,7 +54,7 @@ class Target(Protocol):
 
 @runtime_checkable
 class Checked(Protocol):
-    """A target that can tell before anything is read that it cannot be written to."""
+    """A target that knows before anything is read whether it can be written to."""
 
     def check(self) -> None:
         """Called before a new replay, not before a resumed one. Raises: OptionInvalid."""

@@ -16,7 +16,7 @@ from weir.operate.replay.ports import Result
 
 _USUAL = (*FINAL, "failed")
 _WINDOW_S = 15.0
-_FEW = 20  # records: too few to tell a speed
+_FEW = 20  # records: too few for a speed
 _MIB = 1024 * 1024
 
 

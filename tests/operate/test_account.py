@@ -98,7 +98,7 @@ def test_a_hole_in_the_archive_is_told_and_can_be_filled(stage: Stage) -> None:
 
 
 def test_without_its_access_log_the_account_says_so(stage: Stage) -> None:
-    """A log that is gone is no proof that nothing was acknowledged: what the stream holds counts then."""
+    """A log that is gone does not show that nothing was acknowledged: then what the stream holds counts."""
     stage.put(*(stage.payment("acct_1", 1, message_id=f"m-{n}") for n in range(3)), logged=False)
     stage.consume()
     stage.place.outputs()
@@ -173,7 +173,7 @@ def test_only_a_stored_post_that_was_answered_2xx_is_acknowledged() -> None:
 
 
 def test_progress_is_as_exact_as_the_place_shows_it() -> None:
-    """A checkpoint is behind or before a record; where there is none, the age of what is read decides."""
+    """A checkpoint is behind or before a record; without one, the age of what is read decides."""
     shards = {
         "after": {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": "50"},
         "at": {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "50"},

@@ -210,7 +210,7 @@ def test_discarding_needs_a_reason_and_keeps_it(ward: Ward) -> None:
     ward.consume(envelope)
     (item,) = quarantine.find(ward.table, envelope.request_id, ward.catalogue)
     for empty in ("", "  ", "x" * 1001):
-        with pytest.raises(OptionInvalid, match="Say why"):
+        with pytest.raises(OptionInvalid, match="--reason must have"):
             quarantine.discard(ward.table, item["pk"]["S"], empty, now_ms=AT_MS)
     assert quarantine.discard(ward.table, item["pk"]["S"], "a test of theirs", now_ms=AT_MS)
     assert not quarantine.discard(ward.table, item["pk"]["S"], "again", now_ms=AT_MS)
@@ -231,7 +231,7 @@ def test_what_is_not_in_quarantine_is_said_to_be_elsewhere(ward: Ward) -> None:
 
 
 def test_a_source_that_is_known_by_now_is_judged(ward: Ward) -> None:
-    """A delivery of a source that was not in the sources file is judged once it is; here nobody wants it."""
+    """A delivery of a source that was not in the sources file is judged once it is; here no business code wants it."""
     scheme = ward.catalogue["payments"].scheme
     body = json.dumps(
         {"type": "payment.succeeded", "data": {"account": "new", "amount": 2, "currency": "EUR"}}

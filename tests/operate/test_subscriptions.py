@@ -165,7 +165,7 @@ def test_a_topic_that_is_no_longer_the_sources_is_not_confirmed(topic: Topic) ->
     """A request that was verified under a secret which is gone is listed, and not opened."""
     topic.ward.consume(topic.request())
     (one,) = subscriptions.waiting(topic.ward.table, "topic", ["arn:aws:sns:eu-west-1:123456789012:other"])
-    assert "none of the source's secrets" in one.problem
+    assert "not among the source's secrets" in one.problem
 
 
 @pytest.mark.parametrize(

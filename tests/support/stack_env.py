@@ -35,14 +35,12 @@ from weir.ingest.schemes import signatures
 from weir.ingest.sources.catalogue import Catalogue
 from weir.ingest.sources.sources_file import load
 from weir.operate.lookup.events import Table
-from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer
 from weir.operate.lookup.stack import EMULATOR, Stack
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.progress import Progress
 from weir.operate.replay.targets.in_process import Pipeline, make_judge, make_pipeline, settings_of
-from weir.operate.replay.targets.release import Release
-from weir.operate.replay.targets.to_consumer import ToConsumer
+from weir.operate.replay.targets.to_consumer import ToConsumer, into_table
 
 ROOT = Path(__file__).parents[2]
 WEIR = Path(sys.executable).with_name("weir")
@@ -171,9 +169,8 @@ class Stage:
         return make_pipeline(judge, client, self.settings, s3=self.s3)
 
     def to_consumer(self, *, retries: bool = False) -> ToConsumer:
-        marks = Marks(self.dynamodb, self.settings.events_table)
-        release = Release(self.dynamodb, self.settings.events_table, marks)
-        return ToConsumer(self.pipeline(), marks, Previewer(self.catalogue), release, retries=retries)
+        previewer, table = Previewer(self.catalogue), self.settings.events_table
+        return into_table(self.pipeline(), previewer, self.dynamodb, table, retries=retries)
 
     def consume(self, limit: int = 10_000) -> list[tuple[Prepared, EventResult]]:
         """Let the live consumer read on, shard by shard, and keep a checkpoint as the poller does."""

@@ -2,7 +2,7 @@
 
 An object is records one after another, without anything between them; a record of ours ends with a newline and begins
 with its version and id, and whatever a caller controls inside it is base64. So envelopes are found even where a record
-that was none, or the frame of an aggregate, stands between them; such a fragment is counted and left out, since only
+that was not one, or the frame of an aggregate, is between them; such a fragment is counted and left out, since only
 the stream knew where it began. Firehose names a folder by the oldest record in an object.
 
 An object that is gone, cut off or corrupt does not end the reading: it is named and counted. What comes before a cut
@@ -147,7 +147,7 @@ class Archive:
         per_byte = sum(lines for lines, _ in samples) / max(1, sum(taken_bytes for _, taken_bytes in samples))
         return Estimate(round(per_byte * size_bytes), size_bytes, f"{count:,} object{'' if count == 1 else 's'}")
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say what has been left out."""
         if self.fragments:
             self.say(f"{self.fragments:,} fragments in the archive are not envelopes; they were left out")
@@ -217,7 +217,7 @@ def _text(source: _Source) -> io.BufferedIOBase:
 
 
 def split_envelopes(line: bytes) -> tuple[list[bytes], int]:
-    """Return the envelopes in a line, as their beginnings and ends tell them, and the number of other pieces."""
+    """Return the envelopes in a line, as their beginnings and ends show them, and the number of other pieces."""
     parts = [part for part in _START.split(line) if part.strip()]
     whole = [part for part in parts if _ENVELOPE.match(part) and part.rstrip().endswith(b"}")]
     return whole, len(parts) - len(whole)

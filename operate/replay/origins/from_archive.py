@@ -7,7 +7,7 @@ Firehose fell behind with. What they hold of an hour is sorted in a file, so tha
     folder 11 --+--> sorted in a file -----+--> the rest waits for folder 11, then 12 ...
                                            a folder is named by the oldest record in its objects
 
-What was put into the stream again later, and stands in a later folder than its arrival, comes with that folder.
+What was put into the stream again later, and is in a later folder than its arrival, comes with that folder.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class FromArchive:
                 yield from self._folders(order, done)
             finally:
                 order.close()
-        self.archive.tell()
+        self.archive.report()
 
     def _folders(self, order: sqlite3.Connection, done: _Position) -> Iterator[Delivery | Advance | None]:
         folders = self.archive.folders(done.first)

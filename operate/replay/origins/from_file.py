@@ -43,7 +43,7 @@ class FromFile:
         size_bytes = self.path.stat().st_size
         sample: list[int] = []
         with self.path.open("rb") as raw, _text(self.path, raw) as lines:
-            with suppress(EOFError, gzip.BadGzipFile, zlib.error):  # reading will tell
+            with suppress(EOFError, gzip.BadGzipFile, zlib.error):  # reading reports it
                 sample.extend(len(line) for line in islice(lines, _SAMPLE_LINES))
             read_bytes = raw.tell()
         if not sample:

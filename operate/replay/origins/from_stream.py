@@ -52,7 +52,7 @@ class StreamRange:
 
     def __post_init__(self) -> None:
         if (self.first_sequence or self.last_sequence) and len(self.shards) != 1:
-            raise OptionInvalid("Sequence numbers count within one shard: name it.")
+            raise OptionInvalid("Sequence numbers belong to one shard: name it with --shard.")
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class FromStream:
         return Estimate(records, size_bytes, "from the first page of each shard")
 
     def read(self, cursor: Cursor) -> Iterator[Delivery | Advance | None]:
-        """Yield what stands behind the cursor: of each shard in its order, of a key through all its shards."""
+        """Yield what comes after the cursor: of each shard in its order, of a key through all its shards."""
         self._shards = {}
         self._take_up(cursor)
         looked_s = self.clock()
@@ -179,7 +179,7 @@ class FromStream:
             keep = self.service.iterators_hold or not answer["Records"]
             shard.iterator = answer.get("NextShardIterator") if keep else None
             return answer
-        raise StoreUnavailable("The stream hands out iterators that have expired.", shard=shard.id)
+        raise StoreUnavailable("The stream gives out iterators that have expired.", shard=shard.id)
 
     def _get(self, iterator: str, limit: int) -> Mapping[str, Any]:
         for attempt in range(1, _TRIES + 1):
@@ -187,7 +187,9 @@ class FromStream:
                 return self.kinesis.get_records(ShardIterator=iterator, Limit=limit)
             except self.kinesis.exceptions.ProvisionedThroughputExceededException:
                 self.sleep(backoff_s(attempt, longest_s=_BACKOFF_MAX_S))
-        raise StoreUnavailable("The stream has been read too fast for too long; other readers take its quota.")
+        raise StoreUnavailable(
+            "The stream has refused reads for too long: other readers use its quota. Try again later."
+        )
 
     def _iterator(self, shard: _Shard) -> str:
         where = self._start(shard)
@@ -196,7 +198,9 @@ class FromStream:
         except self.kinesis.exceptions.InvalidArgumentException:
             if "StartingSequenceNumber" not in where:
                 raise
-            self.say(f"{shard.id}: the records behind {shard.position} have expired; going on from the oldest left")
+            self.say(
+                f"{shard.id}: the records after {shard.position} have expired; continuing from the oldest that is left"
+            )
             answer = self.kinesis.get_shard_iterator(
                 StreamName=self.stream, ShardId=shard.id, ShardIteratorType="TRIM_HORIZON"
             )

@@ -37,7 +37,7 @@ _WOULD: dict[str, ResultKind] = {
 }
 
 
-class _Fate(NamedTuple):
+class _Prediction(NamedTuple):
     """What would become of an event, and why."""
 
     kind: ResultKind
@@ -66,7 +66,7 @@ class DryRun:
         self._print = result
         self._simulation = Simulation(load) if load else None
         self._seen: set[int] = set()
-        self.changes_of_mind: Counter[str] = Counter()
+        self.changed: Counter[str] = Counter()
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
         """Say of each event what would become of it."""
@@ -82,7 +82,7 @@ class DryRun:
 
     def close(self) -> None:
         """Print how items would differ, and which events would come out otherwise than they did."""
-        for text, count in sorted(self.changes_of_mind.items()):
+        for text, count in sorted(self.changed.items()):
             self._print({"changed": text, "count": count}, [f"{count:>12,}  {text}"])
         if self._simulation is not None:
             for difference in self._simulation.differences():
@@ -97,25 +97,27 @@ class DryRun:
             return Result(fate.kind, fate.reason)
         now = f"{fate.kind} now" if self._compare(stored, fate) else ""
         why = ": ".join(filter(None, (fate.reason, fate.detail))) if now else ""
-        self._tell(prepared, _Fate("already applied", now, why))
+        self._tell(prepared, _Prediction("already applied", now, why))
         return Result("already applied")
 
-    def _fate(self, prepared: Prepared, stored: Mark | None) -> _Fate:
+    def _fate(self, prepared: Prepared, stored: Mark | None) -> _Prediction:
         """Return what this working tree would do with the event if it came now."""
         if stored is not None and stored.is_fence:
-            return _Fate("would be quarantined", stored.reason, "As before: `weir failures retry` gives it a chance.")
+            return _Prediction(
+                "would be quarantined", stored.reason, "As before; `weir failures retry` judges it again."
+            )
         if stored is not None or prepared.fate not in {"apply", "ignore"}:
             return _because(_WOULD[prepared.fate], prepared.error)
         digest = hash((prepared.source, prepared.event_id))
         if digest in self._seen:
-            return _Fate("already applied")
+            return _Prediction("already applied")
         if self._simulation is not None:
             try:
                 self._simulation.apply(prepared.changes)
             except RecordError as refused:
                 return _because("would be quarantined", refused)
         self._seen.add(digest)
-        return _Fate(_WOULD[prepared.fate])
+        return _Prediction(_WOULD[prepared.fate])
 
     def _stored(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Mark | None:
         """Return the mark under which the event is done, or the fence that keeps this delivery of it out."""
@@ -128,18 +130,18 @@ class DryRun:
                 return mark
         return None
 
-    def _compare(self, stored: Mark, fate: _Fate) -> bool:
-        """Count an event that would come out otherwise than it did, and tell whether it would."""
+    def _compare(self, stored: Mark, fate: _Prediction) -> bool:
+        """Count an event that would come out otherwise than it did, and return whether it would."""
         now = {"would apply": Outcome.APPLIED, "would ignore": Outcome.IGNORED}.get(fate.kind)
         if now == stored.outcome:
             return False
         why = f": {fate.reason}" if fate.reason else ""
         why += " (as a retired secret makes it)" if fate.reason.startswith(("signature", "secret")) else ""
         why += f" {raised[0]}" if fate.reason == BUG and (raised := RAISED_AT.search(fate.detail)) else ""
-        self.changes_of_mind[f"{stored.outcome} then, {fate.kind}{why} by this working tree"] += 1
+        self.changed[f"{stored.outcome} then, {fate.kind}{why} by this working tree"] += 1
         return True
 
-    def _tell(self, prepared: Prepared, fate: _Fate) -> None:
+    def _tell(self, prepared: Prepared, fate: _Prediction) -> None:
         identity = prepared.event_id or prepared.request_id or prepared.place
         why = "".join(f": {part}" for part in (fate.reason, fate.detail) if part)
         facts = {
@@ -159,12 +161,12 @@ class DryRun:
         self._print({**facts, "changes": changes}, [line, *(f"{'':20} {change}" for change in changes)])
 
 
-def _because(kind: ResultKind, error: ServiceError | None) -> _Fate:
-    return _Fate(kind, error.code, detail(error)) if error else _Fate(kind)
+def _because(kind: ResultKind, error: ServiceError | None) -> _Prediction:
+    return _Prediction(kind, error.code, detail(error)) if error else _Prediction(kind)
 
 
 def make(context: ReplayContext, request: ReplayRequest) -> DryRun:
-    """Return a target that only tells what the consumer would do. Raises: EffectsInvalid."""
+    """Return a target that only says what the consumer would do. Raises: EffectsInvalid."""
     stack, settings = context.stack, context.settings
     judge = make_judge(stack.catalogue, context.client, settings)
     load = _loader(stack.table.dynamodb, settings.tables) if request.diff else None

@@ -1,7 +1,7 @@
 """Out of quarantine: a refused delivery may be tried again, and once its event is done its quarantined item goes.
 
 A refusal by DynamoDB leaves a fence on the event's id, which makes it final for that delivery. The fence is lifted
-first; the quarantined item is deleted last. A crash between the two leaves the delivery in quarantine, never nowhere.
+first; the quarantined item is deleted last. A crash between the two leaves the delivery in quarantine, never lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Release:
         self._done: dict[str, None] = {}
 
     def lift(self, previews: Iterable[Preview], known: dict[str, Mark]) -> None:
-        """Let these deliveries be judged anew where a fence holds them."""
+        """Let these deliveries be judged again where a fence keeps them out."""
         for preview in previews:
             if preview.envelope is None:
                 continue

@@ -1,13 +1,14 @@
-"""The consumer as the target, in this process: what is applied already is not touched, the rest takes its usual way.
+"""The consumer as the target, in this process: what is applied already is left alone, the rest is judged and applied.
 
-Marks are read first. An event whose mark is there has had its effect, whoever delivered it: it is a duplicate and not
+Marks are read first. An event that has a mark is applied, by whichever delivery: it is a duplicate and not
 judged again, since its secret may have been retired meanwhile. What a replay has applied in an attempt that was killed
-is told by the mark too: this delivery's, and written since the attempt began.
+shows in the mark too: it is this delivery's, written since the attempt began.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from weir.consumers.events_table.item import EventResult, Prepared
 from weir.consumers.events_table.mark import Mark, mark_key
@@ -132,6 +133,12 @@ def with_secrets(context: ReplayContext, secrets: Secrets, settings: Settings, *
     judge = make_judge(stack.catalogue, context.client, settings, secrets)
     dynamodb = context.client_with("dynamodb", client_config(settings.commit_concurrency))
     pipeline = make_pipeline(judge, dynamodb, settings, s3=stack.table.s3, stopped=context.console.stopped)
-    marks = Marks(stack.table.dynamodb, settings.events_table)
-    release = Release(stack.table.dynamodb, settings.events_table, marks)
-    return ToConsumer(pipeline, marks, context.previewer, release, retries=retries)
+    return into_table(pipeline, context.previewer, stack.table.dynamodb, settings.events_table, retries=retries)
+
+
+def into_table(
+    pipeline: Pipeline, previewer: Previewer, dynamodb: Any, events_table: str, *, retries: bool
+) -> ToConsumer:
+    """Return a pipeline as a target; ``dynamodb`` reads and releases in its events table."""
+    marks = Marks(dynamodb, events_table)
+    return ToConsumer(pipeline, marks, previewer, Release(dynamodb, events_table, marks), retries=retries)

@@ -30,7 +30,7 @@ _PATIENCE_S = 60.0
 
 
 class ToHttp:
-    """Posts to an address; ``{source}`` and ``{key}`` in it stand for the delivery's own.
+    """Posts to an address; ``{source}`` and ``{key}`` in it are the delivery's own.
 
     Any answer counts: 2xx is delivered, another one failed. While nothing answers at all it says so and tries again,
     for ``patience_s`` or, with None, until it is stopped; the delivery is not lost, since the replay does not go on.
@@ -102,10 +102,10 @@ class ToHttp:
             if self._patience_s is not None and waited_s > self._patience_s:
                 raise TargetUnavailable(f"{self._url}: {reason}", waited_s=round(waited_s))
             wait_s = backoff_s(attempt, longest_s=_BACKOFF_MAX_S)
-            # A connection that the server had closed meanwhile is nothing to speak of, and the same again is not news.
+            # Not worth a line: a connection that the server had closed meanwhile, and the same reason again.
             if attempt > 1 and reason != self._silent:
                 self._silent = reason
-                self._say(f"not delivering: {self._url} does not answer ({reason}); trying until it does")
+                self._say(f"not delivering: {self._url} does not answer ({reason}); trying again until it does")
             self._rest(wait_s)
 
     def _rest(self, wait_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The archive: complete, readable whatever stands in it, in order of each key."""
+"""The archive: complete, readable whatever is in it, in order of each key."""
 
 from __future__ import annotations
 
@@ -139,7 +139,10 @@ def test_what_is_damaged_is_told_and_the_rest_is_read(stage: Stage) -> None:
     salvaged = len(found) - 199
     assert 20 < salvaged < 100
     assert found == lines[1 : 100 + salvaged] + lines[300:]
-    assert (archive.damaged, archive.fragments) == (3, 2)  # fragments: the torn line and the one that is none
+    assert (archive.damaged, archive.fragments) == (
+        3,
+        2,
+    )  # the torn line, and one that is not an envelope
     assert "corrupt" in "".join(line for line in said if "c-flipped" in line)
     report = json.loads(
         stage.weir("replay", "--from", "archive", "--to", str(stage.home / "out"), "--json").splitlines()[-1]

@@ -31,7 +31,7 @@ STREAM = {"origin": "stream", "target": "consumer"}
         ({}, "--from is required"),
         ({"origin": "stream"}, "--to is required"),
         (STREAM | {"since": "1h", "until": "2h"}, "--until 2h is before --since 1h"),
-        (STREAM | {"since": "yesterday"}, "'yesterday' is no moment"),
+        (STREAM | {"since": "yesterday"}, "'yesterday' is not a time"),
         (STREAM | {"diff": True}, "--diff works only with --dry-run"),
         (STREAM | {"plain": True}, "--plain works only with --to stream"),
         ({"origin": "stream", "target": "stream", "dry_run": True}, "leave out --to stream"),
@@ -121,8 +121,8 @@ def test_torn_lines_of_a_file_are_told_and_the_rest_is_read(tmp_path: Path) -> N
     assert FromFile(path).estimate().records == 6
 
 
-def test_a_compressed_file_that_ends_early_gives_what_stands_before(tmp_path: Path) -> None:
-    """Cut off in the middle it is told; damaged in the middle it is refused, since nobody knows what was altered."""
+def test_a_compressed_file_that_ends_early_gives_what_comes_before(tmp_path: Path) -> None:
+    """Cut off in the middle it is reported; damaged in the middle it is refused: anything may have been altered."""
     path, said = tmp_path / "cut.jsonl.gz", list[str]()
     whole = gzip.compress(b"".join(map(envelope, range(3000))))
     path.write_bytes(whole[: len(whole) // 2])
@@ -144,8 +144,8 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_read(tmp_path:
 
 
 @pytest.mark.engine
-def test_a_replay_of_a_source_that_nobody_knows_fails_unless_it_finds_some(stage: Stage) -> None:
-    """It says that the sources file has none of that name and looks all the same: the source may be a former one."""
+def test_a_replay_of_an_unknown_source_fails_unless_it_finds_some(stage: Stage) -> None:
+    """It says that the sources file has no such source and reads all the same: the source may be a former one."""
     stage.put(stage.payment("a", 1))
     out = stage.weir("replay", "--from", "stream", "--source", "paymemts", "--to", str(stage.home / "a.jsonl"), code=1)
     assert "'paymemts'" in out

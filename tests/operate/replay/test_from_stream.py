@@ -251,7 +251,7 @@ def test_arrival_times_decide_and_not_the_streams_own(stage: Stage) -> None:
 
 
 def test_an_unreadable_record_is_replayed_as_it_is(stage: Stage) -> None:
-    """A record that is no envelope ends in quarantine under its place in the stream, replayed or not."""
+    """A record that is not an envelope ends in quarantine under its position in the stream, replayed or not."""
     raw = b"\xf3\x89\x9a\xc2" + bytes(range(200))
     stage.put(raw, b"no envelope")
     said = json.loads(stage.weir("replay", "--from", "stream", "--to", "consumer", "--json"))

@@ -99,7 +99,7 @@ def test_bytes_headers_and_query_arrive_as_they_came(server: Server) -> None:
 
 
 def test_an_encoding_that_the_gateway_has_undone_is_not_claimed(server: Server) -> None:
-    """A body that is no gzip any more loses its Content-Encoding; one that is keeps it."""
+    """A body that is not gzip any more loses its Content-Encoding; one that is keeps it."""
     import gzip
 
     plain, packed = envelope(b"{}{}", ("Content-Encoding", "gzip")), gzip.compress(b"x")
@@ -114,7 +114,7 @@ def test_an_answer_that_is_no_2xx_is_a_failure_and_does_not_stop_the_rest(server
 
 
 def test_a_server_that_comes_late_misses_nothing_and_one_that_never_comes_ends_it() -> None:
-    """While nobody answers it says so and waits; after its patience it gives up with a sentence."""
+    """While nothing answers it says so and waits; after its patience it gives up with a sentence."""
     port = free_port()
     said: list[str] = []
     started: list[Server] = []

@@ -150,7 +150,7 @@ def line_record(envelope: Envelope, number: int) -> Any:
 
 
 def test_a_line_of_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
-    """An envelope's line is written as it is; what is no envelope keeps its bytes and its place."""
+    """An envelope's line is written as it is; what is not an envelope keeps its bytes and its position."""
     from weir.consumers.judging.records import Record
     from weir.operate.lookup.delivery import Delivery
 

@@ -20,7 +20,7 @@ KILLS = 10
 
 
 def day(stage: Stage, count: int, name: str) -> list[Envelope]:
-    """Return deliveries with repeats, forgeries and events that nobody wants."""
+    """Return deliveries with repeats, forgeries and events that no business code wants."""
     rng = random.Random(7)
     envelopes: list[Envelope] = []
     for number in range(count):
