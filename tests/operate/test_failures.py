@@ -1,4 +1,4 @@
-"""Failures by cause, and their retry after a mend."""
+"""Failures by cause, and their retry after a fix."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_group_is_retried_after_a_mend_and_is_then_gone(stage: Stage) -> None:
 
 
 def test_what_the_mapping_gave_up_on_is_retried_from_its_payload(stage: Stage) -> None:
-    """A given-up batch is applied from S3 although the stream knows nothing of it; done ones are no failures."""
+    """A given-up batch is applied from S3 although the stream knows nothing of it; done ones are not failures."""
     envelopes = [stage.payment("b", 2, message_id=f"g-{n}") for n in range(4)]
     stage.log_access(envelopes)
     give_up(stage, "one", *envelopes[:2], error=None)

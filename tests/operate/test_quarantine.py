@@ -1,4 +1,4 @@
-"""The quarantine on the engine: by cause, judged again after a mend, ended with a reason."""
+"""The quarantine on the engine: by cause, judged again after a fix, ended with a reason."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_run_that_is_killed_is_resumed(ward: Ward, monkeypatch: pytest.MonkeyP
 
 
 def test_an_event_that_came_again_meanwhile_is_a_duplicate(ward: Ward) -> None:
-    """If the provider's retry was applied before the mend, the quarantined delivery of it changes nothing."""
+    """If the provider's retry was applied before the fix, the quarantined delivery of it changes nothing."""
     first = ward.payment("ann", 5, message_id="msg_same", secret=OTHER)
     ward.consume(first)
     ward.put_secret("payments", OTHER)

@@ -59,7 +59,7 @@ def test_a_rebuild_needs_no_secret_that_has_been_retired_since(stage: Stage) -> 
 
 
 def test_differences_are_named_item_by_item_and_swapped(stage: Stage) -> None:
-    """A wrong balance, a lost account and one that no event explains are told apart; a swap mends the first two."""
+    """A wrong balance, a lost account and one that no event explains are kept apart; a swap corrects the first two."""
     fill(stage)
     balances, table = stage.balances(), stage.outputs.balances_table
     stage.dynamodb.update_item(

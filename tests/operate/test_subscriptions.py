@@ -178,7 +178,7 @@ def test_a_topic_that_is_no_longer_the_sources_is_not_confirmed(topic: Topic) ->
     ids=["refused", "redirect", "other"],
 )
 def test_what_sns_refuses_waits_on(topic: Topic, sns: Sns, answer: tuple[int, str, dict[str, str]], said: str) -> None:
-    """A refusal is told in SNS's words, a redirect is not followed, and only a subscription's ARN is a success."""
+    """A refusal is shown in SNS's words, a redirect is not followed, and only a subscription's ARN is a success."""
     topic.ward.consume(topic.request())
     sns.answer = answer
     (one,) = topic.waiting()

@@ -112,7 +112,7 @@ def read(path: Path, said: list[str], position: str = "0") -> list[bytes]:
 
 
 def test_torn_lines_of_a_file_are_told_and_the_rest_is_read(tmp_path: Path) -> None:
-    """Half a line, one written into another, and a record whose bytes are no base64 cost only themselves."""
+    """Half a line, one written into another, and a record whose bytes are not base64 cost only themselves."""
     path, said = tmp_path / "torn.jsonl", list[str]()
     half = envelope(2)[:40]
     path.write_bytes(envelope(1) + half + envelope(3) + b"garbage\n" + b'{"raw":"!"}\n\n' + envelope(4).rstrip())

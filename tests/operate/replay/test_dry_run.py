@@ -48,7 +48,7 @@ def test_a_dry_run_tells_the_fate_of_each_event_and_writes_nothing(stage: Stage)
 
 @pytest.mark.engine
 def test_a_deploy_is_tried_on_real_traffic_before_it_is_made(stage: Stage) -> None:
-    """Events that were applied and that this working tree would refuse stand in a line of their own."""
+    """Events that were applied and that this working tree would refuse have a line of their own."""
     stage.put(*(stage.payment("a", 1, message_id=f"m-{n}") for n in range(3)))
     stage.consume()
     (stage.home / "sources.yaml").write_text("payments: {preset: standard-webhooks, effects: false}\n")

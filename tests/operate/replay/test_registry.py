@@ -102,7 +102,7 @@ def test_every_registered_module_has_a_factory(kind: OriginKind | TargetKind) ->
 
 
 def test_every_origin_and_target_is_registered() -> None:
-    """A file with ``make`` in one of both folders is named by its registry, or nobody could ask for it."""
+    """A file with ``make`` in one of both folders is named by its registry, or it could not be asked for."""
     for package, kinds in (("origins", ORIGINS.values()), ("targets", TARGETS.values())):
         folder = Path(str(import_module(f"weir.operate.replay.{package}").__file__)).parent
         named = {kind.module.rpartition(".")[2] for kind in kinds}
