@@ -25,7 +25,9 @@ _CLOSEST_FIRST = (SignatureExpired, SignatureMismatch, SignatureMalformed, Signa
 class AnyOf(Scheme):
     """Several ways, of which one must prove the delivery; tried in this order."""
 
-    any_of: tuple[AnyScheme, ...] = Field(min_length=2, max_length=6)
+    any_of: tuple[AnyScheme, ...] = Field(
+        min_length=2, max_length=6, description="the schemes, of which one must prove the delivery"
+    )
 
     @cached_property
     def needs_cryptography(self) -> bool:

@@ -30,8 +30,12 @@ class SnsScheme(Scheme):
     """AWS SNS: RSA over some members of the body; the secret is the ARN of the topic, then a certificate if pinned."""
 
     alg: Literal["aws-sns"]
-    versions: tuple[Literal["1", "2"], ...] = ("2", "1")
-    tolerance_s: int | None = Field(default=None, ge=1)
+    versions: tuple[Literal["1", "2"], ...] = Field(
+        default=("2", "1"), description="the signature versions that are accepted"
+    )
+    tolerance_s: int | None = Field(
+        default=None, ge=1, description="how far the signed time may be from the arrival; null: any"
+    )
     is_asymmetric: ClassVar[bool] = True
     has_certificate_url: ClassVar[bool] = True
     confirms_subscriptions: ClassVar[bool] = True

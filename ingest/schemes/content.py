@@ -48,9 +48,9 @@ class ContentScheme(Scheme):
         description="sha256 and the like: the plain hash of secret and content, or of content alone where that has "
         "{secret}; ecdsa-...-raw: 64 bytes, as JWS writes them, else DER; rsa: PKCS #1 v1.5",
     )
-    key: Key = Key.model_construct()
-    signature: SignatureAt
-    timestamp: TimestampAt | None = None
+    key: Key = Field(default=Key.model_construct(), description="how the key is made from the secret")
+    signature: SignatureAt = Field(description="where the signatures are")
+    timestamp: TimestampAt | None = Field(default=None, description="where the signed time is")
     id: Location | None = Field(default=None, description="where {id} of the content is read")
     content: str = Field(
         default="{body}",
@@ -65,7 +65,7 @@ class ContentScheme(Scheme):
     tolerance_future_s: int | None = Field(
         default=None, ge=0, description="how long after its arrival the signed time may be; null: any"
     )
-    url: str = ""
+    url: str = Field(default="", description="the public URL, if it is signed; a source may give it as its own `url`")
 
     @field_validator("content")
     @classmethod

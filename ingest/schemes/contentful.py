@@ -25,8 +25,8 @@ class ContentfulScheme(Scheme):
     """HMAC-SHA256 over method, path, the headers that the delivery lists, and body."""
 
     alg: Literal["contentful"]
-    tolerance_s: int | None = Field(default=30, ge=1)
-    url: str = ""
+    tolerance_s: int | None = Field(default=30, ge=1, description="how long before its arrival the signed time may be")
+    url: str = Field(default="", description="the public URL, if it is signed; a source may give it as its own `url`")
     reads_url: ClassVar[bool] = True
 
     @cached_property

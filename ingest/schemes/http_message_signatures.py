@@ -92,7 +92,7 @@ class HttpSignatureScheme(Scheme):
     tolerance_future_s: int | None = Field(
         default=300, ge=0, description="how long after its arrival it may be; null: any"
     )
-    url: str = ""
+    url: str = Field(default="", description="the public URL, if it is signed; a source may give it as its own `url`")
 
     @field_validator("cover")
     @classmethod

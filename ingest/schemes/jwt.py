@@ -40,13 +40,13 @@ class JwtScheme(Scheme):
     """A JSON Web Token beside the body, with or without a claim that has the body's hash."""
 
     alg: Literal["jwt-hs256", "jwt-es256"]
-    at: Location
-    prefix: str = ""
-    issuer: str = ""
+    at: Location = Field(description="where the token is")
+    prefix: str = Field(default="", description="what is in front of the token")
+    issuer: str = Field(default="", description="the issuer that the token must name; empty: any")
     body_claim: str = Field(
         default="", description="the claim with the SHA-256 of the body; empty: the body is not covered"
     )
-    body_encoding: Encoding = "hex"
+    body_encoding: Encoding = Field(default="hex", description="how that claim is written")
     tolerance_s: int | None = Field(default=None, ge=1, description="how long before its arrival `iat` may be")
 
     @cached_property

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMissing
 from weir.ingest.locations import form_pairs, one_header
@@ -19,7 +21,7 @@ class PlivoScheme(Scheme):
     """HMAC-SHA256 over URL, sorted parameters and a nonce (version 3)."""
 
     alg: Literal["plivo-v3"]
-    url: str = ""
+    url: str = Field(default="", description="the public URL, if it is signed; a source may give it as its own `url`")
     reads_url: ClassVar[bool] = True
 
     def prover(self) -> PlivoProver:

@@ -20,9 +20,9 @@ class TokenScheme(Scheme):
     """A secret that is sent as it is: it proves who sent a delivery, not what was sent."""
 
     alg: Literal["token"]
-    at: Location
+    at: Location = Field(description="where the token is")
     each: Location | None = Field(default=None, description="the array whose elements each carry the token")
-    prefix: str = ""
+    prefix: str = Field(default="", description="what is in front of the token")
 
     @cached_property
     def header_names(self) -> frozenset[str]:

@@ -27,7 +27,7 @@ class TwilioScheme(Scheme):
 
     alg: Literal["twilio"]
     hash: Literal["sha1", "sha256"] = Field(default="sha1", description="sha256: signed with a SharedKey")
-    url: str = ""
+    url: str = Field(default="", description="the public URL, if it is signed; a source may give it as its own `url`")
     reads_url: ClassVar[bool] = True
 
     def prover(self) -> TwilioProver:

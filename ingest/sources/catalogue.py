@@ -57,8 +57,8 @@ HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|
 class EventTime(Strict):
     """Where the time of the event is; it is shown to people and decides nothing."""
 
-    at: Location
-    unit: TimeUnit = "s"
+    at: Location = Field(description="where the time is in the delivery")
+    unit: TimeUnit = Field(default="s", description="how the time is written")
 
 
 class EventSpec(Strict):
@@ -69,7 +69,7 @@ class EventSpec(Strict):
         description="all of a list must be there; `sha256`: hash of the bytes; `request`: retries are not recognised",
     )
     type: Location | tuple[Location, ...] = Field(default=(), description="of a list, those that are there")
-    time: EventTime | None = None
+    time: EventTime | None = Field(default=None, description="where the time of the event is")
     key: Location | None = Field(
         default=None, description="the ordering key, if the URL has none; shown to people only"
     )
@@ -97,10 +97,14 @@ class Match(Strict):
     ``*``: is there; ``[]``: an empty array; ``/.../``: all of it matches the regular expression, which takes code.
     """
 
-    method: Literal["GET", "HEAD", "POST"]
-    query: dict[str, str] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    body: dict[Location, str] = Field(default_factory=dict)
+    method: Literal["GET", "HEAD", "POST"] = Field(description="the method of the question")
+    query: dict[str, str] = Field(
+        default_factory=dict, description="query parameters that must be there, with their values"
+    )
+    headers: dict[str, str] = Field(default_factory=dict, description="headers that must be there, with their values")
+    body: dict[Location, str] = Field(
+        default_factory=dict, description="values of the body that must be there, by location"
+    )
 
     @field_validator("query", "headers", "body")
     @classmethod
@@ -117,19 +121,19 @@ class Reply(Strict):
     or HMAC-SHA256 if it makes none. Only a plain token is signed, never what could be the text of a forged delivery.
     """
 
-    status: int = Field(200, ge=200, le=299)
-    content_type: str = "application/json"
-    headers: dict[str, str] = Field(default_factory=dict)
-    body: str = ""
+    status: int = Field(200, ge=200, le=299, description="the status of the answer")
+    content_type: str = Field(default="application/json", description="the Content-Type of the answer")
+    headers: dict[str, str] = Field(default_factory=dict, description="headers of the answer")
+    body: str = Field(default="", description="the body of the answer")
 
 
 class Handshake(Strict):
     """A question that a provider asks before it sends, and the answer that it expects."""
 
-    match: Match
-    reply: Reply
+    match: Match = Field(description="what the question looks like")
+    reply: Reply = Field(description="the answer")
     verified: bool = Field(default=False, description="the provider checks that a wrong signature is answered 401")
-    note: str = ""
+    note: str = Field(default="", description="a remark for people")
 
     @cached_property
     def needs_code(self) -> bool:
@@ -145,16 +149,16 @@ class Handshake(Strict):
 class Ack(Strict):
     """The answer to a stored delivery, where a provider expects another one than Weir's own."""
 
-    status: int = Field(200, ge=200, le=299)
-    content_type: str = "application/json"
-    body: str = ""
+    status: int = Field(200, ge=200, le=299, description="the status of the answer")
+    content_type: str = Field(default="application/json", description="the Content-Type of the answer")
+    body: str = Field(default="", description="the body of the answer")
 
 
 class Throttle(Strict):
     """What the gateway accepts; more is answered 429, so that the provider tries again."""
 
-    rate_per_s: float = Field(gt=0)
-    burst: int = Field(ge=1)
+    rate_per_s: float = Field(gt=0, description="requests a second")
+    burst: int = Field(ge=1, description="how many requests may come at once")
 
 
 class Definition(Strict):

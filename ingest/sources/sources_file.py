@@ -72,9 +72,14 @@ class SourceEntry(Strict):
         description="true: a function of its own answers questions in a body, and those whose answer needs a key",
     )
     retry_window_s: int | None = Field(default=None, ge=0, description="how long the provider repeats a delivery")
-    content_type: str | None = None
-    handshakes: tuple[Handshake, ...] | None = None
-    ack: Ack | None = None
+    content_type: str | None = Field(default=None, description="the Content-Type that the provider sends, for samples")
+    handshakes: tuple[Handshake, ...] | None = Field(
+        default=None, description="the provider's questions and their answers; replaces the preset's"
+    )
+    ack: Ack | None = Field(
+        default=None,
+        description="the answer to a stored delivery, where the provider expects another one than Weir's own",
+    )
 
     @model_validator(mode="after")
     def _is_defined(self) -> SourceEntry:

@@ -31,38 +31,7 @@ _TITLES = {
 }
 
 # What the schema leaves to the name of a field, by the field or by model and field; tests hold both lists together.
-MEANINGS = {
-    "alg": "the algorithm, which names the scheme",
-    "at": "where it is in the delivery, as a location",
-    "ack": "the answer to a stored delivery, where the provider demands another one than Weir's own",
-    "any_of": "the schemes, of which one must prove the delivery",
-    "body": "the body of the answer",
-    "body_encoding": "how that claim is written",
-    "burst": "how many requests may come at once",
-    "content_type": "the Content-Type of the answer",
-    "handshakes": "the provider's questions and their answers; replaces the preset's",
-    "headers": "headers of the answer",
-    "issuer": "the issuer that the token must name",
-    "key": "how the key is made from the secret",
-    "match": "what the question looks like",
-    "method": "the method of the question",
-    "note": "a remark for people",
-    "prefix": "what is in front of the value, and is taken off",
-    "rate_per_s": "requests a second",
-    "reply": "the answer",
-    "signature": "where the signatures are",
-    "status": "the status of the answer",
-    "time": "where the time of the event is",
-    "timestamp": "where the signed time is",
-    "tolerance_s": "how much older than its arrival a signed time may be",
-    "unit": "how the time is written",
-    "url": "the public URL, where it is signed; a source may say it as its own `url`",
-    "versions": "the signature versions that are accepted",
-    "Match.query": "query parameters that must be there, with their values",
-    "Match.headers": "headers that must be there, with their values",
-    "Match.body": "values of the body that must be there, by location",
-    "SourceEntry.content_type": "the Content-Type that the provider sends, for samples",
-}
+MEANINGS = {"alg": "the algorithm, which names the scheme"}
 
 
 def page() -> str:

@@ -70,12 +70,14 @@ class SignatureAt(Strict):
 class TimestampAt(Strict):
     """Where the signed time is; without ``at`` it is an element of the signature's own header."""
 
-    at: Location | None = None
-    prefix: str = ""
+    at: Location | None = Field(
+        default=None, description="where the time is; null: among the elements of the signature's header"
+    )
+    prefix: str = Field(default="", description="what the time begins with among the elements; it is removed")
     index: int | None = Field(
         default=None, ge=0, le=4, description="its number among the elements, from 0, if it has no prefix"
     )
-    unit: TimeUnit = "s"
+    unit: TimeUnit = Field(default="s", description="how the time is written")
 
 
 def compile_elements(at: SignatureAt) -> Elements:
