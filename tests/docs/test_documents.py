@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.docs.documents import DOCUMENTS, NAMES, ROOT, anchors, defined, inline_code, links, shell_lines
+from tests.docs.documents import DOCUMENTS, NAMES, ROOT, anchors, defined, inline_code, links, prose, shell_lines
 from weir.cli.main import main
 
 _CODE_NAME = re.compile(r"((?:[\w.-]+/)*[\w-]+\.py)(?::([\w.]+))?(?:\(\))?")
@@ -55,6 +55,12 @@ def test_named_code_exists(path: Path) -> None:
             assert found[2] is None or found[2] in defined(module), text
         elif _PATH.fullmatch(text):
             assert list(ROOT.glob(text)) or (ROOT / text).exists(), text
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_inline_code_ends_on_its_line(path: Path) -> None:
+    """Inline code does not go over the end of a line, where the checks above and below would not see it."""
+    assert not [line for line in prose(path).splitlines() if line.count("`") % 2]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
