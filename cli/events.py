@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,12 +12,14 @@ from weir.cli import project
 from weir.cli.formats import show_event, show_row
 from weir.cli.framework import Command, IdCommand
 from weir.cli.options import at_place, json_option
-from weir.cli.output import emit, emit_json
+from weir.cli.output import emit, emit_json, note
 from weir.cli.stacks import events_table
 from weir.consumers.outcome import LISTED
+from weir.ingest.errors import IdUnknown
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
+    from weir.operate.lookup.events import Table
 
 
 @click.command(cls=IdCommand)
@@ -47,12 +50,28 @@ def events(
             else:
                 emit(show_row(event))
         return
-    matching = stored.find(identifier, [source] if source else project.catalogue())
+    matching = _find(place, stored, identifier, [source] if source else list(project.catalogue()))
     if body:
         sys.stdout.buffer.write(stored.body(matching[0]))
         return
     for item in matching:
         show_event(place, stored, item, as_json=as_json)
+
+
+def _find(place: Place, stored: Table, identifier: str, sources: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the items with this id; of a request that was a duplicate, which has none, those of its event.
+
+    Raises: IdUnknown when neither the table nor the consumer's log knows the id.
+    """
+    try:
+        return stored.find(identifier, sources)
+    except IdUnknown:
+        lines = place.log_lines([identifier])
+        events = {line["event_id"]: line["outcome"] for line in lines if line.get("event_id")}
+        if not events:
+            raise
+        note(f"request {identifier} was a {', '.join(sorted(set(events.values())))}; this is its event:")
+        return [item for event_id in events for item in stored.find(event_id, sources)]
 
 
 @click.command(cls=Command)

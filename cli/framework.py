@@ -21,6 +21,10 @@ from weir.ingest.errors import ServiceError
 # A request id of API Gateway: base64 of eleven bytes. It may begin with one minus sign or two.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_+/-]{15}=")
 
+_CONNECTION_ERRORS = {"ConnectionError", "HTTPClientError"}  # botocore's
+_UNREACHABLE = "Nothing answers there. `make run` starts the embedded stack; --at, --endpoint and --stack name another."
+_REFUSED = "Check the AWS credentials, their rights and the Region; --at, --endpoint and --stack name another stack."
+
 
 class NoAnswer(click.ClickException):
     """Ends a command that could not do its work; its message says why and what to do."""
@@ -34,22 +38,29 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except ServiceError as error:
-            raise NoAnswer(error.advice) from error
         except BrokenPipeError:  # `weir events | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
-        except OSError as error:  # a file that cannot be written, a full disk
-            raise NoAnswer(str(error)) from error
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
             ctx.exit(STOPPED)
         except click.Abort as error:
             raise NoAnswer("Not confirmed: nothing was done.") from error
         except Exception as error:
-            if not type(error).__module__.startswith("botocore"):  # which takes 100 ms to import
+            if (sentence := _sentence(error)) is None:
                 raise
-            raise NoAnswer(f"{error}\n  Does the stack run, and are these your credentials?") from error
+            raise NoAnswer(sentence) from error
+
+
+def _sentence(error: Exception) -> str | None:
+    """Return what is wrong and what to do about it; None for a bug, which keeps its traceback."""
+    if isinstance(error, ServiceError):
+        return error.advice
+    if type(error).__module__.startswith("botocore"):  # which takes 100 ms to import
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        return f"{error}\n  {_UNREACHABLE if kinds & _CONNECTION_ERRORS else _REFUSED}"
+    # A file that cannot be written, a full disk.
+    return str(error) if isinstance(error, OSError) else None
 
 
 class IdCommand(Command):

@@ -109,6 +109,20 @@ def test_the_archive_is_as_complete_as_the_stream(stack: Running) -> None:
     assert balance(stack, "archived") == 5
 
 
+def test_answers_as_json_and_the_id_of_a_duplicate(stack: Running) -> None:
+    """send, pause and resume print JSON alone; the request id of a duplicate finds the event it repeats."""
+    first, second = map(json.loads, stack.weir("send", "payments", "--times", "2", "--json").splitlines())
+    assert (first["status"], first["outcome"]) == (200, "applied")
+    assert second["outcome"] == f"duplicate of {first['id']}"
+    assert json.loads(stack.weir("pause", "--json")) == {"paused": True}
+    assert json.loads(stack.weir("resume", "--json")) == {"paused": False}
+    found = json.loads(stack.weir("events", second["id"], "--json"))
+    assert found["request_id"] == first["id"]
+    assert second["id"] in [line["request_id"] for line in found["history"]]
+    unknown = stack.call("send", "nobody", "--json")
+    assert (unknown.returncode, json.loads(unknown.stdout)["status"]) == (1, 404)
+
+
 def test_a_pause_outlives_a_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A stack that was stopped while paused comes back paused, says so, and goes on after `weir resume`."""
     home = tmp_path_factory.mktemp("restart")

@@ -78,13 +78,22 @@ class Table:
         Raises: IdUnknown when nothing has the id.
         """
         keys = [identifier, *(f"{source}{mark}{identifier}" for source in sources for mark in "#!")]
-        found = [item for item in map(self.item, dict.fromkeys(keys)) if item is not None]
+        direct = [item for item in map(self.item, dict.fromkeys(keys)) if item is not None]
+        found = list({item["pk"]["S"]: item for one in direct for item in self._deliveries(one)}.values())
         if not found:
             matching = (one for one in self.scan() if identifier in {one["event_id"], one["request_id"]})
             found = [item for item in (self.item(one["pk"]) for one in matching) if item is not None]
         if not found:
             raise IdUnknown(f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`.")
         return sorted(found, key=lambda item: "!" in item["pk"]["S"].partition("#")[0])
+
+    def _deliveries(self, item: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return an event's item; for a fence, which keeps no bytes, the quarantined deliveries that it keeps out."""
+        if item["outcome"]["S"] != Outcome.FENCED:
+            return [item]
+        source = item["pk"]["S"].partition("#")[0]
+        refused = [self.item(quarantined_key(source, name)) for name in item["refused"]["SS"]]
+        return [one for one in refused if one is not None]
 
     def item(self, key: str) -> dict[str, Any] | None:
         """Return the whole item with this partition key, as DynamoDB gives it; None if there is none."""

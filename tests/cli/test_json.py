@@ -118,10 +118,15 @@ def test_a_dry_run_lists_events_and_then_its_report(stage: Stage) -> None:
 
 def test_every_printed_id_is_an_argument(stage: Stage) -> None:
     """Ids that `events`, `quarantine` and `failures` print are their arguments, with a minus sign first, too."""
+    fenced = stage.payment("c", 1, message_id="m-fenced", secret=FORGED)
+    mark = {"pk": {"S": "payments#m-fenced"}, "outcome": {"S": "fenced"}, "reason": {"S": "condition_failed"}}
+    item = {**mark, "refused": {"SS": [fenced.request_id]}}
+    stage.dynamodb.put_item(TableName=stage.settings.events_table, Item=item)
     stage.put(
         stage.payment("a", 5, message_id="-m-1", request_id="--5STq91YMFOM3w="),
         stage.payment("b", 1, secret=FORGED, request_id=MINUS),
         stage.delivery({"type": "payment.succeeded", "data": {"account": "x"}}, message_id="m-bad"),
+        fenced,
     )
     stage.consume()
     for row in lines(stage.weir("events", "--json")):
@@ -137,4 +142,5 @@ def test_every_printed_id_is_an_argument(stage: Stage) -> None:
         assert stage.weir("quarantine", "show", group["example"])
     for failed in lines(stage.weir("failures", "--json")):
         assert stage.weir("events", failed["example"])
+    assert f"payments!{fenced.request_id}" in stage.weir("quarantine", "show", "m-fenced")
     assert "discarded" in stage.weir("quarantine", "discard", MINUS, "--reason", "a test")

@@ -1,0 +1,84 @@
+"""Exit codes: four, from one table, and what each command makes of errors, refusals and Ctrl-C."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import signal
+import time
+from pathlib import Path
+
+import click
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from click.testing import CliRunner, Result
+
+from tests.support.stack_env import Stage
+from weir.cli import exit_codes
+from weir.cli.framework import Command
+from weir.ingest.errors import OptionInvalid
+
+CLI = Path(exit_codes.__file__).parent
+
+
+def run(error: BaseException) -> Result:
+    """Run a command that ends with an error."""
+
+    @click.command(cls=Command)
+    def command() -> None:
+        raise error
+
+    return CliRunner().invoke(command)
+
+
+def test_the_table_has_every_code() -> None:
+    """Each exit code has a meaning, and no two names have the same code."""
+    codes = [value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)]
+    assert sorted(codes) == sorted(exit_codes.MEANINGS) == [0, 1, 2, 130]
+
+
+@pytest.mark.parametrize("path", sorted(CLI.glob("*.py")), ids=lambda path: path.stem)
+def test_commands_exit_by_name(path: Path) -> None:
+    """No command writes an exit code as a number, and none raises an error of click's that has exit code 1."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        assert name not in {"ClickException", "Abort", "SystemExit"}, f"{path.name}:{node.lineno}"
+        if name == "exit":
+            assert not any(isinstance(argument, ast.Constant) for argument in node.args), f"{path.name}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OptionInvalid("This cannot be."), "This cannot be."),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "No space left on device: '/x'"),
+        (EndpointConnectionError(endpoint_url="http://127.0.0.1:9/"), "Nothing answers there. `make run` starts"),
+        (NoCredentialsError(), "AWS credentials"),
+        (ClientError({"Error": {"Code": "AccessDenied", "Message": "not yours"}}, "Scan"), "AWS credentials"),
+        (click.Abort(), "nothing was done"),
+    ],
+)
+def test_errors_are_sentences_with_exit_code_2(error: Exception, sentence: str) -> None:
+    """An error that a person can act on is a sentence on standard error and no result."""
+    done = run(error)
+    assert (done.exit_code, done.stdout) == (exit_codes.NO_ANSWER, "")
+    assert sentence in done.stderr
+
+
+def test_a_bug_is_not_hidden() -> None:
+    """An error that nothing foresaw keeps its traceback."""
+    assert isinstance(run(RuntimeError("a bug")).exception, RuntimeError)
+
+
+@pytest.mark.engine
+def test_ctrl_c_has_exit_code_130(stage: Stage) -> None:
+    """A command that is stopped by Ctrl-C says so and ends with the exit code that shells use for it."""
+    stage.put(stage.payment("a", 5))
+    started = stage.start("lag", "--over", "60")
+    time.sleep(3)  # it has begun to watch
+    assert started.poll() is None
+    started.send_signal(signal.SIGINT)
+    output, _ = started.communicate(timeout=30)
+    assert (started.returncode, output) == (exit_codes.STOPPED, b"stopped\n")
