@@ -119,7 +119,7 @@ def test_answers_as_json_and_the_id_of_a_duplicate(stack: Running) -> None:
     found = json.loads(stack.weir("events", second["id"], "--json"))
     assert found["request_id"] == first["id"]
     assert second["id"] in [line["request_id"] for line in found["history"]]
-    unknown = stack.call("send", "nobody", "--json")
+    unknown = stack.call("send", "stranger", "--json")
     assert (unknown.returncode, json.loads(unknown.stdout)["status"]) == (1, 404)
 
 
