@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from weir.consumers.batch.batch import Consumer
 
 
-class Context(Protocol):
+class LambdaContext(Protocol):
     """What Lambda tells of an invocation, as far as it is used here."""
 
     aws_request_id: str
@@ -25,7 +25,7 @@ class Context(Protocol):
         """Return the milliseconds until the function is killed."""
 
 
-def handler(event: Mapping[str, Any], context: Context) -> dict[str, list[dict[str, str]]]:
+def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, list[dict[str, str]]]:
     """Consume one batch; return the lowest sequence number not done as `batchItemFailures`, or nothing.
 
     Raises: ConfigError when the set-up is wrong and no record could succeed.

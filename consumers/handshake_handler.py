@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weir.consumers.handshake.responder import Answering
+    from weir.consumers.handshake.responder import Responder
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
@@ -24,10 +24,10 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:  # noqa: 
 
 
 @cache
-def _answering() -> Answering:
+def _answering() -> Responder:
     from weir.consumers import settings  # noqa: PLC0415 - imported with the first request, like what it needs
 
     settings.forgo_plugins()
     from weir.consumers import wiring  # noqa: PLC0415
 
-    return wiring.answering(sys.stdout)
+    return wiring.responder(sys.stdout)

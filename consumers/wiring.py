@@ -12,9 +12,10 @@ from weir.consumers import settings
 from weir.consumers.batch.batch import Consumer, now_ms
 from weir.consumers.business import effects
 from weir.consumers.events_table import lean_botocore
-from weir.consumers.events_table.port import Place
+from weir.consumers.events_table.port import StoreLayout
 from weir.consumers.events_table.store import DynamoStore, client_config
 from weir.consumers.judging.judge import Judge
+from weir.consumers.judging.secret_readers import secret_reader
 from weir.consumers.judging.secrets import Secrets, elsewhere
 from weir.consumers.settings import Settings
 from weir.ingest.errors import CatalogueInvalid
@@ -22,7 +23,7 @@ from weir.ingest.schemes.signatures import Fetch
 from weir.ingest.sources.catalogue import Catalogue, parse_compiled
 
 if TYPE_CHECKING:
-    from weir.consumers.handshake.responder import Answering
+    from weir.consumers.handshake.responder import Responder
 
 
 def consumer(stream: TextIO) -> Consumer:
@@ -44,7 +45,7 @@ def judge(configured: Settings) -> Judge:
 def secrets(sources: Catalogue, prefix: str, *, ttl_s: float, patience_s: float) -> Secrets:
     """Return the secrets of all sources; nothing is read yet."""
     return Secrets(
-        lean_botocore.secret_reader(_ssm, _secrets_manager),
+        secret_reader(_ssm, _secrets_manager),
         prefix,
         ttl_s=ttl_s,
         patience_s=patience_s,
@@ -53,15 +54,16 @@ def secrets(sources: Catalogue, prefix: str, *, ttl_s: float, patience_s: float)
     )
 
 
-def answering(stream: TextIO) -> Answering:
+def responder(stream: TextIO) -> Responder:
     """Return what answers the handshake function's requests, and logs to ``stream``. Raises: ConfigError."""
-    from weir.consumers.handshake.responder import Answering  # noqa: PLC0415 - the consumer has no need of it
+    from weir.consumers.handshake.record_putter import record_putter  # noqa: PLC0415 - the consumer has no need of it
+    from weir.consumers.handshake.responder import Responder  # noqa: PLC0415 - the consumer has no need of it
 
     configured = settings.handshake_from_process()
     sources = catalogue(configured.sources_file)
     kept = secrets(sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=0)
-    put = lean_botocore.record_putter(lean_botocore.kinesis_client(_fell_back), configured.stream)
-    return Answering(configured, sources, kept, put, stream=stream, fetch=certificates(sources))
+    put = record_putter(lean_botocore.kinesis_client(_fell_back), configured.stream)
+    return Responder(configured, sources, kept, put, stream=stream, fetch=certificates(sources))
 
 
 def certificates(sources: Catalogue) -> Fetch | None:
@@ -78,7 +80,7 @@ def store(configured: Settings) -> DynamoStore:
     bucket = configured.payload_bucket
     return DynamoStore(
         lean_botocore.create_client("dynamodb", client_config(configured.commit_concurrency), _fell_back),
-        Place(configured.events_table, configured.tables, has_bucket=bool(bucket)),
+        StoreLayout(configured.events_table, configured.tables, has_bucket=bool(bucket)),
         bucket=bucket,
         s3=_s3,
     )
@@ -110,9 +112,10 @@ def catalogue(path: Path) -> Catalogue:
 def _fell_back(service: str, error: Exception) -> None:
     """Say that this botocore cannot make a lean client: one log line and one metric for each such client."""
     from weir.consumers.batch import logs, metrics  # noqa: PLC0415 - hardly ever needed
+    from weir.consumers.raised import raised_at  # noqa: PLC0415
 
     log = logs.Log(sys.stdout, settings.LOG_LEVELS["WARNING"])
-    versions = {"service": service, "botocore": lean_botocore.BOTOCORE_VERSION, "error": logs.place(error)}
+    versions = {"service": service, "botocore": lean_botocore.BOTOCORE_VERSION, "error": raised_at(error)}
     log.add(settings.LOG_LEVELS["WARNING"], "botocore_fallback", **versions)
     log.add_document(metrics.document(settings.stack_from_process(), {"BotocoreFallbacks": 1}, versions))
     log.flush()

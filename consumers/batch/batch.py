@@ -8,20 +8,21 @@ from random import Random
 from time import perf_counter, sleep, time_ns
 from typing import Any, TextIO, TypeAlias
 
-from weir.consumers.batch.logs import Log, place
+from weir.consumers.batch.logs import Log
 from weir.consumers.batch.tally import Response, Tally
-from weir.consumers.commit.commit import Report, commit
+from weir.consumers.commit.commit import CommitReport, commit
 from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table import item
-from weir.consumers.events_table.item import EventResult, Prepared
+from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.events_table.port import Store
 from weir.consumers.judging.judge import Judge
 from weir.consumers.judging.records import read
 from weir.consumers.outcome import Outcome
+from weir.consumers.raised import raised_at
 from weir.consumers.settings import Settings
 from weir.ingest.errors import CommitConflict, ConfigError, EventFailed, StoreUnavailable
 
-Attempt: TypeAlias = Callable[[Sequence[Prepared]], Report]
+Attempt: TypeAlias = Callable[[Sequence[JudgedEvent]], CommitReport]
 
 
 class Consumer:
@@ -50,11 +51,11 @@ class Consumer:
         log = Log(self._stream, self._settings.log_level, **facts)
         tally = Tally(log, records)
         try:
-            prepared = self._judge.judge(records)
-            done = self._commit(prepared, lambda: left_s() - self._settings.deadline_margin_ms / 1000)
+            judged = self._judge.judge(records)
+            done = self._commit(judged, lambda: left_s() - self._settings.deadline_margin_ms / 1000)
             for error in done.bugs:
                 tally.add_bug(error)
-            for one, result in zip(prepared, done.results, strict=True):
+            for one, result in zip(judged, done.results, strict=True):
                 tally.add(one, result)
             return tally.close(
                 self._settings.stack,
@@ -66,8 +67,8 @@ class Consumer:
         finally:
             log.flush()
 
-    def _commit(self, prepared: Sequence[Prepared], left_s: Callable[[], float]) -> Report:
-        def attempt(part: Sequence[Prepared]) -> Report:
+    def _commit(self, judged: Sequence[JudgedEvent], left_s: Callable[[], float]) -> CommitReport:
+        def attempt(part: Sequence[JudgedEvent]) -> CommitReport:
             return commit(
                 part,
                 self._store,
@@ -79,10 +80,10 @@ class Consumer:
                 recent=self._recent,
             )
 
-        return isolate(attempt, prepared)
+        return isolate(attempt, judged)
 
 
-def isolate(attempt: Attempt, prepared: Sequence[Prepared]) -> Report:
+def isolate(attempt: Attempt, judged: Sequence[JudgedEvent]) -> CommitReport:
     """Commit, and find the event on which the commit itself breaks, by halves, so that it stops none of the others.
 
     What breaks it is a shape of changes that nobody foresaw, which the next reading would bring again. A half that was
@@ -90,18 +91,18 @@ def isolate(attempt: Attempt, prepared: Sequence[Prepared]) -> Report:
     Raises: ConfigError, MemoryError: no event's fault.
     """
     try:
-        return attempt(prepared)
+        return attempt(judged)
     except (ConfigError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is confined to the event that causes it
-        if len(prepared) == 1:
-            return _refuse(attempt, prepared[0], error)
-    middle = len(prepared) // 2
-    first = isolate(attempt, prepared[:middle])
-    told = zip(prepared[:middle], first.results, strict=True)
+        if len(judged) == 1:
+            return _refuse(attempt, judged[0], error)
+    middle = len(judged) // 2
+    first = isolate(attempt, judged[:middle])
+    told = zip(judged[:middle], first.results, strict=True)
     waiting = {one.partition_key for one, result in told if result.outcome is Outcome.RETRY}
-    second = isolate(attempt, [_behind(one, waiting) for one in prepared[middle:]])
-    return Report(
+    second = isolate(attempt, [_behind(one, waiting) for one in judged[middle:]])
+    return CommitReport(
         first.results + second.results,
         first.calls_count + second.calls_count,
         first.write_units + second.write_units,
@@ -109,20 +110,20 @@ def isolate(attempt: Attempt, prepared: Sequence[Prepared]) -> Report:
     )
 
 
-def _refuse(attempt: Attempt, prepared: Prepared, cause: Exception) -> Report:
-    refused = replace(prepared, fate="quarantine", changes=(), error=EventFailed(place(cause)))
+def _refuse(attempt: Attempt, judged: JudgedEvent, cause: Exception) -> CommitReport:
+    refused = replace(judged, decision="quarantine", changes=(), error=EventFailed(raised_at(cause)))
     try:
         return attempt([refused])
     except Exception as error:  # noqa: BLE001 - what cannot even be quarantined goes to the failure destination
-        return Report([EventResult(Outcome.RETRY, error=StoreUnavailable(place(error)))], 0, 0.0, [error])
+        return CommitReport([EventResult(Outcome.RETRY, error=StoreUnavailable(raised_at(error)))], 0, 0.0, [error])
 
 
-def _behind(prepared: Prepared, waiting: set[str]) -> Prepared:
+def _behind(judged: JudgedEvent, waiting: set[str]) -> JudgedEvent:
     """Return the event, or its wait if an earlier one of its key has to wait."""
-    if prepared.partition_key not in waiting:
-        return prepared
+    if judged.partition_key not in waiting:
+        return judged
     error = CommitConflict("It waits behind an earlier event of its key.")
-    return item.wait(error, position=prepared.position, partition_key=prepared.partition_key)
+    return item.wait(error, position=judged.position, partition_key=judged.partition_key)
 
 
 def now_ms() -> int:

@@ -8,7 +8,6 @@ quote the data.
 from __future__ import annotations
 
 import json
-import traceback
 from typing import TextIO
 
 from weir.consumers.settings import LOG_LEVELS
@@ -56,10 +55,3 @@ def _member(name: str, value: object) -> str:
     # Encoding a member at a time takes half of what a dictionary through json.dumps does.
     text = _quote(value[:_LONGEST_VALUE_CHARS]) if isinstance(value, str) else json.dumps(value, default=str)
     return f',"{name}":{text}'
-
-
-def place(error: BaseException) -> str:
-    """Return the type of an exception and the innermost file, line and function it came from, without its message."""
-    frames = traceback.extract_tb(error.__traceback__, limit=-1)
-    where = f" at {frames[0].filename}:{frames[0].lineno} in {frames[0].name}" if frames else ""
-    return f"{type(error).__module__}.{type(error).__qualname__}{where}"

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from weir.consumers.batch import metrics
-from weir.consumers.batch.logs import Log, place
-from weir.consumers.events_table.item import EventResult, Prepared
+from weir.consumers.batch.logs import Log
+from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.judging.records import Record, lowest
 from weir.consumers.outcome import METRICS, Outcome
+from weir.consumers.raised import raised_at
 from weir.consumers.settings import LOG_LEVELS
 from weir.ingest.errors import AggregateDamaged, EventFailed, TransientError
 
@@ -35,17 +36,17 @@ class Tally:
         self._bug_count = 0
         self._oldest_ms: int | None = None
 
-    def add(self, prepared: Prepared, result: EventResult) -> None:
+    def add(self, judged: JudgedEvent, result: EventResult) -> None:
         """Take note of what became of one event."""
-        record = self._records[prepared.position]
+        record = self._records[judged.position]
         outcome = result.outcome
         self._outcomes[outcome] += 1
-        known = prepared.source if prepared.scheme else "unverified"
+        known = judged.source if judged.scheme else "unverified"
         self._by_source.setdefault(known, Counter())[outcome] += 1
         if outcome is Outcome.RETRY:
             self._retried.add(record.sequence_number)
-        if prepared.received_at_ms and (self._oldest_ms is None or prepared.received_at_ms < self._oldest_ms):
-            self._oldest_ms = prepared.received_at_ms
+        if judged.received_at_ms and (self._oldest_ms is None or judged.received_at_ms < self._oldest_ms):
+            self._oldest_ms = judged.received_at_ms
         is_bug = result.reason == BUG
         self._bug_count += is_bug
         self._log.add(
@@ -55,10 +56,10 @@ class Tally:
             reason=result.reason or (result.error.code if result.error else None),
             # Only words of our own: a reason that business code or a database gives may quote the payload.
             detail=result.detail if is_bug else _cause(result.error),
-            source=prepared.source,
-            event_id=prepared.event_id,
-            type=prepared.type,
-            request_id=prepared.request_id,
+            source=judged.source,
+            event_id=judged.event_id,
+            type=judged.type,
+            request_id=judged.request_id,
             sequence_number=record.sequence_number,
             sub_sequence=record.sub_sequence or None,
         )
@@ -66,7 +67,7 @@ class Tally:
     def add_bug(self, error: BaseException) -> None:
         """Take note of an exception that nobody foresaw and that is no single event's."""
         self._bug_count += 1
-        self._log.add(_ERROR, "bug", detail=place(error))
+        self._log.add(_ERROR, "bug", detail=raised_at(error))
 
     def close(self, stack: str, *, now_ms: int, duration_ms: float, calls: int, write_units: float) -> Response:
         """Add the line and the metrics of the batch; return what Lambda wants to know.

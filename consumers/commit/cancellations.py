@@ -73,7 +73,7 @@ def read_inserted(events: Sequence[PendingEvent], reasons: Sequence[Reason]) -> 
         if reason.code == NONE:
             event.written()
         elif reason.code in (DUPLICATE_ITEM, CONDITION_FAILED):
-            _meet(event, reason, own=event.prepared.fate == "quarantine")
+            _meet(event, reason, own=event.judged.decision == "quarantine")
         elif reason.code == VALIDATION_ERROR:
             event.refuse(refusal(reason.message))
         else:

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 from weir.consumers.commit.machine import Session, Task
 from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.commit.strands import Answer, Step
-from weir.consumers.events_table.item import EventResult, Prepared
+from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.events_table.port import Store, StoreCall
 from weir.ingest.errors import DeadlineNear
 
@@ -31,7 +31,7 @@ _Answered: TypeAlias = tuple[Step, Answer]
 _Job: TypeAlias = Callable[[], None]
 
 
-class Report(NamedTuple):
+class CommitReport(NamedTuple):
     """How a batch was committed: a result for each event in order, database calls made, write units consumed.
 
     ``bugs`` are exceptions that nothing foresaw; the events that they met are left to the next batch.
@@ -44,7 +44,7 @@ class Report(NamedTuple):
 
 
 def commit(
-    prepared: Sequence[Prepared],
+    judged: Sequence[JudgedEvent],
     store: Store,
     *,
     deadline: Callable[[], float],
@@ -53,15 +53,15 @@ def commit(
     sleep: Callable[[float], None],
     now_ms: int,
     recent: RecentMarks | None = None,
-) -> Report:
-    """Write what was prepared; never raises for an event.
+) -> CommitReport:
+    """Write what was judged; never raises for an event.
 
     ``deadline`` tells for how many seconds new calls may still be made. ``recent`` is kept between batches.
     """
-    session = Session(prepared, store.place, recent or RecentMarks(), now_ms=now_ms, rng=rng)
+    session = Session(judged, store.layout, recent or RecentMarks(), now_ms=now_ms, rng=rng)
     _Drive(session, store, deadline, concurrency, sleep).run()
     results = session.results(DeadlineNear())
-    return Report(results, session.calls_count, session.write_units, session.bugs)
+    return CommitReport(results, session.calls_count, session.write_units, session.bugs)
 
 
 class _Drive:

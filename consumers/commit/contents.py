@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from weir.consumers.commit.pending import PendingEvent
-from weir.consumers.events_table.item import BLOB_BYTES_MAX, Prepared, is_large, pack, payload_key
+from weir.consumers.events_table.item import BLOB_BYTES_MAX, JudgedEvent, is_large, pack, payload_key
 from weir.ingest.errors import PayloadBucketUnset, TransientError
 
 # Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
@@ -23,17 +23,17 @@ class Contents:
         self._uploaded: set[str] = set()
         self._packed: dict[str, bytes] = {}
 
-    def place(self, event: PendingEvent) -> TransientError | None:
+    def decide(self, event: PendingEvent) -> TransientError | None:
         """Decide where the event's blob goes, if it may be large; return what is in the way, if anything is."""
-        prepared = event.prepared
-        if prepared.count == 1 and event.size_bytes < SURELY_SMALL_BYTES:
+        judged = event.judged
+        if judged.count == 1 and event.size_bytes < SURELY_SMALL_BYTES:
             return None
-        blob = self._pack(prepared)
-        if not is_large(prepared, len(blob)):
+        blob = self._pack(judged)
+        if not is_large(judged, len(blob)):
             event.keep_inline(blob)
         elif self._has_bucket:
             event.keep_in_bucket(blob)
-        elif len(blob) > BLOB_BYTES_MAX or prepared.count * len(blob) > _COPIES_BYTES_MAX:
+        elif len(blob) > BLOB_BYTES_MAX or judged.count * len(blob) > _COPIES_BYTES_MAX:
             return PayloadBucketUnset(bytes=len(blob))
         else:
             event.keep_inline(blob)
@@ -42,7 +42,7 @@ class Contents:
     def missing(self, events: Iterable[PendingEvent]) -> tuple[str, bytes] | None:
         """Return the key and the blob of the first object that must be in the bucket before these are written."""
         for event in events:
-            if event.blob is not None and (key := payload_key(event.prepared)) not in self._uploaded:
+            if event.blob is not None and (key := payload_key(event.judged)) not in self._uploaded:
                 return key, event.blob
         return None
 
@@ -50,10 +50,10 @@ class Contents:
         """Take note that the bucket has an object."""
         self._uploaded.add(key)
 
-    def _pack(self, prepared: Prepared) -> bytes:
-        if prepared.count == 1:
-            return pack(prepared)
-        key = payload_key(prepared)
+    def _pack(self, judged: JudgedEvent) -> bytes:
+        if judged.count == 1:
+            return pack(judged)
+        key = payload_key(judged)
         if key not in self._packed:
-            self._packed[key] = pack(prepared)
+            self._packed[key] = pack(judged)
         return self._packed[key]

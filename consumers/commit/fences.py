@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir.consumers.events_table.actions import Request, to_json
+from weir.consumers.events_table.actions import ActionJson, to_json
 from weir.consumers.events_table.attributes import Field, item_json, string
 from weir.consumers.outcome import Outcome
 
@@ -16,12 +16,12 @@ _NAMES = {"#outcome": "outcome"}
 _ABSENT = '"attribute_not_exists(pk)"'
 
 
-def put_if_free(table: str, fields: list[Field]) -> Request:
+def put_if_free(table: str, fields: list[Field]) -> ActionJson:
     """Return the action that writes an item if its key is free; a cancellation tells what is there instead."""
     return _put(table, fields, _ABSENT)
 
 
-def put_through_fence(table: str, fields: list[Field], refused: frozenset[str]) -> Request:
+def put_through_fence(table: str, fields: list[Field], refused: frozenset[str]) -> ActionJson:
     """Return the action that writes a mark in place of a fence, as long as it names the same refused deliveries.
 
     The new item goes on to name them: each keeps its outcome when it is read again.
@@ -36,7 +36,7 @@ def put_through_fence(table: str, fields: list[Field], refused: frozenset[str]) 
     )
 
 
-def raise_fence(table: str, key: str, delivery: str, *, reason: str, expires_at_s: int) -> Request:
+def raise_fence(table: str, key: str, delivery: str, *, reason: str, expires_at_s: int) -> ActionJson:
     """Return the action that keeps a delivery out, with those that are kept out already, unless the event is there."""
     update = {
         "TableName": table,
@@ -81,7 +81,7 @@ def remove_fence(table: str, key: str, delivery: str) -> dict[str, Any]:
     }
 
 
-def _put(table: str, fields: list[Field], condition: str) -> Request:
+def _put(table: str, fields: list[Field], condition: str) -> ActionJson:
     return (
         f'{{"Put":{{"TableName":"{table}","Item":{item_json(fields)},'
         f'"ReturnValuesOnConditionCheckFailure":"ALL_OLD","ConditionExpression":{condition}}}}}'

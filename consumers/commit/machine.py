@@ -19,8 +19,8 @@ from weir.consumers.commit.pending import CommitState, PendingEvent, begin, link
 from weir.consumers.commit.plan import plan
 from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.commit.strands import Answer, Committing, Inserting, LookUp, Step
-from weir.consumers.events_table.item import EventResult, Prepared
-from weir.consumers.events_table.port import INSERT_ITEMS_MAX, READ_KEYS_MAX, Place, StoreCall
+from weir.consumers.events_table.item import EventResult, JudgedEvent
+from weir.consumers.events_table.port import INSERT_ITEMS_MAX, READ_KEYS_MAX, StoreCall, StoreLayout
 from weir.ingest.errors import CommitConflict, ConfigError, StoreUnavailable, TransientError
 
 
@@ -35,12 +35,12 @@ class Session:
     """One batch. Steps come from `start`, `begin` and `answer`; when none is left, every event has its outcome."""
 
     def __init__(
-        self, prepared: Sequence[Prepared], place: Place, recent: RecentMarks, *, now_ms: int, rng: Random
+        self, judged: Sequence[JudgedEvent], layout: StoreLayout, recent: RecentMarks, *, now_ms: int, rng: Random
     ) -> None:
         self._recent = recent
-        self._state = CommitState(place.events_table, now_ms, rng)
-        self._contents = Contents(has_bucket=place.has_bucket)
-        self._events = [begin(index, one, place.tables) for index, one in enumerate(prepared)]
+        self._state = CommitState(layout.events_table, now_ms, rng)
+        self._contents = Contents(has_bucket=layout.has_bucket)
+        self._events = [begin(index, one, layout.tables) for index, one in enumerate(judged)]
         self._hinted: set[str] = set()
         self._waits: dict[Step, int] = {}  # for how many transactions this one still has to wait
         self._behind: dict[Step, list[Step]] = {}
@@ -100,7 +100,7 @@ class Session:
         return [event.result for event in self._events if event.result is not None]
 
     def _should_look(self, event: PendingEvent) -> bool:
-        if event.result is not None or event.head is not None or event.prepared.fate == "quarantine":
+        if event.result is not None or event.head is not None or event.judged.decision == "quarantine":
             return False
         if event.key in self._recent:
             self._hinted.add(event.key)
@@ -130,7 +130,7 @@ class Session:
         """Leave to the next batch what must not overtake an event that has to wait."""
         waiting: set[tuple[str, str]] = set()
         for event in self._events:
-            if event.result is None and (waiting or event.size_bytes >= SURELY_SMALL_BYTES or event.prepared.count > 1):
+            if event.result is None and (waiting or event.size_bytes >= SURELY_SMALL_BYTES or event.judged.count > 1):
                 self._hold_back_one(event, waiting)
             if event.is_left:
                 self._spread(event)
@@ -139,7 +139,7 @@ class Session:
     def _hold_back_one(self, event: PendingEvent, waiting: set[tuple[str, str]]) -> None:
         if not waiting.isdisjoint(event.resources()):
             event.leave(CommitConflict("It waits behind an earlier event of its key or its items."))
-        elif error := self._contents.place(event):
+        elif error := self._contents.decide(event):
             event.leave(error)
 
     def _transactions(self, events: list[PendingEvent]) -> list[Step]:

@@ -20,7 +20,7 @@ from weir.consumers.events_table.actions import ADDS, Action, compile_changes
 from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.item import (
     EventResult,
-    Prepared,
+    JudgedEvent,
     detail,
     inline,
     pack,
@@ -87,7 +87,7 @@ class PendingEvent:
     """
 
     index: int
-    prepared: Prepared
+    judged: JudgedEvent
     key: MarkKey
     size_bytes: int = 0
     actions: list[Action] = field(default_factory=list)
@@ -131,15 +131,15 @@ class PendingEvent:
 
     def resources(self) -> list[tuple[str, str]]:
         """Return what the event has in common with those that it must not overtake; nothing if it has no effect."""
-        if self.prepared.fate != "wait" and not (self.actions or self.refusal):
+        if self.judged.decision != "wait" and not (self.actions or self.refusal):
             return []
-        return [("", self.prepared.partition_key), *[action.item for action in self.actions if action.shares != ADDS]]
+        return [("", self.judged.partition_key), *[action.item for action in self.actions if action.shares != ADDS]]
 
     def unit(self) -> Unit:
         """Return what the plan needs to know."""
         shared = self.key if self.head is not None or self.followers else ""
         return Unit(
-            self.prepared.partition_key,
+            self.judged.partition_key,
             self.size_bytes + _FACTS_BYTES,
             self.actions,
             mark=shared,
@@ -150,7 +150,7 @@ class PendingEvent:
     def pack(self) -> Field:
         """Return the attribute that holds, or points to, the event's blob; packed when it is first asked for."""
         if self.content is None:
-            self.content = inline(pack(self.prepared))
+            self.content = inline(pack(self.judged))
         return self.content
 
     def keep_inline(self, blob: bytes) -> None:
@@ -160,7 +160,7 @@ class PendingEvent:
     def keep_in_bucket(self, blob: bytes) -> None:
         """Let the bucket hold the blob, which must be there first, and the item point to it."""
         self.blob = blob
-        self.content = pointer(payload_key(self.prepared))
+        self.content = pointer(payload_key(self.judged))
 
     def follow(self, head: PendingEvent) -> None:
         """Wait for what becomes of an earlier event of the batch with the same id."""
@@ -189,11 +189,11 @@ class PendingEvent:
         """Take note of the mark that holds the event's id: this delivery's own, another's, or a fence."""
         self.doubtful = False
         self.was_present = not mark.is_fence
-        if refusal_key(self.prepared) in mark.refused:
+        if refusal_key(self.judged) in mark.refused:
             self._end(Outcome.QUARANTINED, mark.reason)
         elif mark.is_fence:
             self.fence = mark.refused
-        elif mark.request_id != self.prepared.request_id:
+        elif mark.request_id != self.judged.request_id:
             self._end(Outcome.DUPLICATE)
         else:
             # Our own write whose answer was lost, or this very record read again: one record, one outcome.
@@ -201,15 +201,15 @@ class PendingEvent:
 
     def written(self) -> None:
         """Take note that what was to be written of the event is in the table, by this call or by one before."""
-        error = self.refusal or (self.prepared.error if self.prepared.fate == "quarantine" else None)
+        error = self.refusal or (self.judged.error if self.judged.decision == "quarantine" else None)
         if error is None:
-            self._end(Outcome.IGNORED if self.prepared.fate == "ignore" else Outcome.APPLIED)
+            self._end(Outcome.IGNORED if self.judged.decision == "ignore" else Outcome.APPLIED)
         else:
             self._end(Outcome.QUARANTINED, error.code, detail(error))
 
     def refuse(self, error: RecordError) -> None:
         """Quarantine the event instead of applying it; what cannot even be quarantined is left to the next batch."""
-        if self.refusal is not None or self.prepared.fate == "quarantine":
+        if self.refusal is not None or self.judged.decision == "quarantine":
             self.leave(QuarantineRefused(cause=str(error)))
         self.refusal = error
         self.actions = []
@@ -224,7 +224,7 @@ class PendingEvent:
         if result is None or not followers:
             return None
         self.followers = []
-        if self.is_left or self.prepared.fate == "quarantine":
+        if self.is_left or self.judged.decision == "quarantine":
             _end_all(followers, result)
         elif result.outcome is Outcome.QUARANTINED:
             followers[0]._take_the_lead(followers[1:])
@@ -256,13 +256,13 @@ def _end_all(events: Iterable[PendingEvent], result: EventResult) -> None:
         event._end(*result)
 
 
-def begin(index: int, prepared: Prepared, tables: Mapping[str, str]) -> PendingEvent:
+def begin(index: int, judged: JudgedEvent, tables: Mapping[str, str]) -> PendingEvent:
     """Return an event at the start of a commit, its changes compiled; refused already if they cannot be."""
-    event = PendingEvent(index, prepared, key_of(prepared), content_bytes(prepared))
-    if isinstance(prepared.error, TransientError):
-        event.leave(prepared.error)
+    event = PendingEvent(index, judged, key_of(judged), content_bytes(judged))
+    if isinstance(judged.error, TransientError):
+        event.leave(judged.error)
     try:
-        event.actions = compile_changes(prepared.changes, tables)
+        event.actions = compile_changes(judged.changes, tables)
         size_bytes = sum(action.size_bytes for action in event.actions)
         if len(event.actions) > CHANGES_MAX or size_bytes > CHANGES_BYTES_MAX:
             raise EventTooLarge("", items=len(event.actions), bytes=size_bytes)
@@ -275,21 +275,21 @@ def link(events: Iterable[PendingEvent]) -> None:
     """Let each event whose id the batch had before follow the first event with that id."""
     first: dict[str, PendingEvent] = {}
     for event in events:
-        if event.prepared.fate != "wait" and (head := first.setdefault(event.key, event)) is not event:
+        if event.judged.decision != "wait" and (head := first.setdefault(event.key, event)) is not event:
             event.follow(head)
 
 
-def key_of(prepared: Prepared) -> MarkKey:
+def key_of(judged: JudgedEvent) -> MarkKey:
     """Return the key of the item that the event is to become."""
-    if prepared.fate == "quarantine":
-        return MarkKey(quarantine_key(prepared))
-    return mark_key(prepared.source, prepared.event_id)
+    if judged.decision == "quarantine":
+        return MarkKey(quarantine_key(judged))
+    return mark_key(judged.source, judged.event_id)
 
 
-def content_bytes(prepared: Prepared) -> int:
+def content_bytes(judged: JudgedEvent) -> int:
     """Return the size of what is to be stored before any packing."""
-    envelope = prepared.envelope
+    envelope = judged.envelope
     if envelope is None:
-        return len(prepared.record_data)
+        return len(judged.record_data)
     head = sum([len(name) + len(value) for name, value in envelope.headers])
     return len(envelope.body) + len(envelope.path) + head

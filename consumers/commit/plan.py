@@ -65,7 +65,7 @@ class Unit:
 
 
 @dataclass(slots=True, eq=False)
-class Load:
+class Fill:
     """How full a transaction is."""
 
     actions: int = 0
@@ -87,7 +87,7 @@ class Group:
 
     members: list[int] = field(default_factory=list)
     after: set[int] = field(default_factory=set)
-    load: Load = field(default_factory=Load)
+    fill: Fill = field(default_factory=Fill)
     rank: int = 0
     slow: bool = False
 
@@ -103,7 +103,7 @@ class _Block:
     members: list[int] = field(default_factory=list)
     shares: dict[ItemKey, str] = field(default_factory=dict)
     reserved: dict[ItemKey, str] = field(default_factory=dict)
-    load: Load = field(default_factory=Load)
+    fill: Fill = field(default_factory=Fill)
     slow: bool = False
 
     def admit(self, index: int, unit: Unit) -> bool:
@@ -128,9 +128,9 @@ class _Block:
             if present is None:
                 actions += 1
                 size_bytes += touch.size_bytes
-        if not self.load.takes(actions, size_bytes):
+        if not self.fill.takes(actions, size_bytes):
             return False
-        self.load.add(actions, size_bytes)
+        self.fill.add(actions, size_bytes)
         for touch in unit.touches:
             self.shares[touch.item] = touch.shares
         return True
@@ -144,7 +144,7 @@ def plan(units: Sequence[Unit]) -> list[Group]:
     """Return the transactions in the order in which they are best started, the longest chain first."""
     resources = _resources(units)
     chains = [_cut(cluster, units, resources) for cluster in _clusters(resources)]
-    chains.sort(key=lambda chain: (-len(chain), -max(block.load.actions for block in chain)))
+    chains.sort(key=lambda chain: (-len(chain), -max(block.fill.actions for block in chain)))
     groups: list[Group] = []
     for chain in chains:
         _pack(chain, groups)
@@ -226,11 +226,11 @@ def _pack(chain: list[_Block], groups: list[Group]) -> None:
             groups.append(Group(rank=rank, slow=slow))
             chosen = len(groups) - 1
         groups[chosen].members.extend(block.members)
-        groups[chosen].load.add(block.load.actions, block.load.size_bytes)
+        groups[chosen].fill.add(block.fill.actions, block.fill.size_bytes)
         if before is not None:
             groups[chosen].after.add(before)
         before = chosen
 
 
 def _fits(group: Group, block: _Block) -> bool:
-    return group.load.takes(block.load.actions, block.load.size_bytes)
+    return group.fill.takes(block.fill.actions, block.fill.size_bytes)

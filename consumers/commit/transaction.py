@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from weir.consumers.commit.fences import put_if_free, put_through_fence, raise_fence
 from weir.consumers.commit.pending import PendingEvent
 from weir.consumers.commit.plan import ACTIONS_MAX
-from weir.consumers.events_table.actions import Action, ItemKey, Request, merged
+from weir.consumers.events_table.actions import Action, ActionJson, ItemKey, merged
 from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.item import event_fields, quarantined_fields, refusal_key
 from weir.consumers.outcome import Outcome
@@ -28,7 +28,7 @@ class Transaction(NamedTuple):
 
     events: list[PendingEvent]
     roles: list[Role]
-    requests: list[Request]
+    requests: list[ActionJson]
 
 
 def fill(events: Sequence[PendingEvent]) -> list[PendingEvent]:
@@ -58,7 +58,7 @@ def entangled(events: Sequence[PendingEvent], stuck: Iterable[PendingEvent]) -> 
     found = set(stuck)
     held: dict[tuple[str, str], set[str]] = {}  # what the stuck ones touch, and with whom they would share it
     for event in events:
-        ties = [(("", event.prepared.partition_key), ""), ((" ", event.key), "")]
+        ties = [(("", event.judged.partition_key), ""), ((" ", event.key), "")]
         ties += [(action.item, action.shares) for action in event.actions]
         if any(held.get(item, set()) - {shares or None} for item, shares in ties):
             found.add(event)
@@ -98,22 +98,22 @@ def build(events: list[PendingEvent], table: str, now_ms: int) -> Transaction:
 
 def insertable(event: PendingEvent, now_ms: int) -> list[Field]:
     """Return the item of an event that is written by an insert alone."""
-    error = event.prepared.error
-    if event.prepared.fate == "quarantine" and error is not None:
-        return quarantined_fields(event.prepared, error, now_ms, event.pack())
-    outcome = Outcome.IGNORED if event.prepared.fate == "ignore" else Outcome.APPLIED
-    return event_fields(event.prepared, outcome, now_ms, event.pack())
+    error = event.judged.error
+    if event.judged.decision == "quarantine" and error is not None:
+        return quarantined_fields(event.judged, error, now_ms, event.pack())
+    outcome = Outcome.IGNORED if event.judged.decision == "ignore" else Outcome.APPLIED
+    return event_fields(event.judged, outcome, now_ms, event.pack())
 
 
-def _mark(event: PendingEvent, table: str, now_ms: int) -> Request:
+def _mark(event: PendingEvent, table: str, now_ms: int) -> ActionJson:
     fields = insertable(event, now_ms)
     return put_through_fence(table, fields, event.fence) if event.fence else put_if_free(table, fields)
 
 
-def _quarantine(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> Request:
-    return put_if_free(table, quarantined_fields(event.prepared, error, now_ms, event.pack()))
+def _quarantine(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> ActionJson:
+    return put_if_free(table, quarantined_fields(event.judged, error, now_ms, event.pack()))
 
 
-def _fence(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> Request:
-    expires_at_s = now_ms // 1000 + event.prepared.retention_s
-    return raise_fence(table, event.key, refusal_key(event.prepared), reason=error.code, expires_at_s=expires_at_s)
+def _fence(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> ActionJson:
+    expires_at_s = now_ms // 1000 + event.judged.retention_s
+    return raise_fence(table, event.key, refusal_key(event.judged), reason=error.code, expires_at_s=expires_at_s)

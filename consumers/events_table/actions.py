@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from weir.consumers.business.changes import Change, Check, Condition, Delete, Newer, Put, Update, Value
 from weir.consumers.events_table.attributes import (
     ITEM_BYTES_MAX,
-    Item,
-    Wire,
+    WireItem,
+    WireValue,
     item_bytes,
     number,
     quoted,
@@ -27,7 +27,7 @@ from weir.consumers.events_table.attributes import (
 from weir.ingest.errors import ChangeInvalid, EventTooLarge
 
 ItemKey: TypeAlias = tuple[str, str]  # real table, canonical JSON of the key
-Request: TypeAlias = str  # the JSON of one member of TransactItems, {"Put": {...}}
+ActionJson: TypeAlias = str  # the JSON of one member of TransactItems, {"Put": {...}}
 
 ADDS = "add"
 
@@ -48,11 +48,11 @@ class Action:
     """
 
     item: ItemKey
-    request: Request | None
+    request: ActionJson | None
     size_bytes: int
     shares: str = ""
     stale_ok: bool = False
-    key: Item = field(default_factory=dict)
+    key: WireItem = field(default_factory=dict)
     adds: Mapping[str, int | Decimal] = field(default_factory=dict)
 
 
@@ -71,7 +71,7 @@ def compile_changes(changes: Iterable[Change], tables: Mapping[str, str]) -> lis
     return list(actions.values())
 
 
-def merged(actions: list[Action]) -> Request:
+def merged(actions: list[Action]) -> ActionJson:
     """Return the one request that does what these actions on one item do."""
     first = actions[0]
     if first.request is not None:
@@ -129,7 +129,7 @@ def _compile(change: Change, tables: Mapping[str, str]) -> Action:
     return action
 
 
-def _key_wire(value: object) -> Wire:
+def _key_wire(value: object) -> WireValue:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal | bytes):
         raise TypeError(f"a key is text, a number or bytes, not {type(value).__name__}")
     if value in ("", b""):
@@ -137,7 +137,7 @@ def _key_wire(value: object) -> Wire:
     return to_wire(value)
 
 
-def _item_key(table: str, key: Item) -> ItemKey:
+def _item_key(table: str, key: WireItem) -> ItemKey:
     if not key:
         raise ValueError("the change names no key")
     if len(key) == 1:
@@ -152,7 +152,7 @@ class _Expression:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
-        self.values: dict[str, Wire] = {}
+        self.values: dict[str, WireValue] = {}
 
     def name(self, attribute: object) -> str:
         if not isinstance(attribute, str) or not attribute:
@@ -201,7 +201,7 @@ class _Expression:
         return sum(len(name) for name in self._names) + item_bytes(self.values)
 
 
-def _compile_put(change: Put, table: str, key: Item) -> Action:
+def _compile_put(change: Put, table: str, key: WireItem) -> Action:
     attributes = {name: to_wire(value) for name, value in change.attributes.items()}
     if clash := attributes.keys() & key.keys():
         raise ValueError(f"attribute {min(clash)} belongs to the key")
@@ -211,17 +211,17 @@ def _compile_put(change: Put, table: str, key: Item) -> Action:
     return _action("Put", change, table, key, body={"Item": item}, size_bytes=item_bytes(item))
 
 
-def _compile_delete(change: Delete, table: str, key: Item) -> Action:
+def _compile_delete(change: Delete, table: str, key: WireItem) -> Action:
     return _action("Delete", change, table, key, body={"Key": key}, size_bytes=item_bytes(key))
 
 
-def _compile_check(change: Check, table: str, key: Item) -> Action:
+def _compile_check(change: Check, table: str, key: WireItem) -> Action:
     action = _action("ConditionCheck", change, table, key, body={"Key": key}, size_bytes=item_bytes(key))
     action.shares = f"check:{action.request}"
     return action
 
 
-def _compile_update(change: Update, table: str, key: Item) -> Action:
+def _compile_update(change: Update, table: str, key: WireItem) -> Action:
     if _is_addition(change) and all([_addend(name, amount, key) for name, amount in change.add.items()]):  # noqa: C419
         item = _item_key(table, key)
         size = len(item[1]) + sum([len(name.encode("utf-8")) for name in change.add]) + 21 * len(change.add)
@@ -251,7 +251,7 @@ def _is_addition(change: Update) -> bool:
     return bool(change.add) and not (change.set or change.remove or change.condition or change.newer)
 
 
-def _addend(name: str, amount: int | Decimal, key: Item) -> bool:
+def _addend(name: str, amount: int | Decimal, key: WireItem) -> bool:
     """Check one addition; return whether its sum with others is surely exact."""
     if type(amount) is int and -_ADDEND_BOUND < amount < _ADDEND_BOUND and name and text(name) not in key:
         return True
@@ -265,7 +265,7 @@ def _addend(name: str, amount: int | Decimal, key: Item) -> bool:
     return -_ADDEND_BOUND < amount < _ADDEND_BOUND
 
 
-def _added(expression: _Expression, name: str, amount: int | Decimal, key: Item) -> str:
+def _added(expression: _Expression, name: str, amount: int | Decimal, key: WireItem) -> str:
     _addend(name, amount, key)
     return expression.value(amount)
 
@@ -274,7 +274,7 @@ def _action(
     kind: str,
     change: Change,
     table: str,
-    key: Item,
+    key: WireItem,
     *,
     body: dict[str, Any],
     size_bytes: int,

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 from weir.consumers.business.changes import Value
 
-Wire: TypeAlias = dict[str, Any]  # one attribute value, {"S": "text"}
-Item: TypeAlias = dict[str, Wire]
+WireValue: TypeAlias = dict[str, Any]  # one attribute value, {"S": "text"}
+WireItem: TypeAlias = dict[str, WireValue]
 
 # An attribute of an item that is only sent, never looked into: its name and the JSON of its value, {"S":"text"}.
 Field: TypeAlias = tuple[str, str]
@@ -28,7 +28,7 @@ _EXPONENT_MAX = 125
 _EXPONENT_MIN = -130
 
 
-def to_wire(value: Value) -> Wire:
+def to_wire(value: Value) -> WireValue:
     """Write a Python value as an attribute value.
 
     Raises: ValueError or TypeError for what DynamoDB cannot hold.
@@ -95,7 +95,7 @@ def number(value: int | Decimal) -> str:
     return str(exact.normalize(_ALL_DIGITS)) if exact else "0"
 
 
-def _collection(value: Value) -> Wire:
+def _collection(value: Value) -> WireValue:
     if isinstance(value, Mapping):
         return {"M": {_name(name): to_wire(member) for name, member in value.items()}}
     if isinstance(value, Set):
@@ -108,7 +108,7 @@ def _collection(value: Value) -> Wire:
 _FLOAT_HINT = ": a float is not exact, use int (minor units) or Decimal"
 
 
-def _set(members: Set[Any]) -> Wire:
+def _set(members: Set[Any]) -> WireValue:
     wires = [to_wire(member) for member in members]
     kinds = {kind for wire in wires for kind in wire}
     if len(kinds) != 1 or not kinds <= {"S", "N", "B"}:
@@ -156,7 +156,7 @@ def read_number(digits: str) -> int | Decimal:
     return int(exact) if exact == exact.to_integral_value() else exact
 
 
-def item_bytes(item: Item) -> int:
+def item_bytes(item: WireItem) -> int:
     """Return the size by which DynamoDB bounds and bills an item.
 
     Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
@@ -164,7 +164,7 @@ def item_bytes(item: Item) -> int:
     return sum(_text_bytes(name) + value_bytes(value) for name, value in item.items())
 
 
-def value_bytes(wire: Wire) -> int:
+def value_bytes(wire: WireValue) -> int:
     """Return the size of one attribute value without its name; of a number, the most it can be."""
     ((kind, value),) = wire.items()
     return _SIZES[kind](value)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from weir.ingest.schemes.base import Verdict
     from weir.ingest.sources.events import Event
 
-Fate = Literal["apply", "ignore", "quarantine", "wait"]
+Decision = Literal["apply", "ignore", "quarantine", "wait"]
 
 # An item has 400 KB. Beside the blob stand six texts, a key and a detail: under 32 KB even if the caller chose all of
 # them to be long; the blob has the whole of what is cut here.
@@ -38,7 +38,7 @@ SHARED_BYTES_MAX = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class JudgedEvent:
     """One event of one record, judged and ready to be committed; made by the functions below.
 
     ``position`` is the place of its record in the batch, ``index`` its own place among the ``count`` events of the
@@ -47,7 +47,7 @@ class Prepared:
 
     position: int
     partition_key: str
-    fate: Fate
+    decision: Decision
     source: str = ""
     event_id: str = ""
     request_id: str = ""
@@ -62,7 +62,7 @@ class Prepared:
     count: int = 1
     envelope: Envelope | None = None
     record_data: bytes = b""
-    place: str = ""
+    stream_position: str = ""
     changes: tuple[Change, ...] = ()
     error: ServiceError | None = None
 
@@ -85,13 +85,13 @@ def apply(
     retention_s: int,
     verdict: Verdict | None = None,
     count: int = 1,
-) -> Prepared:
+) -> JudgedEvent:
     """Prepare a verified event; ``changes`` is None when no business code wants it."""
     envelope = event.envelope
-    return Prepared(
+    return JudgedEvent(
         position=position,
         partition_key=partition_key,
-        fate="ignore" if changes is None else "apply",
+        decision="ignore" if changes is None else "apply",
         source=event.source,
         event_id=event.event_id,
         request_id=envelope.request_id,
@@ -119,12 +119,12 @@ def quarantine(
     event: Event | None = None,
     verdict: Verdict | None = None,
     count: int = 1,
-) -> Prepared:
+) -> JudgedEvent:
     """Prepare a delivery, or one event of it, that can never succeed."""
-    return Prepared(
+    return JudgedEvent(
         position=position,
         partition_key=partition_key,
-        fate="quarantine",
+        decision="quarantine",
         source=envelope.source,
         event_id=event.event_id if event else "",
         request_id=envelope.request_id,
@@ -148,74 +148,74 @@ def unreadable(
     *,
     position: int,
     partition_key: str,
-    place: str,
+    stream_position: str,
     received_at_ms: int,
     retention_s: int,
-) -> Prepared:
-    """Prepare a record that is no envelope; ``place`` is where it stands in the stream, `shard:sequence.sub`."""
-    return Prepared(
+) -> JudgedEvent:
+    """Prepare a record that is no envelope; ``stream_position`` is `shard:sequence.sub`."""
+    return JudgedEvent(
         position=position,
         partition_key=partition_key,
-        fate="quarantine",
+        decision="quarantine",
         received_at_ms=received_at_ms,
         retention_s=retention_s,
         record_data=record_data,
-        place=place,
+        stream_position=stream_position,
         error=error,
     )
 
 
-def wait(error: TransientError, *, position: int, partition_key: str) -> Prepared:
+def wait(error: TransientError, *, position: int, partition_key: str) -> JudgedEvent:
     """Prepare what could not be judged yet: it is read again, and no later event of its key overtakes it."""
-    return Prepared(position=position, partition_key=partition_key, fate="wait", error=error)
+    return JudgedEvent(position=position, partition_key=partition_key, decision="wait", error=error)
 
 
-def quarantine_key(prepared: Prepared) -> str:
+def quarantine_key(judged: JudgedEvent) -> str:
     """Return the key under which a delivery, or one event of several in it, is quarantined."""
-    if prepared.place:
-        return unreadable_key(prepared.place)
-    return quarantined_key(prepared.source, refusal_key(prepared))
+    if judged.stream_position:
+        return unreadable_key(judged.stream_position)
+    return quarantined_key(judged.source, refusal_key(judged))
 
 
-def refusal_key(prepared: Prepared) -> str:
+def refusal_key(judged: JudgedEvent) -> str:
     """Return the name of the delivery, or of one event of several in it, that a fence remembers."""
-    return delivery_name(prepared.request_id, prepared.index, prepared.count)
+    return delivery_name(judged.request_id, judged.index, judged.count)
 
 
-def payload_key(prepared: Prepared) -> str:
+def payload_key(judged: JudgedEvent) -> str:
     """Return where in the bucket the blob of a large delivery lies: the same for each try and each of its events."""
-    day = datetime.fromtimestamp(prepared.received_at_ms / 1000, UTC).strftime("%Y/%m/%d")
-    name = prepared.place or f"{prepared.source}!{prepared.request_id}"
+    day = datetime.fromtimestamp(judged.received_at_ms / 1000, UTC).strftime("%Y/%m/%d")
+    name = judged.stream_position or f"{judged.source}!{judged.request_id}"
     return f"payloads/{day}/{sha256(name.encode()).hexdigest()[:32]}"
 
 
-def pack(prepared: Prepared) -> bytes:
+def pack(judged: JudgedEvent) -> bytes:
     """Return the blob that the item or the bucket keeps."""
-    return codec.pack(prepared.envelope) if prepared.envelope else codec.pack_raw(prepared.record_data)
+    return codec.pack(judged.envelope) if judged.envelope else codec.pack_raw(judged.record_data)
 
 
-def is_large(prepared: Prepared, blob_bytes: int) -> bool:
+def is_large(judged: JudgedEvent, blob_bytes: int) -> bool:
     """Return whether the blob belongs in the bucket."""
     if blob_bytes > BLOB_BYTES_MAX:
         return True
-    return prepared.count > 1 and prepared.count * blob_bytes > SHARED_BYTES_MAX
+    return judged.count > 1 and judged.count * blob_bytes > SHARED_BYTES_MAX
 
 
-def event_fields(prepared: Prepared, outcome: Outcome, now_ms: int, content: Field) -> list[Field]:
+def event_fields(judged: JudgedEvent, outcome: Outcome, now_ms: int, content: Field) -> list[Field]:
     """Return the item of an applied or ignored event; ``content`` is the blob or the pointer to it."""
-    key = mark_key(prepared.source, prepared.event_id)
-    return [("pk", string(key)), ("outcome", string(outcome)), *_facts(prepared, now_ms), content]
+    key = mark_key(judged.source, judged.event_id)
+    return [("pk", string(key)), ("outcome", string(outcome)), *_facts(judged, now_ms), content]
 
 
-def quarantined_fields(prepared: Prepared, error: ServiceError, now_ms: int, content: Field) -> list[Field]:
+def quarantined_fields(judged: JudgedEvent, error: ServiceError, now_ms: int, content: Field) -> list[Field]:
     """Return the item of a quarantined delivery; its attribute `quarantine` puts it into the index."""
     return [
-        ("pk", string(quarantine_key(prepared))),
+        ("pk", string(quarantine_key(judged))),
         ("outcome", string(Outcome.QUARANTINED)),
-        ("quarantine", string(prepared.source or UNREADABLE)),
+        ("quarantine", string(judged.source or UNREADABLE)),
         ("reason", string(error.code)),
         ("detail", string(detail(error))),
-        *_facts(prepared, now_ms),
+        *_facts(judged, now_ms),
         content,
     ]
 
@@ -235,27 +235,27 @@ def detail(error: ServiceError) -> str:
     return clean(str(error))[:DETAIL_CHARS_MAX] or error.code
 
 
-def _facts(prepared: Prepared, now_ms: int) -> list[Field]:
-    body = prepared.envelope.body if prepared.envelope else prepared.record_data
+def _facts(judged: JudgedEvent, now_ms: int) -> list[Field]:
+    body = judged.envelope.body if judged.envelope else judged.record_data
     facts = [
-        ("received_at", f'{{"N":"{prepared.received_at_ms}"}}'),
+        ("received_at", f'{{"N":"{judged.received_at_ms}"}}'),
         ("applied_at", f'{{"N":"{now_ms}"}}'),
-        ("expires_at", f'{{"N":"{now_ms // 1000 + prepared.retention_s}"}}'),
+        ("expires_at", f'{{"N":"{now_ms // 1000 + judged.retention_s}"}}'),
         ("body_sha256", binary(sha256(body).digest())),
     ]
     for name, value in (
-        ("source", prepared.source),
-        ("event_id", prepared.event_id),
-        ("request_id", prepared.request_id),
-        ("type", prepared.type),
-        ("key", prepared.key),
-        ("scheme", prepared.scheme),
+        ("source", judged.source),
+        ("event_id", judged.event_id),
+        ("request_id", judged.request_id),
+        ("type", judged.type),
+        ("key", judged.key),
+        ("scheme", judged.scheme),
     ):
         if value:
             text = value if len(value) <= TEXT_CHARS_MAX else value[:TEXT_CHARS_MAX]
             facts.append((name, string(text if text.isascii() else clean(text))))
-    if prepared.event_at_ms is not None:
-        facts.append(("event_at", f'{{"N":"{prepared.event_at_ms}"}}'))
-    if prepared.secret_index is not None:
-        facts.append(("secret", f'{{"N":"{prepared.secret_index}"}}'))
+    if judged.event_at_ms is not None:
+        facts.append(("event_at", f'{{"N":"{judged.event_at_ms}"}}'))
+    if judged.secret_index is not None:
+        facts.append(("secret", f'{{"N":"{judged.secret_index}"}}'))
     return facts

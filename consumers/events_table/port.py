@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-from weir.consumers.events_table.actions import Request
+from weir.consumers.events_table.actions import ActionJson
 from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.mark import Mark
 
@@ -53,7 +53,7 @@ class Inserted(NamedTuple):
     write_units: float = 0.0
 
 
-class Place(NamedTuple):
+class StoreLayout(NamedTuple):
     """Where a store writes: the events table, the tables of business code by logical name, perhaps a bucket."""
 
     events_table: str
@@ -65,7 +65,7 @@ class Store(Protocol):
     """What the commit needs of a database and a bucket. Each call may be made from any thread."""
 
     @property
-    def place(self) -> Place:
+    def layout(self) -> StoreLayout:
         """Return where this store writes."""
 
     def read_marks(self, keys: Sequence[str], *, consistent: bool) -> Mapping[str, Mark]:
@@ -74,7 +74,7 @@ class Store(Protocol):
         If it need not be ``consistent``, a very young mark may be missing and the read costs half.
         """
 
-    def transact(self, requests: Sequence[Request], token: str) -> float:
+    def transact(self, requests: Sequence[ActionJson], token: str) -> float:
         """Do all of the actions or none; return the write units. Idempotent for ten minutes under its token.
 
         Raises: Cancelled, Refused.
@@ -103,7 +103,7 @@ class ReadMarks(NamedTuple):
 class Transact(NamedTuple):
     """One transaction."""
 
-    requests: Sequence[Request]
+    requests: Sequence[ActionJson]
     token: str
 
     def run(self, store: Store) -> float:

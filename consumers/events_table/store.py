@@ -13,10 +13,10 @@ from botocore import __version__ as botocore_version
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-from weir.consumers.events_table.actions import Request, to_json
+from weir.consumers.events_table.actions import ActionJson, to_json
 from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.mark import Mark, read_mark
-from weir.consumers.events_table.port import NONE, Cancelled, Inserted, Place, Reason, Refused
+from weir.consumers.events_table.port import NONE, Cancelled, Inserted, Reason, Refused, StoreLayout
 from weir.ingest.errors import CommitConflict, StoreRefused, StoreThrottled, StoreUnavailable, TransientError
 
 if TYPE_CHECKING:
@@ -69,22 +69,27 @@ class DynamoStore:
     """
 
     def __init__(
-        self, dynamodb: DynamoDBClient, place: Place, *, bucket: str = "", s3: Callable[[], S3Client] | None = None
+        self,
+        dynamodb: DynamoDBClient,
+        layout: StoreLayout,
+        *,
+        bucket: str = "",
+        s3: Callable[[], S3Client] | None = None,
     ) -> None:
         self._dynamodb = dynamodb
-        self._place = place
+        self._layout = layout
         self._bucket = bucket
         self._s3 = s3
         send_as_written(dynamodb)
 
     @property
-    def place(self) -> Place:
+    def layout(self) -> StoreLayout:
         """Return where this store writes."""
-        return self._place
+        return self._layout
 
     def read_marks(self, keys: Sequence[str], *, consistent: bool) -> Mapping[str, Mark]:
         """Return the marks that exist among the keys."""
-        table = self._place.events_table
+        table = self._layout.events_table
         wanted = {
             "Keys": [{"pk": {"S": key}} for key in keys],
             "ConsistentRead": consistent,
@@ -97,7 +102,7 @@ class DynamoStore:
             raise StoreThrottled("Marks were left unread.", count=len(keys))
         return {item["pk"]["S"]: read_mark(item) for item in answer["Responses"].get(table, ())}
 
-    def transact(self, requests: Sequence[Request], token: str) -> float:
+    def transact(self, requests: Sequence[ActionJson], token: str) -> float:
         """Do all of the actions or none."""
         actions = ",".join(requests)
         body = f'{{"ClientRequestToken":"{token}","ReturnConsumedCapacity":"TOTAL","TransactItems":[{actions}]}}'
@@ -105,7 +110,7 @@ class DynamoStore:
 
     def insert(self, items: Sequence[Sequence[Field]]) -> Inserted:
         """Write each item whose key is free: a PartiQL INSERT, which is a conditional Put that can be batched."""
-        table = self._place.events_table
+        table = self._layout.events_table
         statements = ",".join([_insert_statement(table, item) for item in items])
         body = f'{{"ReturnConsumedCapacity":"TOTAL","Statements":[{statements}]}}'
         answer = self._call(self._dynamodb.batch_execute_statement, body, "Responses", Statements=[])

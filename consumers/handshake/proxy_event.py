@@ -13,14 +13,14 @@ from weir.ingest.envelope import Envelope
 from weir.ingest.errors import InvocationInvalid
 
 
-class Request(NamedTuple):
+class ProxyRequest(NamedTuple):
     """One request: its method, and the envelope that it would be stored in."""
 
     method: str
     envelope: Envelope
 
 
-def read(event: Mapping[str, Any]) -> Request:
+def read(event: Mapping[str, Any]) -> ProxyRequest:
     """Read a proxy event.
 
     Raises: InvocationInvalid if it is not one: the function is for API Gateway alone.
@@ -38,7 +38,7 @@ def read(event: Mapping[str, Any]) -> Request:
             headers=tuple(_headers(event)),
             body=_body(event),
         )
-        return Request(event["httpMethod"], envelope)
+        return ProxyRequest(event["httpMethod"], envelope)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvocationInvalid("Not a proxy event of API Gateway.", cause=repr(error)) from error
 

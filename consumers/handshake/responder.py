@@ -11,10 +11,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from weir.consumers.batch.logs import Log, place
+from weir.consumers.batch.logs import Log
 from weir.consumers.handshake import proxy_event
 from weir.consumers.handshake.proxy_event import response
 from weir.consumers.judging.secrets import Secrets
+from weir.consumers.raised import raised_at
 from weir.consumers.settings import LOG_LEVELS, HandshakeSettings
 from weir.ingest.envelope import Envelope, encode, partition_key
 from weir.ingest.errors import EventMalformed, RecordError, SecretAbsent, TransientError
@@ -27,7 +28,7 @@ _JSON = {"Content-Type": "application/json"}
 _INFO, _WARNING, _ERROR = (LOG_LEVELS[name] for name in ("INFO", "WARNING", "ERROR"))
 
 # Stores one record and returns its sequence number. Raises: KeyTooLong, RecordTooLarge, and anything else: not stored.
-Put = Callable[[str, bytes], str]
+PutRecord = Callable[[str, bytes], str]
 
 
 class KeyTooLong(Exception):
@@ -38,7 +39,7 @@ class RecordTooLarge(Exception):
     """The record is larger than the stream takes."""
 
 
-class Answering:
+class Responder:
     """Answers one request after another; not thread-safe."""
 
     def __init__(
@@ -46,7 +47,7 @@ class Answering:
         settings: HandshakeSettings,
         catalogue: Catalogue,
         secrets: Secrets,
-        put: Put,
+        put: PutRecord,
         *,
         stream: TextIO,
         fetch: Fetch | None = None,
@@ -124,7 +125,7 @@ class Answering:
         except RecordTooLarge:
             return _error(413, "too_large", self._too_large(), envelope)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is known to be stored
-            self._say(_ERROR, envelope, 503, place(error))
+            self._say(_ERROR, envelope, 503, raised_at(error))
             return _unavailable(envelope)
         return None if sequence_number else _unavailable(envelope)
 

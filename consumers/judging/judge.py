@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from weir.consumers.batch.logs import place
 from weir.consumers.business.changes import Change
 from weir.consumers.business.effects import find
 from weir.consumers.events_table import item
-from weir.consumers.events_table.item import Prepared
+from weir.consumers.events_table.item import JudgedEvent
 from weir.consumers.judging.records import Record
 from weir.consumers.judging.secrets import Secrets
+from weir.consumers.raised import raised_at
 from weir.ingest.envelope import Envelope, decode
 from weir.ingest.errors import ChangeInvalid, EventFailed, MemoryShort, RecordError, SourceUnknown, TransientError
 from weir.ingest.schemes import signatures
@@ -54,14 +54,14 @@ class Judge:
         self._quarantine_s = quarantine_s
         self._fetch = fetch
 
-    def judge(self, records: Iterable[Record]) -> list[Prepared]:
-        """Return at least one prepared event for each record, in order; nothing is raised for a single record."""
+    def judge(self, records: Iterable[Record]) -> list[JudgedEvent]:
+        """Return at least one judged event for each record, in order; nothing is raised for one record."""
         deliveries = [_open(position, record) for position, record in enumerate(records)]
         named = dict.fromkeys(delivery.envelope.source for delivery in deliveries if delivery.envelope)
         self._secrets.begin_batch([name for name in named if name in self._catalogue])
-        return [prepared for delivery in deliveries for prepared in self._prepare(delivery)]
+        return [judged for delivery in deliveries for judged in self._judge_delivery(delivery)]
 
-    def _prepare(self, delivery: _Delivery) -> Sequence[Prepared]:
+    def _judge_delivery(self, delivery: _Delivery) -> Sequence[JudgedEvent]:
         if delivery.envelope is None:
             return [self._unreadable(delivery)]
         try:
@@ -74,7 +74,7 @@ class Judge:
         except Exception as error:  # noqa: BLE001 - see the module's docstring
             return [self._quarantine(delivery, _failed(error), delivery.envelope)]
 
-    def _verify(self, delivery: _Delivery, envelope: Envelope) -> Sequence[Prepared]:
+    def _verify(self, delivery: _Delivery, envelope: Envelope) -> Sequence[JudgedEvent]:
         source = self._catalogue.get(envelope.source)
         if source is None:
             raise SourceUnknown(source=envelope.source)
@@ -94,7 +94,7 @@ class Judge:
             for event in found
         ]
 
-    def _apply(self, delivery: _Delivery, source: Source, event: Event, verdict: Verdict, count: int) -> Prepared:
+    def _apply(self, delivery: _Delivery, source: Source, event: Event, verdict: Verdict, count: int) -> JudgedEvent:
         try:
             effect = find(source.name, source.preset or "", event.type) if source.effects else None
             return item.apply(
@@ -121,7 +121,7 @@ class Judge:
         event: Event | None = None,
         verdict: Verdict | None = None,
         count: int = 1,
-    ) -> Prepared:
+    ) -> JudgedEvent:
         return item.quarantine(
             error,
             envelope,
@@ -133,13 +133,13 @@ class Judge:
             count=count,
         )
 
-    def _unreadable(self, delivery: _Delivery) -> Prepared:
+    def _unreadable(self, delivery: _Delivery) -> JudgedEvent:
         return item.unreadable(
             delivery.error or EventFailed(),
             delivery.record.data,
             position=delivery.position,
             partition_key=delivery.partition_key,
-            place=delivery.record.position,
+            stream_position=delivery.record.position,
             received_at_ms=delivery.record.arrived_at_ms,
             retention_s=self._quarantine_s,
         )
@@ -163,7 +163,7 @@ def _open(position: int, record: Record) -> _Delivery:
         return _Delivery(position, record, None, _failed(error))
 
 
-def _waiting(delivery: _Delivery, envelope: Envelope, error: TransientError) -> Prepared:
+def _waiting(delivery: _Delivery, envelope: Envelope, error: TransientError) -> JudgedEvent:
     waiting = item.wait(error, position=delivery.position, partition_key=delivery.partition_key)
     # For the log: it should say which delivery waits.
     return replace(
@@ -180,4 +180,4 @@ def _redacted(source: Source, envelope: Envelope) -> Envelope:
 
 def _failed(error: Exception | SystemExit) -> EventFailed:
     # Its message may quote the payload, which belongs in no log line and in no list of quarantined events.
-    return EventFailed(place(error))
+    return EventFailed(raised_at(error))

@@ -14,7 +14,7 @@ from weir.operate.lookup.times import show_time
 
 FailureKind: TypeAlias = Literal[Outcome.QUARANTINED, "given up"]
 
-# `weir.consumers.batch.logs` writes a bug's type, file, line and function at the end of the detail.
+# `weir.consumers.raised` writes a bug's type, file, line and function at the end of the detail.
 RAISED_AT = re.compile(r"(\S+) at (?:\S*/)?([^/\s:]+:\d+) in (\S+)")
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.support.deliveries import AT_MS, draft_of, pair_of, source_of
 from tests.support.templates import CONTEXT, HEADER_NAMES, HEADER_VALUES, TEXTS, Given, render
-from weir.consumers.handshake.responder import Answering, KeyTooLong, RecordTooLarge
+from weir.consumers.handshake.responder import KeyTooLong, RecordTooLarge, Responder
 from weir.consumers.judging.secrets import Secrets, elsewhere
 from weir.consumers.settings import HANDSHAKE_VARIABLES, HandshakeSettings
 from weir.ingest.contract.routes import api_definition, mapping_template
@@ -48,7 +48,7 @@ class Fixture:
         secrets = Secrets(
             self._read, "/s", ttl_s=300, patience_s=0, clock_ms=lambda: AT_MS, elsewhere=elsewhere(self.catalogue)
         )
-        self.answering = Answering(SETTINGS, self.catalogue, secrets, self._put, stream=self.output)
+        self.answering = Responder(SETTINGS, self.catalogue, secrets, self._put, stream=self.output)
 
     def _read(self, names: Sequence[str]) -> Mapping[str, Any]:
         return {name: self.readings.get(name) for name in names}

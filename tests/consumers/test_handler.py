@@ -16,9 +16,9 @@ from weir.consumers import wiring
 from weir.consumers.batch.batch import Consumer, isolate
 from weir.consumers.business.changes import Change, Update
 from weir.consumers.business.effects import effect
-from weir.consumers.commit.commit import Report
+from weir.consumers.commit.commit import CommitReport
 from weir.consumers.events_table import blob as codec
-from weir.consumers.events_table.item import EventResult, Prepared, wait
+from weir.consumers.events_table.item import EventResult, JudgedEvent, wait
 from weir.consumers.judging.aggregate import aggregate
 from weir.consumers.outcome import Outcome
 from weir.consumers.settings import VARIABLES, Settings
@@ -405,25 +405,29 @@ def test_the_metrics_of_a_batch_add_up(world: World, consume: Consume) -> None:
     assert metrics["sources"]["payments"] == {"applied": 1, "ignored": 1}
 
 
-def prepared(position: int, key: str = "") -> Prepared:
+def judged(position: int, key: str = "") -> JudgedEvent:
     error = StoreThrottled()
-    return replace(wait(error, position=position, partition_key=key or f"key-{position}"), fate="ignore", error=None)
+    return replace(
+        wait(error, position=position, partition_key=key or f"key-{position}"), decision="ignore", error=None
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64])
 @pytest.mark.parametrize("poison", [0, -1])
 def test_what_breaks_the_commit_itself_is_found_by_halves(count: int, poison: int) -> None:
     """An event on which the commit breaks is quarantined alone, in O(log n) attempts, and the others are written."""
-    everything = [prepared(position) for position in range(count)]
+    everything = [judged(position) for position in range(count)]
     sick = everything[poison].position
     attempts = []
 
-    def attempt(part: Any) -> Report:
+    def attempt(part: Any) -> CommitReport:
         attempts.append(len(part))
-        if any(one.position == sick and one.fate != "quarantine" for one in part):
+        if any(one.position == sick and one.decision != "quarantine" for one in part):
             raise RecursionError(CARD)
-        outcomes = [EventResult(Outcome.QUARANTINED if one.fate == "quarantine" else Outcome.IGNORED) for one in part]
-        return Report(outcomes, 1, 1.0, [])
+        outcomes = [
+            EventResult(Outcome.QUARANTINED if one.decision == "quarantine" else Outcome.IGNORED) for one in part
+        ]
+        return CommitReport(outcomes, 1, 1.0, [])
 
     report = isolate(attempt, everything)
     assert [result.outcome == "quarantined" for result in report.results] == [
@@ -435,23 +439,25 @@ def test_what_breaks_the_commit_itself_is_found_by_halves(count: int, poison: in
 def test_what_cannot_even_be_quarantined_is_left_to_the_mapping() -> None:
     """An event that breaks its own quarantine is reported as not done, and counted as a bug."""
 
-    def attempt(part: Any) -> Report:
+    def attempt(part: Any) -> CommitReport:
         raise ZeroDivisionError
 
-    report = isolate(attempt, [prepared(0)])
+    report = isolate(attempt, [judged(0)])
     assert [result.outcome for result in report.results] == ["retry"]
     assert len(report.bugs) == 1
 
 
 def test_no_event_overtakes_one_of_its_key_when_a_batch_is_halved() -> None:
     """After a half in which an event has to wait, the later ones of its key wait too, and others do not."""
-    batch_of_four = [prepared(0, "a"), prepared(1, "b"), prepared(2, "a"), prepared(3, "b")]
+    batch_of_four = [judged(0, "a"), judged(1, "b"), judged(2, "a"), judged(3, "b")]
 
-    def attempt(part: Any) -> Report:
+    def attempt(part: Any) -> CommitReport:
         if len(part) == 4:
             raise ZeroDivisionError
-        waits = [one.position == 0 or one.fate == "wait" for one in part]
-        return Report([EventResult(Outcome.RETRY if waiting else Outcome.IGNORED) for waiting in waits], 1, 1.0, [])
+        waits = [one.position == 0 or one.decision == "wait" for one in part]
+        return CommitReport(
+            [EventResult(Outcome.RETRY if waiting else Outcome.IGNORED) for waiting in waits], 1, 1.0, []
+        )
 
     report = isolate(attempt, batch_of_four)
     assert [result.outcome for result in report.results] == ["retry", "ignored", "retry", "ignored"]

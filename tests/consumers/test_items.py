@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.batches import NOW_MS, RETENTION_S, envelope, forged, prepared
+from tests.support.batches import NOW_MS, RETENTION_S, envelope, forged, judged
 from weir.consumers.events_table import item as items
 from weir.consumers.events_table.attributes import item_bytes, item_json
-from weir.consumers.events_table.item import Prepared, payload_key, quarantine_key
+from weir.consumers.events_table.item import JudgedEvent, payload_key, quarantine_key
 from weir.consumers.events_table.mark import KEY_BYTES_MAX, mark_key, read_mark
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import EnvelopeMalformed, EventRejected, SecretUnavailable
@@ -17,14 +17,14 @@ from weir.ingest.ids import EventId, SourceName
 from weir.ingest.schemes.base import Verdict
 
 
-def item_of(one: Prepared, outcome: Outcome = Outcome.APPLIED) -> dict[str, Any]:
+def item_of(one: JudgedEvent, outcome: Outcome = Outcome.APPLIED) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(item_json(items.event_fields(one, outcome, NOW_MS, items.inline(b"blob"))))
     return found
 
 
 def test_an_applied_item_has_every_fact() -> None:
     """The item of an event says who, what, when and how it was proven, and when it may go."""
-    event = prepared("e1", key="k1")
+    event = judged("e1", key="k1")
     one = items.apply(
         _event_of(event), [], position=3, partition_key="k1", retention_s=60, verdict=Verdict("stripe", 1)
     )
@@ -47,7 +47,7 @@ def test_an_applied_item_has_every_fact() -> None:
     }
 
 
-def _event_of(one: Prepared) -> Any:
+def _event_of(one: JudgedEvent) -> Any:
     from weir.ingest.sources.events import Event
 
     assert one.envelope is not None
@@ -73,9 +73,9 @@ def test_a_quarantined_item_says_why_and_is_in_the_index() -> None:
 
 def test_one_of_several_events_is_quarantined_under_its_place() -> None:
     """Two events of one delivery that are quarantined have keys of their own."""
-    several = [prepared("e", request_id="r", index=index, count=2) for index in range(2)]
+    several = [judged("e", request_id="r", index=index, count=2) for index in range(2)]
     assert [quarantine_key(one) for one in several] == ["shop!r.0", "shop!r.1"]
-    assert quarantine_key(prepared("e", request_id="r")) == "shop!r"
+    assert quarantine_key(judged("e", request_id="r")) == "shop!r"
 
 
 def test_what_is_unreadable_lies_under_its_place_in_the_stream() -> None:
@@ -85,7 +85,7 @@ def test_what_is_unreadable_lies_under_its_place_in_the_stream() -> None:
         b"\x00what came",
         position=0,
         partition_key="p",
-        place="shardId-000000000001:4966.0",
+        stream_position="shardId-000000000001:4966.0",
         received_at_ms=NOW_MS,
         retention_s=60,
     )
@@ -104,7 +104,7 @@ def test_an_id_that_is_no_key_is_hashed(event_id: str) -> None:
     """An id too long or not of Unicode has a key of fixed length, the same each time."""
     key = mark_key("shop", event_id)
     assert key == f"shop#sha256:{sha256(event_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
-    item_of(prepared(event_id))
+    item_of(judged(event_id))
 
 
 @pytest.mark.parametrize("event_id", ["evt_1", "x" * (KEY_BYTES_MAX - len("shop#")), "日本"])
@@ -116,7 +116,7 @@ def test_an_ordinary_id_is_in_its_key(event_id: str) -> None:
 def test_no_text_makes_an_item_too_large() -> None:
     """Whatever a caller writes into ids, types and keys, the item holds the largest blob beside it."""
     long = "é" * 400_000
-    one = prepared(long, key=long)
+    one = judged(long, key=long)
     fields = items.event_fields(one, Outcome.APPLIED, NOW_MS, items.inline(b"\xff" * items.BLOB_BYTES_MAX))
     assert item_bytes(json.loads(item_json(fields))) < 400 * 1024
 
@@ -129,7 +129,7 @@ def test_a_detail_is_bounded_and_clean() -> None:
 
 def test_a_payload_has_one_place_for_all_tries() -> None:
     """The object of a large delivery lies under its day and a name without the caller's text."""
-    one, other = prepared("e1", request_id="../../r"), prepared("e2", request_id="../../r")
+    one, other = judged("e1", request_id="../../r"), judged("e2", request_id="../../r")
     assert payload_key(one) == payload_key(other)
     assert payload_key(one).startswith("payloads/2026/09/21/")
     assert ".." not in payload_key(one)
@@ -138,7 +138,7 @@ def test_a_payload_has_one_place_for_all_tries() -> None:
 def test_a_wait_says_what_it_waits_for() -> None:
     """What could not be judged yet has no item, only its key and its error."""
     one = items.wait(SecretUnavailable(), position=4, partition_key="k")
-    assert (one.fate, one.position, one.partition_key) == ("wait", 4, "k")
+    assert (one.decision, one.position, one.partition_key) == ("wait", 4, "k")
 
 
 def test_a_mark_is_read_from_any_projection() -> None:

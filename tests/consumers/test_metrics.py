@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from weir.consumers.batch import metrics
-from weir.consumers.batch.logs import Log, place
+from weir.consumers.batch.logs import Log
+from weir.consumers.raised import raised_at
 from weir.consumers.settings import LOG_LEVELS
 
 ALL = {name: float(number) for number, name in enumerate(metrics.UNITS)}
@@ -109,7 +110,7 @@ def test_an_exception_is_told_by_type_and_place_alone() -> None:
     try:
         int("4111 1111 1111 1111")
     except ValueError as error:
-        text = place(error)
+        text = raised_at(error)
     assert text.startswith("builtins.ValueError at ")
     assert text.endswith("in test_an_exception_is_told_by_type_and_place_alone")
     assert "4111" not in text

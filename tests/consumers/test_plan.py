@@ -50,7 +50,7 @@ def test_events_of_one_account_share_one_action() -> None:
     """Ninety-nine additions to one item and their marks are one transaction of a hundred actions."""
     [group] = plan([unit(adds("a")) for _ in range(99)])
     assert group.members == list(range(99))
-    assert group.load.actions == ACTIONS_MAX
+    assert group.fill.actions == ACTIONS_MAX
 
 
 def test_the_hundredth_addition_waits_for_the_others() -> None:
@@ -63,7 +63,7 @@ def test_the_hundredth_addition_waits_for_the_others() -> None:
 def test_independent_events_fill_transactions_that_run_side_by_side() -> None:
     """Two hundred events of an account each are four transactions of a hundred actions, none of which waits."""
     groups = plan([unit(adds(f"a{number}")) for number in range(200)])
-    assert [group.load.actions for group in groups] == [100] * 4
+    assert [group.fill.actions for group in groups] == [100] * 4
     assert all(not group.after for group in groups)
 
 
@@ -71,7 +71,7 @@ def test_a_batch_as_in_life_takes_the_fewest_transactions() -> None:
     """475 events of 142 accounts are 617 actions and seven transactions."""
     units = [unit(adds(f"a{number % 142}")) for number in range(475)]
     groups = plan(units)
-    assert sum(group.load.actions for group in groups) == 617
+    assert sum(group.fill.actions for group in groups) == 617
     assert len(groups) == 7
 
 
@@ -85,7 +85,7 @@ def test_what_does_not_commute_with_an_addition_goes_after_it(shares: str) -> No
 def test_equal_checks_share_an_action() -> None:
     """An item that many events demand the same of is checked once."""
     [group] = plan([unit(Item(("t", "x"), "check:exists")) for _ in range(50)])
-    assert group.load.actions == 51
+    assert group.fill.actions == 51
 
 
 def test_events_of_one_key_keep_their_order_across_items() -> None:
@@ -110,7 +110,7 @@ def test_a_phantom_takes_no_room_but_a_place() -> None:
         units[at].mark = "e"
     units[50].phantom = True
     groups = plan(units)
-    assert [group.load.actions for group in groups] == [100, 2]
+    assert [group.fill.actions for group in groups] == [100, 2]
     assert place(groups)[50] == place(groups)[0]
 
 
@@ -149,7 +149,7 @@ def test_no_plan_breaks_a_rule(units: list[Unit]) -> None:
                 assert touched.setdefault(touch.item, touch.shares) == touch.shares
                 assert touch.shares or [t.item for m in group.members for t in units[m].touches].count(touch.item) == 1
         assert len(group.members) + len(touched) <= ACTIONS_MAX
-        assert group.load.size_bytes <= TRANSACTION_BYTES_MAX or len(group.members) == 1
+        assert group.fill.size_bytes <= TRANSACTION_BYTES_MAX or len(group.members) == 1
     for earlier, later in combinations(range(len(units)), 2):
         one, other = where[earlier], where[later]
         if one != other and _exclude(units[earlier], units[later]):

@@ -119,7 +119,7 @@ class _Consumer:
     def _consume(self, records: Sequence[Record]) -> Iterator[None]:
         rng = Random(next(self.seeds))
         batch = [of_record(record) for record in records]
-        session = Session(batch, self.store.place, self.recent, now_ms=NOW_MS, rng=rng)
+        session = Session(batch, self.store.layout, self.recent, now_ms=NOW_MS, rng=rng)
         ready = [task.step for task in session.start()]
         flights: list[_Flight] = []
         while ready or flights:

@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.handlers import BUILTIN_HANDLERS
 
 from weir.consumers.events_table import lean_botocore, lean_session, service_models
+from weir.consumers.judging.secret_readers import parameter_reader
 from weir.consumers.judging.secrets import Secrets
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope
@@ -99,7 +100,7 @@ def store(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
 
 @pytest.fixture
 def secrets(store: Store, clock: Clock) -> Secrets:
-    read = lean_botocore.parameter_reader(lambda: store.client)
+    read = parameter_reader(lambda: store.client)
     return Secrets(read, store.prefix, ttl_s=TTL_S, patience_s=PATIENCE_S, clock_ms=clock)
 
 

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from tests.support import aws
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of
-from weir.consumers.events_table.lean_botocore import secret_reader
+from weir.consumers.judging.secret_readers import secret_reader
 from weir.consumers.judging.secrets import Secrets, elsewhere
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch

@@ -10,11 +10,11 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 
 from weir.consumers.commit.recent_marks import RecentMarks
-from weir.consumers.events_table.lean_botocore import parameter_reader
 from weir.consumers.events_table.lean_session import session
 from weir.consumers.events_table.mark import Mark
-from weir.consumers.events_table.port import Cancelled, Place, Refused
+from weir.consumers.events_table.port import Cancelled, Refused, StoreLayout
 from weir.consumers.events_table.store import DynamoStore, client_config, translated
+from weir.consumers.judging.secret_readers import parameter_reader
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import CommitConflict, SecretUnavailable, StoreRefused, StoreThrottled, StoreUnavailable
 from weir.ingest.ids import RequestId
@@ -91,7 +91,7 @@ def test_nobody_at_the_address_is_unavailable() -> None:
     client = session().create_client(
         "dynamodb", endpoint_url="http://127.0.0.1:9", region_name="us-east-1", config=client_config(1)
     )
-    store = DynamoStore(client, Place("t", {}, has_bucket=False))
+    store = DynamoStore(client, StoreLayout("t", {}, has_bucket=False))
     with pytest.raises(StoreUnavailable, match="EndpointConnectionError"):
         store.transact(["{}"], "token")
 
@@ -100,7 +100,7 @@ def test_nobody_at_the_address_is_unavailable() -> None:
 def test_the_client_still_makes_ordinary_calls(engine: Engine) -> None:
     """Sending prepared bodies does not change what else the client is used for."""
     client = boto3.client("dynamodb", endpoint_url=engine.endpoint, region_name="us-east-1", config=client_config(1))
-    DynamoStore(client, Place("t", {}, has_bucket=False))
+    DynamoStore(client, StoreLayout("t", {}, has_bucket=False))
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.batch_get_item(RequestItems={"no-such-table": {"Keys": [{"pk": {"S": "x"}}]}})
 
@@ -109,7 +109,7 @@ def test_a_bucket_without_a_client_is_a_fault_of_the_set_up() -> None:
     """A payload that has nowhere to go says so."""
     client = session().create_client("dynamodb", region_name="us-east-1", config=client_config(1))
     with pytest.raises(StoreRefused, match="bucket"):
-        DynamoStore(client, Place("t", {}, has_bucket=True), bucket="b").put_payload("k", b"")
+        DynamoStore(client, StoreLayout("t", {}, has_bucket=True), bucket="b").put_payload("k", b"")
 
 
 def test_memory_takes_constant_space_and_forgets_the_oldest() -> None:
@@ -168,7 +168,7 @@ def test_a_success_of_somebody_else_is_none(impostor: str) -> None:
         "dynamodb", endpoint_url=impostor, region_name="us-east-1", config=client_config(1)
     )
     s3 = boto3.client("s3", endpoint_url=impostor, region_name="us-east-1")
-    store = DynamoStore(client, Place("t", {}, has_bucket=True), bucket="b", s3=lambda: s3)
+    store = DynamoStore(client, StoreLayout("t", {}, has_bucket=True), bucket="b", s3=lambda: s3)
     for call in (
         lambda: store.transact(["{}"], "token"),
         lambda: store.insert([[("pk", '{"S":"x"}')]]),

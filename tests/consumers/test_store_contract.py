@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.batches import of_record, prepared, run, words
+from tests.support.batches import judged, of_record, run, words
 from tests.support.model import Model, Record, plain
 from tests.support.stores import Bench, MemoryBench, fields, real_bench, request
 from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
@@ -373,7 +373,7 @@ def test_a_stream_ends_in_the_model_s_table(bench: Bench, key: str, seed: int) -
 def test_a_batch_of_real_size(bench: Bench, key: str) -> None:
     """500 records with duplicates are applied by a handful of calls, and again by none that writes."""
     batch = [
-        prepared(
+        judged(
             f"{key}{number % 475}",
             [Update("balances", {"account": f"{key}{number % 475 % 142}"}, add={"EUR": 1})],
             request_id=f"{key}r{number}",

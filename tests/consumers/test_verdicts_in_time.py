@@ -74,7 +74,7 @@ def record(envelope: Envelope) -> Record:
 
 
 def verdicts(judge: Judge, envelope: Envelope) -> set[tuple[str, str, str, int | None]]:
-    return {(one.fate, one.event_id, one.scheme, one.secret_index) for one in judge.judge([record(envelope)])}
+    return {(one.decision, one.event_id, one.scheme, one.secret_index) for one in judge.judge([record(envelope)])}
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -138,9 +138,9 @@ def test_what_was_expired_at_arrival_is_expired_for_ever(name: str) -> None:
         live = store.judge(source).judge([record(envelope)])
         store.now_ms += YEAR_MS
         later = store.judge(source).judge([record(as_stored(decode(encode(envelope))))])
-        assert [(one.fate, code(one.error)) for one in later] == [(one.fate, code(one.error)) for one in live], (
-            case.name
-        )
+        assert [(one.decision, code(one.error)) for one in later] == [
+            (one.decision, code(one.error)) for one in live
+        ], case.name
 
 
 def code(error: Any) -> str:
@@ -188,11 +188,11 @@ def test_no_delivery_breaks_the_judge(data: st.DataObject) -> None:
         query=data.draw(st.dictionaries(TEXT, TEXT, max_size=3)),
         key=data.draw(TEXT),
     )
-    prepared = store.judge(source).judge([record(envelope)])
-    assert prepared
-    assert {one.fate for one in prepared} <= {"apply", "ignore", "quarantine"}
-    assert all(one.error is None or isinstance(one.error, RecordError) for one in prepared)
-    assert not any(code(one.error) == "event_failed" for one in prepared), [str(one.error) for one in prepared]
+    judged = store.judge(source).judge([record(envelope)])
+    assert judged
+    assert {one.decision for one in judged} <= {"apply", "ignore", "quarantine"}
+    assert all(one.error is None or isinstance(one.error, RecordError) for one in judged)
+    assert not any(code(one.error) == "event_failed" for one in judged), [str(one.error) for one in judged]
 
 
 @settings(max_examples=300, deadline=None)
@@ -201,7 +201,7 @@ def test_no_record_breaks_the_judge(raw: bytes) -> None:
     """Bytes that are no envelope are quarantined as such."""
     source, store = SOURCES["github"], Store()
     (one,) = store.judge(source).judge([Record("shardId-000000000000", "1", 0, AT_MS, raw)])
-    assert one.fate == "quarantine"
+    assert one.decision == "quarantine"
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -220,7 +220,7 @@ def test_work_is_bounded(name: str) -> None:
     tried += [replace(genuine, body=body) for body in (b"[" * 500_000, b'{"a":"' + b"x" * 1_000_000 + b'"}')]
     began_s = time.perf_counter()
     for envelope in tried:
-        prepared = store.judge(source).judge([record(envelope)])
-        assert prepared
-        assert not any(code(one.error) == "event_failed" for one in prepared), [str(one.error) for one in prepared]
+        judged = store.judge(source).judge([record(envelope)])
+        assert judged
+        assert not any(code(one.error) == "event_failed" for one in judged), [str(one.error) for one in judged]
     assert time.perf_counter() - began_s < 5, name

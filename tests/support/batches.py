@@ -8,10 +8,10 @@ from random import Random
 
 from tests.support.model import Record
 from weir.consumers.business.changes import Change
-from weir.consumers.commit.commit import Report, commit
+from weir.consumers.commit.commit import CommitReport, commit
 from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table import item
-from weir.consumers.events_table.item import Prepared
+from weir.consumers.events_table.item import JudgedEvent
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMismatch
 from weir.ingest.ids import EventId, RequestId, SourceName
@@ -29,7 +29,7 @@ def envelope(request_id: str = "r1", body: bytes = b'{"id":1}') -> Envelope:
     )
 
 
-def prepared(
+def judged(
     event_id: str,
     changes: Sequence[Change] | None = (),
     *,
@@ -39,7 +39,7 @@ def prepared(
     index: int = 0,
     count: int = 1,
     position: int = 0,
-) -> Prepared:
+) -> JudgedEvent:
     """Prepare a verified event; its delivery has an id of its own unless one is given."""
     delivery = envelope(request_id or f"r-{event_id}", body or json.dumps({"id": event_id}).encode())
     event = Event(SourceName(SOURCE), EventId(event_id), "order.paid", NOW_MS - 9, key, None, index, delivery)
@@ -53,18 +53,18 @@ def prepared(
     )
 
 
-def forged(request_id: str) -> Prepared:
+def forged(request_id: str) -> JudgedEvent:
     """Prepare a delivery whose signature is wrong."""
     return item.quarantine(
         SignatureMismatch(), envelope(request_id), position=0, partition_key=request_id, retention_s=RETENTION_S
     )
 
 
-def of_record(record: Record) -> Prepared:
+def of_record(record: Record) -> JudgedEvent:
     """Prepare a record of the model."""
     if record.is_forged:
         return forged(record.request_id)
-    return prepared(record.event_id, record.changes, request_id=record.request_id, key=record.partition_key)
+    return judged(record.event_id, record.changes, request_id=record.request_id, key=record.partition_key)
 
 
 class Clock:
@@ -83,14 +83,14 @@ class Clock:
 
 
 def run(
-    batch: Sequence[Prepared],
+    batch: Sequence[JudgedEvent],
     store: object,
     *,
     clock: Clock | None = None,
     recent: RecentMarks | None = None,
     seed: int | None = None,
     concurrency: int = 1,
-) -> Report:
+) -> CommitReport:
     """Commit a batch, on time that stands still unless something waits."""
     clock = clock or Clock(60.0)
     return commit(
@@ -105,6 +105,6 @@ def run(
     )
 
 
-def words(report: Report) -> list[str]:
+def words(report: CommitReport) -> list[str]:
     """Return each outcome as a word, a quarantine with its reason."""
     return [f"{result.outcome} {result.reason}".strip() for result in report.results]

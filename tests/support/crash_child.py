@@ -17,14 +17,14 @@ from random import Random
 from threading import Lock
 from typing import Any
 
-from tests.support.batches import of_record, prepared, run
+from tests.support.batches import judged, of_record, run
 from tests.support.model import Record
 from tests.support.stores import bench_at
 from weir.consumers.business.changes import Change, Put, Update, at_least
 from weir.consumers.events_table.attributes import Field
-from weir.consumers.events_table.item import Prepared
+from weir.consumers.events_table.item import JudgedEvent
 from weir.consumers.events_table.mark import Mark
-from weir.consumers.events_table.port import Inserted, Place, Store
+from weir.consumers.events_table.port import Inserted, Store, StoreLayout
 
 _LARGE = Random(5).randbytes(450_000)
 
@@ -53,10 +53,10 @@ def records(key: str) -> list[Record]:
     return made
 
 
-def batch(key: str) -> list[Prepared]:
+def batch(key: str) -> list[JudgedEvent]:
     """Return the batch as the handler would hand it over."""
     return [
-        prepared(one.event_id, one.changes, request_id=one.request_id, key=one.partition_key, body=_LARGE)
+        judged(one.event_id, one.changes, request_id=one.request_id, key=one.partition_key, body=_LARGE)
         if one.event_id.endswith("large")
         else of_record(one)
         for one in records(key)
@@ -86,8 +86,8 @@ class MortalStore:
         self.points_count = 0
 
     @property
-    def place(self) -> Place:
-        return self._store.place
+    def layout(self) -> StoreLayout:
+        return self._store.layout
 
     def read_marks(self, keys: Sequence[str], *, consistent: bool) -> Mapping[str, Mark]:
         return self._between(lambda: self._store.read_marks(keys, consistent=consistent))  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.memory_store import MemoryStore
 from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.mark import Mark
-from weir.consumers.events_table.port import Inserted, Place
+from weir.consumers.events_table.port import Inserted, StoreLayout
 
 Fault = BaseException | Callable[[], BaseException | None] | None
 
@@ -28,8 +28,8 @@ class FaultyStore:
         self._lock = Lock()
 
     @property
-    def place(self) -> Place:
-        return self.store.place
+    def layout(self) -> StoreLayout:
+        return self.store.layout
 
     @property
     def operations(self) -> list[str]:

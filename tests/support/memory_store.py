@@ -23,9 +23,9 @@ from weir.consumers.events_table.port import (
     VALIDATION_ERROR,
     Cancelled,
     Inserted,
-    Place,
     Reason,
     Refused,
+    StoreLayout,
 )
 from weir.ingest.errors import ConfigError
 
@@ -45,12 +45,12 @@ class MemoryStore:
         self.tables: dict[str, dict[str, Item]] = {name: {} for name in KEYS}
         self.payloads: dict[str, bytes] = {}
         self.calls: list[str] = []
-        self._place = Place(EVENTS, {"balances": "balances", "things": "things"}, has_bucket)
+        self._layout = StoreLayout(EVENTS, {"balances": "balances", "things": "things"}, has_bucket)
         self._tokens: dict[str, str] = {}
 
     @property
-    def place(self) -> Place:
-        return self._place
+    def layout(self) -> StoreLayout:
+        return self._layout
 
     def read_marks(self, keys: Sequence[str], *, consistent: bool) -> Mapping[str, Mark]:
         self.calls.append("read_marks")

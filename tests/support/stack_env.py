@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from weir.cli.main import main
-from weir.consumers.events_table.item import EventResult, Prepared
+from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.events_table.store import client_config
 from weir.consumers.judging.records import Record
 from weir.infra import secrets, template
@@ -172,9 +172,9 @@ class Stage:
         previewer, table = Previewer(self.catalogue), self.settings.events_table
         return into_table(self.pipeline(), previewer, self.dynamodb, table, retries=retries)
 
-    def consume(self, limit: int = 10_000) -> list[tuple[Prepared, EventResult]]:
+    def consume(self, limit: int = 10_000) -> list[tuple[JudgedEvent, EventResult]]:
         """Let the live consumer read on, shard by shard, and keep a checkpoint as the poller does."""
-        done: list[tuple[Prepared, EventResult]] = []
+        done: list[tuple[JudgedEvent, EventResult]] = []
         pipeline = self.pipeline()
         for shard in self.kinesis.list_shards(StreamName=self.stream)["Shards"]:
             records = self.unread(shard["ShardId"], limit)

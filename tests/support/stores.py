@@ -12,7 +12,7 @@ from tests.support import aws
 from tests.support.memory_store import EVENTS, KEYS, MemoryStore
 from weir.consumers.events_table.actions import to_json
 from weir.consumers.events_table.lean_session import session
-from weir.consumers.events_table.port import Place, Store
+from weir.consumers.events_table.port import Store, StoreLayout
 from weir.consumers.events_table.store import DynamoStore, client_config
 
 Item = Mapping[str, Mapping[str, Any]]
@@ -90,7 +90,7 @@ def real_bench(endpoint: str) -> RealBench:
 def bench_at(endpoint: str, prefix: str) -> RealBench:
     """Return a store on tables that were made before."""
     tables = {name: f"{prefix}-{name}" for name in KEYS if name != EVENTS}
-    place = Place(f"{prefix}-{EVENTS}", tables, has_bucket=True)
+    place = StoreLayout(f"{prefix}-{EVENTS}", tables, has_bucket=True)
     client = session().create_client(
         "dynamodb",
         endpoint_url=endpoint,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weir.consumers.batch.tally import BUG
-from weir.consumers.events_table.item import Prepared, detail, quarantine_key, refusal_key
+from weir.consumers.events_table.item import JudgedEvent, detail, quarantine_key, refusal_key
 from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.judging.judge import Judge
 from weir.consumers.outcome import Outcome
@@ -70,15 +70,15 @@ class DryRun:
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
         """Say of each event what would become of it."""
-        prepared = self._judge.judge([delivery.as_record() for delivery in deliveries])
-        keys: list[tuple[str, str]] = [(mark_key(one.source, one.event_id), quarantine_key(one)) for one in prepared]
+        judged = self._judge.judge([delivery.as_record() for delivery in deliveries])
+        keys: list[tuple[str, str]] = [(mark_key(one.source, one.event_id), quarantine_key(one)) for one in judged]
         unproven = [
             mark_key(event.source, event.event_id)
             for delivery in deliveries
             for event in self._previewer.preview(delivery).events
         ]
         known = self._marks.read([*(key for pair in keys for key in pair), *unproven])
-        return [self._result(one, deliveries[one.position], known) for one in prepared]
+        return [self._result(one, deliveries[one.position], known) for one in judged]
 
     def close(self) -> None:
         """Print how items would differ, and which events would come out otherwise than they did."""
@@ -89,44 +89,44 @@ class DryRun:
                 line = show_difference(*difference)
                 self._print({"difference": line}, [line])
 
-    def _result(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Result:
-        stored = self._stored(prepared, delivery, known)
-        fate = self._fate(prepared, stored)
+    def _result(self, judged: JudgedEvent, delivery: Delivery, known: dict[str, Mark]) -> Result:
+        stored = self._stored(judged, delivery, known)
+        fate = self._fate(judged, stored)
         if stored is None or not stored.is_done:
-            self._tell(prepared, fate)
+            self._tell(judged, fate)
             return Result(fate.kind, fate.reason)
         now = f"{fate.kind} now" if self._compare(stored, fate) else ""
         why = ": ".join(filter(None, (fate.reason, fate.detail))) if now else ""
-        self._tell(prepared, _Prediction("already applied", now, why))
+        self._tell(judged, _Prediction("already applied", now, why))
         return Result("already applied")
 
-    def _fate(self, prepared: Prepared, stored: Mark | None) -> _Prediction:
+    def _fate(self, judged: JudgedEvent, stored: Mark | None) -> _Prediction:
         """Return what this working tree would do with the event if it came now."""
         if stored is not None and stored.is_fence:
             return _Prediction(
                 "would be quarantined", stored.reason, "As before; `weir failures retry` judges it again."
             )
-        if stored is not None or prepared.fate not in {"apply", "ignore"}:
-            return _because(_WOULD[prepared.fate], prepared.error)
-        digest = hash((prepared.source, prepared.event_id))
+        if stored is not None or judged.decision not in {"apply", "ignore"}:
+            return _because(_WOULD[judged.decision], judged.error)
+        digest = hash((judged.source, judged.event_id))
         if digest in self._seen:
             return _Prediction("already applied")
         if self._simulation is not None:
             try:
-                self._simulation.apply(prepared.changes)
+                self._simulation.apply(judged.changes)
             except RecordError as refused:
                 return _because("would be quarantined", refused)
         self._seen.add(digest)
-        return _Prediction(_WOULD[prepared.fate])
+        return _Prediction(_WOULD[judged.decision])
 
-    def _stored(self, prepared: Prepared, delivery: Delivery, known: dict[str, Mark]) -> Mark | None:
+    def _stored(self, judged: JudgedEvent, delivery: Delivery, known: dict[str, Mark]) -> Mark | None:
         """Return the mark under which the event is done, or the fence that keeps this delivery of it out."""
-        keys = [mark_key(prepared.source, prepared.event_id)] if prepared.event_id else []
-        if prepared.fate == "quarantine" and not prepared.event_id:
+        keys = [mark_key(judged.source, judged.event_id)] if judged.event_id else []
+        if judged.decision == "quarantine" and not judged.event_id:
             keys += [mark_key(one.source, one.event_id) for one in self._previewer.preview(delivery).events]
         for key in keys:
             mark = known.get(key)
-            if mark is not None and (mark.is_done or mark.keeps_out(refusal_key(prepared))):
+            if mark is not None and (mark.is_done or mark.keeps_out(refusal_key(judged))):
                 return mark
         return None
 
@@ -141,23 +141,23 @@ class DryRun:
         self.changed[f"{stored.outcome} then, {fate.kind}{why} by this working tree"] += 1
         return True
 
-    def _tell(self, prepared: Prepared, fate: _Prediction) -> None:
-        identity = prepared.event_id or prepared.request_id or prepared.place
+    def _tell(self, judged: JudgedEvent, fate: _Prediction) -> None:
+        identity = judged.event_id or judged.request_id or judged.stream_position
         why = "".join(f": {part}" for part in (fate.reason, fate.detail) if part)
         facts = {
             "would": fate.kind,
-            "source": prepared.source,
-            "type": prepared.type,
-            "event_id": prepared.event_id,
-            "request_id": prepared.request_id,
+            "source": judged.source,
+            "type": judged.type,
+            "event_id": judged.event_id,
+            "request_id": judged.request_id,
             "reason": fate.reason,
             "detail": fate.detail,
         }
-        line = f"{fate.kind:20} {prepared.source or '?':14} {prepared.type or '-':28} {identity}{why}"
+        line = f"{fate.kind:20} {judged.source or '?':14} {judged.type or '-':28} {identity}{why}"
         if self._simulation is None:
             self._print(facts, [line])
             return
-        changes = [show(change) for change in prepared.changes]
+        changes = [show(change) for change in judged.changes]
         self._print({**facts, "changes": changes}, [line, *(f"{'':20} {change}" for change in changes)])
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from weir.consumers.batch.batch import isolate, now_ms
 from weir.consumers.business import effects
-from weir.consumers.commit.commit import Report, commit
+from weir.consumers.commit.commit import CommitReport, commit
 from weir.consumers.commit.recent_marks import RecentMarks
-from weir.consumers.events_table.item import EventResult, Prepared
-from weir.consumers.events_table.lean_botocore import secret_reader
-from weir.consumers.events_table.port import Place, Store
+from weir.consumers.events_table.item import EventResult, JudgedEvent
+from weir.consumers.events_table.port import Store, StoreLayout
 from weir.consumers.events_table.store import DynamoStore
 from weir.consumers.judging.judge import Judge
 from weir.consumers.judging.records import Record
+from weir.consumers.judging.secret_readers import secret_reader
 from weir.consumers.judging.secrets import Secrets, elsewhere
 from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
@@ -112,14 +112,14 @@ class Pipeline:
     _recent: RecentMarks = field(init=False, default_factory=RecentMarks)
     _rng: Random = field(init=False, default_factory=Random)
 
-    def run(self, records: Sequence[Record]) -> list[tuple[Prepared, EventResult]]:
+    def run(self, records: Sequence[Record]) -> list[tuple[JudgedEvent, EventResult]]:
         """Return each event with its outcome, ordered by record.
 
         What still fails although the store takes other events is given back as ``retry``.
         Raises: TargetUnavailable when nothing can be committed for long; Stopped.
         """
         began_s = time.monotonic()
-        decided: dict[int, list[tuple[Prepared, EventResult]]] = {}
+        decided: dict[int, list[tuple[JudgedEvent, EventResult]]] = {}
         left = list(range(len(records)))
         while left:
             done = self._once([records[at] for at in left])
@@ -135,20 +135,20 @@ class Pipeline:
                 raise Stopped
         return [pair for at in sorted(decided) for pair in decided[at]]
 
-    def _give_up(self, done: Sequence[tuple[Prepared, EventResult]], others_pass: bool) -> None:
+    def _give_up(self, done: Sequence[tuple[JudgedEvent, EventResult]], others_pass: bool) -> None:
         if not others_pass:
             error = next(outcome.error for _, outcome in done if outcome.error)
             raise TargetUnavailable(str(error)) from error
 
-    def _once(self, records: list[Record]) -> list[tuple[Prepared, EventResult]]:
-        prepared = self.judge.judge(records)
-        report = isolate(self._commit, prepared)
-        return list(zip(prepared, report.results, strict=True))
+    def _once(self, records: list[Record]) -> list[tuple[JudgedEvent, EventResult]]:
+        judged = self.judge.judge(records)
+        report = isolate(self._commit, judged)
+        return list(zip(judged, report.results, strict=True))
 
-    def _commit(self, prepared: Sequence[Prepared]) -> Report:
+    def _commit(self, judged: Sequence[JudgedEvent]) -> CommitReport:
         end_s = time.monotonic() + _ATTEMPT_S
         return commit(
-            prepared,
+            judged,
             self.store,
             deadline=lambda: end_s - time.monotonic(),
             concurrency=self.concurrency,
@@ -168,7 +168,7 @@ def make_pipeline(
     stopped: Callable[[], bool] = lambda: False,
 ) -> Pipeline:
     """Return a pipeline into the tables that the settings name; ``dynamodb`` is made with `client_config`."""
-    place = Place(settings.events_table, settings.tables, has_bucket=bool(settings.payload_bucket))
+    place = StoreLayout(settings.events_table, settings.tables, has_bucket=bool(settings.payload_bucket))
     store = DynamoStore(dynamodb, place, bucket=settings.payload_bucket, s3=lambda: s3)
     return Pipeline(judge, store, settings.commit_concurrency, stopped=stopped)
 

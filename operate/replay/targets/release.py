@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from weir.consumers.commit.fences import lift_fence, remove_fence
-from weir.consumers.events_table.item import EventResult, Prepared, quarantine_key
+from weir.consumers.events_table.item import EventResult, JudgedEvent, quarantine_key
 from weir.consumers.events_table.mark import UNREADABLE, Mark, delivery_name, quarantined_key
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
@@ -43,18 +43,18 @@ class Release:
                     if (mark := known.get(key)) is not None and mark.keeps_out(refused):
                         self._lift(key, refused, alone=mark.refused == {refused})
 
-    def note_done(self, delivery: Delivery, prepared: Prepared) -> None:
+    def note_done(self, delivery: Delivery, judged: JudgedEvent) -> None:
         """Remember that an event is done, whose quarantined item, if there is one, `flush` deletes."""
         key = delivery.facts.get("pk", "")
         if key.startswith(UNREADABLE):  # it can be read by now
             self._done[key] = None
-        self._done[quarantined_key(prepared.source, prepared.request_id)] = None
-        self._done[quarantine_key(prepared)] = None
+        self._done[quarantined_key(judged.source, judged.request_id)] = None
+        self._done[quarantine_key(judged)] = None
 
-    def renew(self, delivery: Delivery, prepared: Prepared, result: EventResult) -> None:
+    def renew(self, delivery: Delivery, judged: JudgedEvent, result: EventResult) -> None:
         """Let a quarantined item say why it is refused today, which may be another reason than at first."""
         key = delivery.facts.get("pk", "")
-        if key != quarantine_key(prepared) or delivery.facts.get("reason") == result.reason:
+        if key != quarantine_key(judged) or delivery.facts.get("reason") == result.reason:
             return
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):  # discarded or released meanwhile
             self._dynamodb.update_item(

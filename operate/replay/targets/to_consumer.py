@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from weir.consumers.events_table.item import EventResult, Prepared
+from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.events_table.store import client_config
 from weir.consumers.judging.secrets import Secrets
@@ -67,30 +67,30 @@ class ToConsumer:
 
     def _commit(self, left: list[tuple[Delivery, bool]], known: dict[str, Mark], since_ms: int | None) -> list[Result]:
         pairs = self._pipeline.run([delivery.as_record() for delivery, _ in left])
-        waiting = {prepared.position for prepared, result in pairs if result.outcome is Outcome.RETRY}
+        waiting = {judged.position for judged, result in pairs if result.outcome is Outcome.RETRY}
         results = []
         seen: set[str] = set()
-        for prepared, result in pairs:
-            delivery, again = left[prepared.position]
-            results.append(self._result(prepared, result, known, since_ms if again else None, seen))
-            if result.outcome.is_done and prepared.position not in waiting:
-                self._release.note_done(delivery, prepared)
+        for judged, result in pairs:
+            delivery, again = left[judged.position]
+            results.append(self._result(judged, result, known, since_ms if again else None, seen))
+            if result.outcome.is_done and judged.position not in waiting:
+                self._release.note_done(delivery, judged)
             elif result.outcome is Outcome.QUARANTINED and self._retries:
-                self._release.renew(delivery, prepared, result)
+                self._release.renew(delivery, judged, result)
         self._release.flush()
         return results
 
     def _result(
-        self, prepared: Prepared, result: EventResult, known: dict[str, Mark], since_ms: int | None, seen: set[str]
+        self, judged: JudgedEvent, result: EventResult, known: dict[str, Mark], since_ms: int | None, seen: set[str]
     ) -> Result:
         if result.outcome is Outcome.QUARANTINED:
             return Result(Outcome.QUARANTINED, result.reason)
         if result.outcome is Outcome.RETRY:
             return Result("failed", result.error.code if result.error else "")
-        key = mark_key(prepared.source, prepared.event_id)
+        key = mark_key(judged.source, judged.event_id)
         mark = known.get(key)
         if mark is not None and mark.is_done:
-            return Result(self._kind(mark, prepared.request_id, since_ms))
+            return Result(self._kind(mark, judged.request_id, since_ms))
         if result.outcome is Outcome.DUPLICATE or key in seen:
             return Result(Outcome.DUPLICATE)
         seen.add(key)
