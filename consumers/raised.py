@@ -1,4 +1,4 @@
-"""How an exception is told: by its type and where it was raised. Its message may quote the data, so it is left out."""
+"""How an exception is reported: its type and where it was raised. Its message may quote the data, so it is left out."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Consumer:
 def isolate(attempt: Attempt, judged: Sequence[JudgedEvent]) -> CommitReport:
     """Commit, and find the event on which the commit itself breaks, by halves, so that it stops none of the others.
 
-    What breaks it is a shape of changes that nobody foresaw, which the next reading would bring again. A half that was
+    What breaks it is a shape of changes that no code foresaw, which the next reading would bring again. A half that was
     written before is safe to write again: its marks are there.
     Raises: ConfigError, MemoryError: no event's fault.
     """

@@ -1,7 +1,7 @@
 """What the consumer says: one JSON line per event and one per batch, and never a body, a header value or a secret.
 
 The lines of a batch are gathered and leave in one write, so that two writers cannot interleave and a line costs a few
-microseconds. Only the fields named here are written; an exception is told by its type and place, since its message may
+microseconds. Only the fields named here are written; an exception is named by its type and place, since its message may
 quote the data.
 """
 
@@ -25,7 +25,7 @@ class Log:
     __slots__ = ("_common", "_level", "_lines", "_stream")
 
     def __init__(self, stream: TextIO, level: int, **common: object) -> None:
-        """Gather lines of at least ``level``; ``common`` stands in each of them."""
+        """Gather lines of at least ``level``; ``common`` are members of each of them."""
         self._stream = stream
         self._level = level
         self._common = "".join(_member(name, value) for name, value in common.items())

@@ -61,7 +61,7 @@ def _library() -> tuple[Any, Any, Any]:
 
     The package's ``__init__`` imports the EC2 probe and with it aiohttp and asyncio: 145 ms of a cold start for
     code that never runs in Lambda. A module made from the package's spec but not executed lets its submodules be
-    found; it is taken away again, so that whoever imports the package itself gets all of it.
+    found; it is taken away again, so that an import of the package itself gets all of it.
     """
     package = "aws_embedded_metrics"
     if package in sys.modules:

@@ -19,7 +19,7 @@ Response = dict[str, list[dict[str, str]]]
 _DEBUG, _INFO, _WARNING, _ERROR = (LOG_LEVELS[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR"))
 _LEVELS = {outcome: _INFO if outcome.is_done else _WARNING for outcome in Outcome}
 
-# The reason of what failed in a way that nobody foresaw; its detail names a place in the code, never a value.
+# The reason of a failure that no code foresaw; its detail names a place in the code, never a value.
 BUG = EventFailed.code
 
 
@@ -65,14 +65,14 @@ class Tally:
         )
 
     def add_bug(self, error: BaseException) -> None:
-        """Take note of an exception that nobody foresaw and that is no single event's."""
+        """Take note of an exception that no code foresaw and that does not belong to one event."""
         self._bug_count += 1
         self._log.add(_ERROR, "bug", detail=raised_at(error))
 
     def close(self, stack: str, *, now_ms: int, duration_ms: float, calls: int, write_units: float) -> Response:
         """Add the line and the metrics of the batch; return what Lambda wants to know.
 
-        The lowest sequence number not done and nothing else: Lambda goes on from the lowest that it is told of, and an
+        The lowest sequence number not done and nothing else: Lambda goes on from the lowest that it is given, and an
         identifier too many, or one that is not in the batch, fails all of it.
         Source: https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
         """

@@ -126,7 +126,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Delete:
-    """Remove an item; no item is no error."""
+    """Remove an item; if there is none, that is not an error."""
 
     table: str
     key: Mapping[str, KeyValue]

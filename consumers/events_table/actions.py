@@ -115,7 +115,7 @@ def describe(item: ItemKey) -> str:
 
 def _compile(change: Change, tables: Mapping[str, str]) -> Action:
     if type(change) not in _COMPILERS:
-        raise ChangeInvalid(f"business code returned {type(change).__name__}, which is no change")
+        raise ChangeInvalid(f"business code returned {type(change).__name__}, which is not a change")
     table = tables.get(change.table)
     if table is None:
         raise ChangeInvalid(f"no table {change.table!r}; TABLES has {', '.join(sorted(tables)) or 'none'}")

@@ -54,12 +54,12 @@ def pack_raw(record_data: bytes) -> bytes:
 
 
 def unpack(blob: bytes, *, request_id: str, arrived_at_ms: int, source: str, key: str) -> Envelope:
-    """Return the envelope; what stands in the item's own attributes is given.
+    """Return the envelope; what the item's own attributes hold is given.
 
     Raises: FormError, also for a record that never was an envelope: `unpack_raw` reads that.
     """
     if not is_envelope(blob):
-        raise FormError(f"form {blob[:1].hex() or 'none'} is no envelope")
+        raise FormError(f"form {blob[:1].hex() or 'none'} is not an envelope")
     head, _, body = _inflate(blob).partition(b"\n\n")
     first, *lines = head.decode("utf-8").split("\n")
     source_ip, path, query, alternative = json.loads(first)
@@ -85,7 +85,7 @@ def _pair(line: str) -> tuple[str, str]:
 def unpack_raw(blob: bytes) -> bytes:
     """Return the exact bytes of a record that `pack_raw` kept. Raises: FormError."""
     if blob[:1] not in (bytes([_RAW]), bytes([_RAW_DEFLATED])):
-        raise FormError(f"form {blob[:1].hex() or 'none'} is no raw record")
+        raise FormError(f"form {blob[:1].hex() or 'none'} is not a raw record")
     return _inflate(blob)
 
 

@@ -152,7 +152,7 @@ def unreadable(
     received_at_ms: int,
     retention_s: int,
 ) -> JudgedEvent:
-    """Prepare a record that is no envelope; ``stream_position`` is `shard:sequence.sub`."""
+    """Prepare a record that is not an envelope; ``stream_position`` is `shard:sequence.sub`."""
     return JudgedEvent(
         position=position,
         partition_key=partition_key,

@@ -2,7 +2,7 @@
 
 All of it is a pure function of the record, the secrets and the code: whatever fails here fails again at the next
 reading. So each failure is that event's own fate, and an unexpected exception is one too: it is quarantined with its
-place in the code, never retried, or one POST could hold up a shard. Only a secret that nobody can read is waited for.
+place in the code, never retried, or one POST could hold up a shard. Only a secret that cannot be read is waited for.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _get_parameters(client: Any, names: list[str]) -> dict[str, Reading]:
 
 
 def _get_secrets(client: Any, names: list[str]) -> dict[str, Reading]:
-    """Read secrets by name or ARN. One that cannot be read is told apart in the answer and fails none of the others."""
+    """Read secrets by name or ARN. One that cannot be read is named in the answer and fails none of the others."""
     by_id = {name.removeprefix(SECRETS_MANAGER): name for name in names}
     try:
         answer = client.batch_get_secret_value(SecretIdList=list(by_id))

@@ -1,7 +1,7 @@
 """The live secrets of each source: read in bulk, kept for a while, and read again at the first failure.
 
 Three answers are kept apart. A source has secrets; or it has none, which a fresh reading must say and which only a
-person can mend; or nobody knows, because the store did not answer: such an event waits and is no bad signature.
+person can fix; or it is not known, because the store did not answer: such an event waits, its signature is not bad.
 
 What was read lasts ``ttl_s``. While the store does not answer it may still prove a signature right for ``patience_s``
 more, but no longer prove one wrong.
@@ -22,7 +22,7 @@ from weir.ingest.sources.catalogue import SSM, Source
 
 T = TypeVar("T")
 
-# What is read of a parameter: its text, None if there is no such parameter, or why nobody knows.
+# What is read of a parameter: its text, None if there is no such parameter, or why that is not known.
 Reading = str | SecretUnavailable | None
 ReadParameters = Callable[[Sequence[str]], Mapping[str, Reading]]
 

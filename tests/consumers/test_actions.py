@@ -195,8 +195,8 @@ def test_one_event_may_add_twice_to_an_item() -> None:
     ("change", "words"),
     [
         (Put("elsewhere", KEY), "no table 'elsewhere'"),
-        ("what is this", "str, which is no change"),
-        (None, "NoneType, which is no change"),
+        ("what is this", "str, which is not a change"),
+        (None, "NoneType, which is not a change"),
         (Put("things", {}), "no key"),
         (Put("things", {"id": None}), "NoneType"),  # type: ignore[dict-item]
         (Put("things", {"id": True}), "bool"),
@@ -215,7 +215,7 @@ def test_one_event_may_add_twice_to_an_item() -> None:
     ],
 )
 def test_a_change_that_makes_no_sense_says_why(change: Change, words: str) -> None:
-    """What is wrong with a change by its form alone is told before anything is sent."""
+    """What is wrong with a change by its form alone is reported before anything is sent."""
     with pytest.raises(ChangeInvalid, match=words):
         compile_changes([change], TABLES)
 

@@ -146,7 +146,7 @@ def test_a_question_is_answered_and_stored(preset: str) -> None:
 
 
 def test_a_question_that_cannot_be_stored_is_not_answered() -> None:
-    """A 2xx means stored, to a question too: when the stream refuses, the provider is told to ask again."""
+    """A 2xx means stored, to a question too: when the stream refuses, the answer lets the provider ask again."""
     fixture = Fixture("slack")
     fixture.failure = OSError("the network is down")
     assert fixture.ask(question(fixture, QUESTIONS["slack"]))["statusCode"] == 503
@@ -188,7 +188,7 @@ def test_braintree_without_a_public_key() -> None:
 
 
 def test_no_question_signs_a_forged_delivery() -> None:
-    """Whoever asks gets no signature of a text that could be a delivery's: of a body, or of a time and a body."""
+    """No question gets a signature of a text that could be a delivery's: of a body, or of a time and a body."""
     forged = '{"event":"meeting.deleted"}'
     payload = b64encode(b"<notification><kind>check</kind></notification>").decode()
     get = [
@@ -329,7 +329,7 @@ def test_no_log_line_holds_what_was_sent() -> None:
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[]", b"null", b'{"type":', b"[" * 100_000, b'{"type":0}' * 9])
 @pytest.mark.parametrize("preset", ASKING)
 def test_malformed_requests_are_stored(preset: str, body: bytes) -> None:
-    """What cannot be read is no question: it is stored for the consumer to judge, and nothing is raised."""
+    """What cannot be read is not a question: it is stored for the consumer to judge, and nothing is raised."""
     fixture = Fixture(preset)
     assert fixture.ask(Draft(body, AT_MS, "m", {"Content-Type": "application/json"}))["statusCode"] == 200
     assert len(fixture.stored) == 1
@@ -344,7 +344,7 @@ def test_other_events_are_refused() -> None:
 def test_an_unknown_source_is_404() -> None:
     """A source that the function was not deployed with is answered as an unknown path."""
     fixture = Fixture("slack")
-    assert fixture.answering.serve(proxy_event("nobody", Draft(b"", AT_MS, "m", {})))["statusCode"] == 404
+    assert fixture.answering.serve(proxy_event("unknown", Draft(b"", AT_MS, "m", {})))["statusCode"] == 404
 
 
 def test_settings_are_listed() -> None:

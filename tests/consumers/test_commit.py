@@ -297,7 +297,7 @@ def test_changes_that_can_never_work_are_refused_before_any_call(changes: list[C
 
 
 def test_an_item_that_grew_too_large_quarantines_the_event() -> None:
-    """An update that would take an item over 400 KB is told as too large."""
+    """An update that would take an item over 400 KB is reported as too large."""
     store = MemoryStore()
     run([judged("e1", [Put("things", {"id": "x"}, {"a": "x" * 390_000})])], store)
     report = run([judged("e2", [Update("things", {"id": "x"}, set={"b": "x" * 30_000})])], store)
@@ -349,7 +349,7 @@ def test_conditions_on_one_item_are_judged_in_order() -> None:
     assert balance(store, "a") == 2
 
 
-# What time mends
+# What time fixes
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ def test_one_insert_of_many_that_is_throttled_goes_again_alone() -> None:
 
 
 def test_time_that_is_up_leaves_the_rest_to_the_next_batch() -> None:
-    """No call begins after the deadline; what was done is told, the rest says why."""
+    """No call begins after the deadline; what was done is reported, the rest says why."""
     store = FaultyStore(transact=[None, *[StoreThrottled()] * 1000])
     clock = Clock(5)
     batch = [judged(f"e{number}", thing(f"t{number}")) for number in range(60)]
@@ -491,7 +491,7 @@ def test_an_event_that_waits_holds_back_its_key_and_nothing_else() -> None:
 
 
 def test_a_set_up_that_cannot_work_ends_the_batch_at_once() -> None:
-    """A missing table or right is nobody's fault: all is left to the next batch without trying again and again."""
+    """A missing table or right is not an event's fault: all is left to the next batch at once."""
     store, clock = FaultyStore(transact=[ConfigError("Requested resource not found")]), Clock(60)
     report = run([judged("e", pay("a", 5))], store, clock=clock)
     assert (words(report), report.calls_count, clock.slept) == (["retry"], 1, [])
@@ -499,7 +499,7 @@ def test_a_set_up_that_cannot_work_ends_the_batch_at_once() -> None:
 
 
 def test_a_bug_is_told_and_loses_nothing() -> None:
-    """An exception that nobody foresaw leaves its events to the next batch and is reported."""
+    """An exception that no code foresaw leaves its events to the next batch and is reported."""
     store = FaultyStore(transact=[RuntimeError("oops")])
     report = run([judged("e", pay("a", 5))], store)
     assert words(report) == ["retry"]
@@ -642,7 +642,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
 
 
 def test_the_stored_envelope_is_the_one_that_came() -> None:
-    """What stands in an item is packed without loss, whatever bytes the body has."""
+    """What an item holds is packed without loss, whatever bytes the body has."""
     store = MemoryStore()
     body = bytes(range(256)) * 20
     run([judged("e", pay("a", 1), body=body)], store)

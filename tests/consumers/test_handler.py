@@ -139,7 +139,7 @@ def test_one_bad_record_stops_nobody(world: World, consume: Consume) -> None:
         good[1],
         world.payment("neighbour", 1, secret=OTHER_SECRET),
         good[2],
-        replace(world.payment("neighbour", 1), source=SourceName("nobody")),
+        replace(world.payment("neighbour", 1), source=SourceName("unknown")),
         good[3],
         world.payment("neighbour", 1, source="unset"),
         world.delivery(b"{not json", source="batches"),
@@ -162,7 +162,7 @@ def test_one_bad_record_stops_nobody(world: World, consume: Consume) -> None:
 
 
 def test_an_unreadable_record_is_kept_byte_for_byte_under_its_place(world: World, consume: Consume) -> None:
-    """What is no envelope is quarantined with its exact bytes, under shard, sequence number and sub-sequence number."""
+    """What is not an envelope is quarantined with its exact bytes, by shard, sequence and sub-sequence number."""
     junk = bytes(range(256))
     consume(event=kinesis_event(junk, first=7_000))
     item = world.events()["!shardId-000000000000:7000.0"]
@@ -210,7 +210,7 @@ def test_a_bug_in_business_code_is_quarantined_with_its_place_and_no_value(world
 
 
 def test_a_refusal_of_business_code_is_a_quarantine_and_not_logged_in_its_words(world: World, consume: Consume) -> None:
-    """What business code says when it refuses stands in the table and not in the log, for it may quote the payload."""
+    """What business code says when it refuses is in the table and not in the log, for it may quote the payload."""
     run = consume(probe(world, "reject", message_id="msg_refused"))
     assert run.outcomes == ["quarantined: event_rejected"]
     assert run.metrics["BugCount"] == 0
@@ -225,7 +225,7 @@ def test_a_refusal_of_business_code_is_a_quarantine_and_not_logged_in_its_words(
 def test_changes_that_are_none_are_that_event_s_own_fate(
     world: World, consume: Consume, kind: str, reason: str
 ) -> None:
-    """An effect that returns something else than changes, or would end the process, takes nobody with it."""
+    """An effect that returns something else than changes, or would end the process, takes no other event with it."""
     run = consume(world.payment(kind, 1), probe(world, kind), world.payment(kind, 2))
     assert run.response == DONE
     assert run.outcomes == ["applied", f"quarantined: {reason}", "applied"]
@@ -326,7 +326,7 @@ def test_no_time_left_means_nothing_begun(world: World, consume: Consume) -> Non
 
 
 def test_a_database_that_refuses_everything_is_waited_for(world: World, consume: Consume) -> None:
-    """A table that is not there quarantines nobody: the batch is reported until somebody mends the set-up."""
+    """A table that is not there quarantines no event: the batch is reported until the set-up is fixed."""
     run = consume(world.payment("nowhere", 1), left_s=4, EVENTS_TABLE=f"{world.name}-missing")
     assert run.response == not_done(100)
     assert run.batch["applied"] == 0
@@ -464,7 +464,7 @@ def test_no_event_overtakes_one_of_its_key_when_a_batch_is_halved() -> None:
 
 
 def test_every_setting_has_a_meaning_and_only_what_must_be_given_has_no_default() -> None:
-    """All variables stand in one list, which the settings are made from."""
+    """All variables are in one list, which the settings are made from."""
     assert {variable.field for variable in VARIABLES} == set(Settings._fields)
     assert all(variable.meaning for variable in VARIABLES)
     assert [variable.name for variable in VARIABLES if variable.default is None] == ["EVENTS_TABLE"]

@@ -61,7 +61,7 @@ def _base64(data: bytes) -> str:
 
 
 def test_a_quarantined_item_says_why_and_is_in_the_index() -> None:
-    """Reason, detail and the index's key stand in the item; the event id does not make its key."""
+    """Reason, detail and the index's key are in the item; the event id does not make its key."""
     one = forged("r7")
     assert one.error is not None
     item = json.loads(item_json(items.quarantined_fields(one, one.error, NOW_MS, items.inline(b""))))
@@ -109,7 +109,7 @@ def test_an_id_that_is_no_key_is_hashed(event_id: str) -> None:
 
 @pytest.mark.parametrize("event_id", ["evt_1", "x" * (KEY_BYTES_MAX - len("shop#")), "日本"])
 def test_an_ordinary_id_is_in_its_key(event_id: str) -> None:
-    """Whoever reads the table finds the event by its id."""
+    """A reader of the table finds the event by its id."""
     assert mark_key("shop", event_id) == f"shop#{event_id}"
 
 

@@ -365,7 +365,7 @@ def test_the_lean_session_has_every_handler_that_concerns_it() -> None:
 
 @pytest.mark.parametrize("service", ["dynamodb", "ssm"])
 def test_the_cut_down_models_are_botocores_own(service: str) -> None:
-    """Every fact of a cut-down model stands in the model that botocore ships."""
+    """Every fact of a cut-down model is in the model that botocore ships."""
     whole = botocore.session.get_session().get_component("data_loader").load_service_model(service, "service-2")
 
     def holds(part: Any, of: Any, where: str) -> None:

@@ -42,7 +42,7 @@ def calls_of(manager: Any) -> list[int]:
 
 
 def test_many_are_read_in_few_calls(clients: tuple[Any, Any]) -> None:
-    """Secrets are read twenty a call beside the parameters; what does not exist is told apart from what does."""
+    """Secrets are read twenty a call beside the parameters; what does not exist is distinguished from what does."""
     ssm, manager = clients
     run = uuid.uuid4().hex
     for n in range(43):
@@ -114,7 +114,7 @@ def test_a_delivery_is_judged_with_them_and_a_rotation_is_seen(clients: tuple[An
 
 
 def test_one_that_does_not_exist_is_absent(clients: tuple[Any, Any]) -> None:
-    """A secret that was never made is absent, which only a person can mend."""
+    """A secret that was never made is absent, which only a person can fix."""
     source = managed("github")
     kept = secrets_of(source, clients)
     envelope = envelope_of(source, draft_of(source, pair_of(source)))

@@ -46,7 +46,7 @@ def client_error(code: str, **facts: Any) -> ClientError:
     ],
 )
 def test_each_error_has_one_meaning(code: str, kind: type[Exception]) -> None:
-    """What a code of DynamoDB's means to the commit stands in one table; a new code means: try again."""
+    """What a code of DynamoDB's means to the commit is in one table; a new code means: try again."""
     error = translated(client_error(code))
     assert type(error) is kind
     assert "why" in str(error)
@@ -87,7 +87,7 @@ def test_a_used_token_is_a_cancellation_without_reasons() -> None:
 
 
 def test_nobody_at_the_address_is_unavailable() -> None:
-    """A refused connection is told at once as something that time may mend, without retries of botocore's own."""
+    """A refused connection is reported at once as something that time may fix, without retries of botocore's own."""
     client = session().create_client(
         "dynamodb", endpoint_url="http://127.0.0.1:9", region_name="us-east-1", config=client_config(1)
     )
@@ -163,7 +163,7 @@ def impostor() -> Iterator[str]:
 
 
 def test_a_success_of_somebody_else_is_none(impostor: str) -> None:
-    """A page under a 200, as a proxy may answer, is no write and no reading: botocore would take it for both."""
+    """A page under a 200, as a proxy may answer, is neither a write nor a reading: botocore would take it for both."""
     client = session().create_client(
         "dynamodb", endpoint_url=impostor, region_name="us-east-1", config=client_config(1)
     )

@@ -105,14 +105,14 @@ def cancelled(bench: Bench, *requests: str) -> list[Reason]:
 
 
 def test_a_transaction_is_done_whole(bench: Bench, key: str) -> None:
-    """Each action takes effect and two write units a kilobyte are told."""
+    """Each action takes effect and two write units a kilobyte are reported."""
     units = bench.store.transact([put(bench, key, n={"N": "1"}), put(bench, f"{key}b", t={"S": "x" * 1500})], token())
     assert bench.items("things")[key]["n"] == {"N": "1"}
     assert units == 2 + 4
 
 
 def test_a_failed_condition_undoes_all_and_tells_where(bench: Bench, key: str) -> None:
-    """Reasons stand in the order of the actions; each failed one is told, with the mark if that was asked for."""
+    """Reasons are in the order of the actions; each failed one is reported, with the mark if that was asked for."""
     bench.store.transact([guarded(bench, key), guarded(bench, f"{key}2")], token())
     reasons = cancelled(
         bench,
@@ -198,7 +198,7 @@ def test_adding_to_text_is_pointed_at(bench: Bench, key: str) -> None:
 
 
 def test_a_failed_condition_comes_before_a_faulty_update(bench: Bench, key: str) -> None:
-    """If a duplicate's mark fails and its change is faulty by now, the mark is told."""
+    """If a duplicate's mark fails and its change is faulty by now, the mark is reported."""
     bench.store.transact([guarded(bench, key), put(bench, key, n={"S": "text"})], token())
     reasons = cancelled(bench, guarded(bench, key), update(bench, key, "ADD n :n", n={"N": "1"}))
     assert reasons[0].code == CONDITION_FAILED
@@ -268,7 +268,7 @@ def test_sets_of_text_are_compared_whole(bench: Bench, key: str) -> None:
 
 
 def test_inserts_are_each_for_itself(bench: Bench, key: str) -> None:
-    """What is there already stays as it is and is told; the others are written."""
+    """What is there already stays as it is and is reported; the others are written."""
     first = fields(pk={"S": key}, outcome={"S": "ignored"}, received_at={"N": "7"}, envelope={"B": "AAEC"})
     answer = bench.store.insert([first])
     assert [reason.code for reason in answer.reasons] == [NONE]
@@ -350,7 +350,7 @@ def _changes(random: Random, prefix: str) -> tuple[Change, ...]:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_stream_ends_in_the_model_s_table(bench: Bench, key: str, seed: int) -> None:
-    """Random batches, each read twice, end on every engine as the exact model does, and are told as it says."""
+    """Random batches, each read twice, end on every engine as the exact model does, and are reported as it says."""
     random = Random(seed)
     events = [None if random.random() < 0.1 else _changes(random, key) for _ in range(30)]
     records = []

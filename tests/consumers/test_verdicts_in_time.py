@@ -36,7 +36,7 @@ def kept(*values: str) -> str:
 
 
 class Store:
-    """A secret store that changes; the clock of whoever judges."""
+    """A secret store that changes; the clock of the judge."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
@@ -100,7 +100,7 @@ def test_after_a_rotation_the_older_secret_is_the_one_that_matches(name: str) ->
     indexes = {index for *_, index in after}
     same = signatures.verify(source.scheme, [new.verify_with], delivery(source, new)).scheme
     assert {scheme for _, _, scheme, _ in after} == {same}
-    # What is no secret but an identity, as the id of a webhook, may be the same in both.
+    # What is not a secret but an identity, as the id of a webhook, may be the same in both.
     assert indexes == ({0} if new.verify_with == old.verify_with else {1})
     store.now_ms += YEAR_MS
     assert verdicts(store.judge(source), before) == after
@@ -198,7 +198,7 @@ def test_no_delivery_breaks_the_judge(data: st.DataObject) -> None:
 @settings(max_examples=300, deadline=None)
 @given(raw=st.binary(max_size=400) | st.text(max_size=200).map(str.encode))
 def test_no_record_breaks_the_judge(raw: bytes) -> None:
-    """Bytes that are no envelope are quarantined as such."""
+    """Bytes that are not an envelope are quarantined as such."""
     source, store = SOURCES["github"], Store()
     (one,) = store.judge(source).judge([Record("shardId-000000000000", "1", 0, AT_MS, raw)])
     assert one.decision == "quarantine"

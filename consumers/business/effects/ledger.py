@@ -52,9 +52,9 @@ def _book(event: Event, account: object, facts: Mapping[str, Any], field: str, s
     if not isinstance(account, str) or not 0 < len(account.encode("utf-8", "replace")) <= 256:
         raise EventRejected("It names no account.", type=event.type)
     if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount < _AMOUNT_BOUND:
-        raise EventRejected("The amount is no whole number of minor units.", type=event.type)
+        raise EventRejected("The amount is not a whole number of minor units.", type=event.type)
     if not _CURRENCY.fullmatch(currency):
-        raise EventRejected("The currency is no three-letter code.", type=event.type)
+        raise EventRejected("The currency is not a three-letter code.", type=event.type)
     return [Update(TABLE, {"account": account}, add={currency: sign * amount, "events": 1})]
 
 
