@@ -11,9 +11,9 @@ def page() -> str:
     """Return the page."""
     return markdown.page(
         "Errors",
-        "Every error that Weir raises is a leaf of one of three branches (`ingest/errors.py`), and the branch alone decides what happens. The code is\n"
-        "stable: it is the quarantine reason and the `reason` of a log line. A command that ends with an error prints the message and the hint and\n"
-        "exits with code 2.",
+        "Every error that Weir raises is a leaf of one of three branches (`ingest/errors.py`), and the branch alone decides what happens to a record. The code\n"
+        "is stable: it is the quarantine reason and the `reason` of a log line. A command that ends with an error prints what is wrong and the hint, and exits\n"
+        "with code 2; a replay whose target stops it exits with code 1, after its report ([exit codes](commands.md#exit-codes)).",
         *(part for branch in branches() for part in _branch(branch)),
     )
 
