@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-che
 
 export PORT WEIR_HOME
 
-.PHONY: help run test check load faults conformance docs clean lock
+.PHONY: help run test check load faults conformance coverage docs clean lock
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,9 @@ faults: .venv/load ## The whole fault matrix with its long times, on a stack of 
 
 conformance: .venv/test ## What AWS documents, on the embedded stack and LocalStack (LOCALSTACK_ENDPOINT=); writes docs/conformance.md
 	@.venv/bin/python -m pytest -q tests/conformance -k "not published_table" && .venv/bin/python -m tests.conformance.table
+
+coverage: .venv/test ## The tests of ingest and consumers with their coverage, which has a floor (pyproject.toml)
+	@.venv/bin/python -m pytest --cov --cov-report=term $(ARGS) tests/ingest tests/consumers
 
 docs: .venv/test ## Write the generated pages of docs/reference again
 	@.venv/bin/python -m tests.docs

@@ -148,7 +148,7 @@ def test_any_depth() -> None:
     """A body is read or refused at each depth of nesting, and never breaks the reader."""
     meta = source_of("meta")
     outcomes = set()
-    for depth in range(800, 1100):
+    for depth in (*range(800, 1100), 200_000):  # Python 3.11 reads about 990 levels, 3.13 thousands
         body = b'{"object":"page","entry":[{"id":' + b"[" * depth + b"]" * depth + b"}]}"
         try:
             outcomes.add(len(events.extract(meta, delivery(body))))
