@@ -185,7 +185,9 @@ def _artifact_bucket(place: Place, account: str) -> str:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code == "403":
-            raise StackFailed(f"The bucket {name} is not this account's, or not yours to use.") from error
+            raise StackFailed(
+                f"The bucket {name} belongs to another account, or your credentials may not use it."
+            ) from error
         if code not in {"404", "NoSuchBucket"}:
             raise
         where: Any = {"LocationConstraint": place.region}  # its types list the Regions that they know

@@ -259,6 +259,6 @@ def at_endpoint(endpoint: str, stack: str) -> Place:
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise OptionInvalid(f"{endpoint} is not an address; it looks like {LOCALSTACK}.")
+        raise OptionInvalid(f"{endpoint} is not an address. Example: {LOCALSTACK}.")
     kind = "localstack" if parts.hostname in _LOOPBACK or parts.port == 4566 else "aws"
     return Place(kind, stack, endpoint=endpoint.rstrip("/"))

@@ -43,7 +43,7 @@ def live(place: Place, source: Source) -> list[LiveSecret]:
     try:
         return parse_secrets(text)
     except ValueError as error:
-        raise StackFailed(f"What is kept at {where(place, source)} was not written by `weir secrets set`.") from error
+        raise StackFailed(f"The parameter {where(place, source)} was not written by `weir secrets set`.") from error
 
 
 def add(place: Place, source: Source, value: str) -> int:
@@ -82,7 +82,7 @@ def remove(place: Place, source: Source, position: int) -> int:
     secrets = live(place, source)
     if not 0 <= position < len(secrets):
         raise OptionInvalid(
-            f"{source.name} has {len(secrets)} live secrets; there is none at {position}: see `weir secrets list`."
+            f"{source.name} has {len(secrets)} live secrets; none has the number {position}: see `weir secrets list`."
         )
     rest = secrets[:position] + secrets[position + 1 :]
     if rest or source.secret != SSM:
@@ -108,7 +108,7 @@ def _with(place: Place, source: Source, value: str) -> list[LiveSecret]:
 def _keep(place: Place, source: Source, secrets: list[LiveSecret]) -> None:
     if len(secrets) > MAX_SECRETS:  # the oldest would be called live, and what they signed refused
         raise SecretsFull(
-            f"At most {MAX_SECRETS} secrets are tried for a delivery: retire old ones with `weir secrets remove`.",
+            f"A source can have at most {MAX_SECRETS} secrets: remove old ones with `weir secrets remove`.",
             source=source.name,
         )
     _write(place, source, secrets)
@@ -119,13 +119,11 @@ def _check(source: Source, value: str) -> None:
     # Only keys in PEM have lines; two secrets pasted at once must not become one.
     several_lines = any(character in value.strip() for character in "\r\n") and "-----BEGIN" not in value
     if not value.strip() or several_lines or "\0" in value:
-        raise SecretInvalid("A secret is one line of text, and not empty.", source=source.name)
+        raise SecretInvalid("A secret must be one line of text and not empty.", source=source.name)
     try:
         signatures.check_secret(source.scheme, value)
     except ValueError as error:
-        raise SecretInvalid(
-            f"It is not one that {source.name} can have: {error}.", scheme=source.scheme.label
-        ) from error
+        raise SecretInvalid(f"This secret does not fit {source.name}: {error}.", scheme=source.scheme.label) from error
 
 
 def _read(place: Place, source: Source) -> str | None:
@@ -145,7 +143,10 @@ def _write(place: Place, source: Source, secrets: Iterable[LiveSecret]) -> None:
     text = secrets_text(secrets)
     size_bytes = len(text.encode("utf-8"))
     if size_bytes > (_ADVANCED_TIER_BYTES if source.secret == SSM else _MANAGED_BYTES):
-        raise SecretsFull("Together these secrets are too long to be kept: retire old ones.", source=source.name)
+        raise SecretsFull(
+            "Together these secrets are too long for their store: remove old ones with `weir secrets remove`.",
+            source=source.name,
+        )
     try:
         if source.secret == SSM:
             _put_parameter(place.client("ssm"), where(place, source), text, size_bytes)

@@ -58,7 +58,7 @@ def _kept(place: Place) -> dict[str, str]:
 def _keep(place: Place, source: str, key: str) -> None:
     path = _file(place)
     if path is None:
-        raise StackFailed(f"There is no folder to keep the signing half of {source}'s key pair in.")
+        raise StackFailed(f"There is no folder for the signing half of {source}'s key pair: set WEIR_HOME.")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
     draft.touch(mode=0o600)

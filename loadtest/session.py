@@ -153,7 +153,7 @@ def attack(target: Target, planned: Plan, limits: Limits, *, workers: int = 0) -
     path = target.folder / planned.run / summary.RESULTS_FILE
     run = conduct(planned, limits, path, workers=workers)
     if run.stopped:
-        target.say(f"stopped: {len(run.results):,} were sent, and are judged; Ctrl-C once more ends that, too")
+        target.say(f"stopped: {len(run.results):,} were sent and will be judged; Ctrl-C again ends that, too")
     return path
 
 
@@ -162,7 +162,7 @@ def reconcile(target: Target, path: Path, *, wait_s: float, expected_reasons: tu
     file, _ = summary.load(path)
     run = results.read(file)
     if not run.results:
-        raise OptionInvalid(f"{file} holds no answer to any request, so that there is nothing to judge.")
+        raise OptionInvalid(f"{file} contains no answer to any request, so there is nothing to judge.")
     stores = Stores(target.place, target.dictionary)
     verdict, observed = judge_run.judge_run(
         run, stores, wait_s=wait_s, say=target.say, expected_reasons=expected_reasons

@@ -30,7 +30,7 @@ class StreamReaders:
             self._archiving = asyncio.create_task(self._archiver.run())
         if self._pause.exists():
             self._running.unlink(missing_ok=True)
-            self._say("the consumer is paused; `weir resume` lets it go on")
+            self._say("the consumer is paused; `weir resume` starts it again")
         else:
             self._begin()
 
@@ -42,10 +42,10 @@ class StreamReaders:
             return f"the archiver ended: {self._archiving.exception()!r}"
         if self._pause.exists() and self._poller is not None:
             await self._end()
-            self._say("paused: the stream keeps what comes; `weir resume` lets the consumer go on")
+            self._say("paused: the stream keeps what arrives; `weir resume` starts the consumer again")
         elif self._poller is None and not self._pause.exists():
             self._begin()
-            self._say("the consumer goes on")
+            self._say("the consumer runs again")
         return None
 
     async def stop(self) -> None:

@@ -26,7 +26,9 @@ def chosen(names: Sequence[str], *, anywhere: bool) -> list[Scenario]:
     wanted = list(SCENARIOS) if not names or "all" in names else list(names)
     playable = [SCENARIOS[name] for name in wanted if SCENARIOS[name].anywhere or not anywhere]
     if not playable:
-        raise OptionInvalid(f"{', '.join(wanted)}: only on the embedded stack, whose processes and engine are ours.")
+        raise OptionInvalid(
+            f"{', '.join(wanted)}: only on the embedded stack, whose processes and engine can be stopped."
+        )
     return playable
 
 

@@ -122,7 +122,7 @@ class FaultStack:
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired as error:
-            raise StackFailed("The stack goes on without one of its parts.") from error
+            raise StackFailed("The stack runs on without one of its parts.") from error
 
     def pids(self, part: str) -> list[int]:
         """Return the processes of ``engine``, ``gateway`` or ``function``."""

@@ -167,7 +167,7 @@ class ScenarioRun:
             faults += found
             figures["runs"].append(said)
         figures["hits"] = self.hits | {what: look(figures["runs"]) for what, look in self.shows.items()}
-        faults += [f"the fault met nothing: {what}" for what, count in figures["hits"].items() if not count]
+        faults += [f"the fault had no effect: {what}" for what, count in figures["hits"].items() if not count]
         faults += [] if figures["hits"] else ["nothing shows that the fault happened"]
         faults += self._judge_poisons()
         return Ending(name, tuple(faults), figures)
@@ -184,7 +184,9 @@ class ScenarioRun:
         said = verdict.as_json()
         found = [f"{name.replace('_', ' ')}: {what}" for name, ids in verdict.faults.items() for what in ids[:5]]
         if verdict.refused + verdict.unanswered > sum(one.kind == "oversized" for one in run.results):
-            found.append(f"{verdict.refused} refused and {verdict.unanswered} unanswered to the end of all patience")
+            found.append(
+                f"{verdict.refused} refused and {verdict.unanswered} still unanswered after {_PATIENCE_S:.0f} s"
+            )
         if self.is_archived:
             found += self._judge_archive(run, stores)
         said["late_to_early"] = sum(

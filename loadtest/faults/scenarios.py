@@ -93,17 +93,17 @@ _LATE = (
 )
 
 
-@scenario("dynamodb-late", "answers later than anyone waits for: the write that happened counts once")
+@scenario("dynamodb-late", "answers that come after the timeout: a write that happened counts once")
 def dynamodb_late(run: ScenarioRun) -> None:
     break_calls(run, 3, *_LATE)
 
 
-@scenario("dynamodb-lost-answers", "writes whose answer is lost are found out and count once")
+@scenario("dynamodb-lost-answers", "writes whose answer is lost are found and count once")
 def dynamodb_lost_answers(run: ScenarioRun) -> None:
     break_calls(run, 3, Rule("dynamodb", lose_answer, WRITES, share=0.4))
 
 
-@scenario("dynamodb-fails", "database errors of its own are waited out", OUTAGE)
+@scenario("dynamodb-fails", "internal errors of the database are waited out", OUTAGE)
 def dynamodb_fails(run: ScenarioRun) -> None:
     break_calls(run, 3, Rule("dynamodb", refuse("InternalServerError", status=500), DATABASE, share=0.9))
 
@@ -203,7 +203,7 @@ def duplicate_storm(run: ScenarioRun) -> None:
     run.shows["duplicates"] = lambda runs: _total(runs, "duplicates")
 
 
-@scenario("reordered-delivery", "senders deliver seconds out of order, and sums are right all the same", anywhere=True)
+@scenario("reordered-delivery", "senders deliver seconds out of order, and sums are still right", anywhere=True)
 def reordered_delivery(run: ScenarioRun) -> None:
     with run.traffic(4, disorder_s=2.0):
         run.fault_ends()
@@ -295,7 +295,7 @@ def secret_store_down(run: ScenarioRun) -> None:
 
 @scenario(
     "sender-clock",
-    "senders an hour behind or ahead: what signs its time is quarantined as expired, the rest is applied",
+    "senders an hour behind or ahead: signatures with a time are quarantined as expired, the rest is applied",
     anywhere=True,
 )
 def sender_clock(run: ScenarioRun) -> None:
@@ -352,7 +352,7 @@ def bucket_refuses(run: ScenarioRun) -> None:
 
 
 @scenario(
-    "gateway-killed", "the gateway killed: the rest stops in good order, and a new start goes on", Bounds(worst_s=40.0)
+    "gateway-killed", "the gateway killed: the rest stops in order, and a new start goes on", Bounds(worst_s=40.0)
 )
 def gateway_killed(run: ScenarioRun) -> None:
     stack = run.own_stack

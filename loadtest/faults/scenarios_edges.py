@@ -39,7 +39,7 @@ def dynamodb_garbage(run: ScenarioRun) -> None:
     )
 
 
-@scenario("dynamodb-hot-item", "one account's item held by others all the time: its events wait, no others do")
+@scenario("dynamodb-hot-item", "one account's item held by others all the time: its events wait, and no others")
 def dynamodb_hot_item(run: ScenarioRun) -> None:
     proxy = run.own_stack.proxy
     with run.traffic(mix=replace(MIX, account_count=200)) as traffic:
@@ -68,7 +68,7 @@ def kinesis_reads_fail(run: ScenarioRun) -> None:
     )
 
 
-@scenario("engine-hangs", "engines that hang and go on: senders wait or come again, and nothing is done twice", OUTAGE)
+@scenario("engine-hangs", "engines that hang and go on: senders wait or try again, and nothing is done twice", OUTAGE)
 def engine_hangs(run: ScenarioRun) -> None:
     stack = run.own_stack
     with run.traffic():

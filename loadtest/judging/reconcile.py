@@ -173,7 +173,9 @@ class _Oracle:
         """No mark is written twice, and marks of one key are written in the order of the stream."""
         commits = self._found.commits
         if commits is None:
-            self._unshown.append("the order of commits: this place keeps no journal; times of application are in")
+            self._unshown.append(
+                "the order of commits: this place keeps no journal; the times of application replace it"
+            )
             self._check_times()
             return
         place: dict[str, int] = {}

@@ -36,7 +36,9 @@ class Shape:
     def __post_init__(self) -> None:
         times = [time_s for time_s, _ in self.points]
         if len(times) < 2 or times[0] != 0 or sorted(times) != times or not 0 < times[-1] < math.inf:
-            raise OptionInvalid("A load lasts longer than 0 s; its points begin at 0 s and are in the order of time.")
+            raise OptionInvalid(
+                "A load must last longer than 0 s; its points begin at 0 s and are in the order of time."
+            )
         if not all(0 <= rate <= _MOST_PER_S for _, rate in self.points):
             raise OptionInvalid(f"A rate is a number of requests a second, from 0 to {_MOST_PER_S:,.0f}.")
 
@@ -92,13 +94,13 @@ def poisson(shape: Shape, seed: int | str) -> Iterator[float]:
 def trace(path: Path, *, speed: float = 1.0) -> list[float]:
     """Return the arrival times of a recording: results of an earlier run, an access log, or lines of plain seconds.
 
-    Raises: OptionInvalid, with the line that holds no time.
+    Raises: OptionInvalid, with the line that contains no time.
     """
     with path.open(encoding="utf-8", errors="replace") as lines:
         times = (_time_of(line, path, number) for number, line in enumerate(lines, start=1))
         found = sorted(time_s for time_s in times if time_s is not None)
     if not found:
-        raise OptionInvalid(f"{path} holds no times.")
+        raise OptionInvalid(f"{path} contains no times.")
     offsets_s = [(time_s - found[0]) / speed for time_s in found]
     if not offsets_s[-1] <= _LONGEST_TRACE_S:
         raise OptionInvalid(f"{path}: its times are {offsets_s[-1]:,.0f} s apart; are they all in one unit?")
@@ -135,7 +137,7 @@ def _time_of(line: str, path: Path, number: int) -> float | None:
             return next(named, None)
         return _finite(content)
     except (ValueError, TypeError) as error:
-        raise OptionInvalid(f"{path}, line {number}: {line.strip()[:40]!r} holds no time.") from error
+        raise OptionInvalid(f"{path}, line {number}: {line.strip()[:40]!r} contains no time.") from error
 
 
 def _finite(value: object) -> float:

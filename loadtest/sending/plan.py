@@ -282,7 +282,7 @@ def _event_ids(source: Source, draft: Draft) -> list[str]:
     try:
         return [event.event_id for event in events.extract(source, draft.envelope())]
     except RecordError as error:
-        raise OptionInvalid(f"The sample of {source.name} holds no event: {error}") from error
+        raise OptionInvalid(f"The sample of {source.name} contains no event: {error}") from error
 
 
 def _post(host: str, path: str, headers: Mapping[str, str], content: bytes) -> bytes:

@@ -123,7 +123,7 @@ def _share(limits: Limits, count: int) -> Limits:
 def _await_ready(pipe: Pipe, process: Any) -> None:
     said = _take(pipe, process, limit_s=_PREPARE_LIMIT_S)
     if said != "ready":
-        raise StackFailed("A load worker could not make its requests; its own message stands above.")
+        raise StackFailed("A load worker could not make its requests: see its message above.")
 
 
 def _take(pipe: Pipe, process: Any, *, limit_s: float | None = None) -> Any:

@@ -50,7 +50,7 @@ def test_what_is_not_there_says_how_to_get_it(tmp_path: Path, home: Path) -> Non
         chosen(tmp_path / "elsewhere")
     assert str(tmp_path / "elsewhere") in absent.value.advice
     assert "make run" in absent.value.advice
-    with pytest.raises(OptionInvalid, match="looks like http"):
+    with pytest.raises(OptionInvalid, match="is not an address"):
         chosen(home, endpoint="localhost:4566")
 
 

@@ -61,7 +61,7 @@ def test_the_last_one_can_be_removed(place: Place, store: str) -> None:
     """Secrets are retired by their place in the list, and one that is not there is named as such."""
     github = source(store)
     secrets.add(place, github, "only")
-    with pytest.raises(OptionInvalid, match="none at 1"):
+    with pytest.raises(OptionInvalid, match="none has the number 1"):
         secrets.remove(place, github, 1)
     assert secrets.remove(place, github, 0) == 0
     assert secrets.live(place, github) == []
@@ -100,7 +100,7 @@ def test_what_cannot_be_a_secret_is_refused(place: Place, value: str) -> None:
 )
 def test_a_secret_of_another_form_is_refused_and_not_quoted(place: Place, preset: str, value: str) -> None:
     """A secret that the scheme cannot use is refused when it is set, in words that do not quote it."""
-    with pytest.raises(SecretInvalid, match="not one that") as refused:
+    with pytest.raises(SecretInvalid, match="does not fit") as refused:
         secrets.add(place, source("ssm", preset), value)
     assert "private" not in str(refused.value)
     assert secrets.live(place, source("ssm", preset)) == []

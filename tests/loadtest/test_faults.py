@@ -41,7 +41,7 @@ class Nowhere:
 @pytest.mark.parametrize(
     ("hits", "faults"),
     [
-        ({"throttled calls": 3, "late calls": 0}, ("the fault met nothing: late calls",)),
+        ({"throttled calls": 3, "late calls": 0}, ("the fault had no effect: late calls",)),
         ({}, ("nothing shows that the fault happened",)),
         ({"throttled calls": 3}, ()),
     ],

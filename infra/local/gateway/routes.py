@@ -54,7 +54,7 @@ class Routes(Generic[Entry]):
                 raise TemplateUnsupported("a path parameter is {name} and a segment of its own", where=path)
             node.parameter = node.parameter or _Node(name=name)
             if node.parameter.name != name:
-                raise TemplateUnsupported("two parameters at the same place of the path", where=path)
+                raise TemplateUnsupported("two parameters at the same position of the path", where=path)
             node = node.parameter
         node.methods = methods
 

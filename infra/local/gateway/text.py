@@ -46,7 +46,7 @@ class PlainText:
             elif name in VARIABLES and name not in unknown:
                 self._parts.append(VARIABLES[name])
             else:
-                raise TemplateUnsupported("no such variable here", where=where, found=variable[0])
+                raise TemplateUnsupported("this variable is not supported here", where=where, found=variable[0])
             at = variable.end()
         self._parts.append(source[at:])
 

@@ -101,7 +101,9 @@ class EventSourceMapping:
 
 
 def _invalid(name: str, value: object) -> TemplateUnsupported:
-    return TemplateUnsupported(f"AWS::Lambda::EventSourceMapping: {name} cannot be honoured.", value=value)
+    return TemplateUnsupported(
+        f"AWS::Lambda::EventSourceMapping: {name} is not supported with this value.", value=value
+    )
 
 
 def _whole(properties: Mapping[str, Any], name: str, default: int) -> int:

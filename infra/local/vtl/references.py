@@ -217,7 +217,7 @@ class ReferenceCode:
                 return Code("context['requestTimeEpoch']", "int", certain=True, simple=True)
             case (Property(name), *_) if name in names.CONTEXT:
                 return Code(f"context[{name!r}]", "str", certain=True, simple=True)
-        raise self.unsupported("no such member of $context here", reference)
+        raise self.unsupported("this member of $context is not supported here", reference)
 
     def foreach_member(self, reference: Reference) -> Code:
         match reference.steps[:1]:

@@ -36,7 +36,7 @@ class _Parser(ExpressionParser):
     def whole(self) -> tuple[Node, ...]:
         nodes, closer = self.block(())
         if closer:
-            raise self.unsupported(f"#{closer} closes nothing", self.at)
+            raise self.unsupported(f"#{closer} does not close anything", self.at)
         return nodes
 
     # --- text and what interrupts it
@@ -168,7 +168,7 @@ class _Parser(ExpressionParser):
         elif word == "foreach":
             nodes.append(self.foreach_directive(after))
         elif word in ("else", "elseif", "end"):
-            raise self.unsupported(f"#{word} closes nothing", self.at)
+            raise self.unsupported(f"#{word} does not close anything", self.at)
         else:
             raise self.unsupported(f"the directive #{word}", self.at)
         return ""
