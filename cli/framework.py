@@ -59,8 +59,10 @@ def _sentence(error: Exception) -> str | None:
     if type(error).__module__.startswith("botocore"):  # which takes 100 ms to import
         kinds = {kind.__name__ for kind in type(error).__mro__}
         return f"{error}\n  {_UNREACHABLE if kinds & _CONNECTION_ERRORS else _REFUSED}"
+    if not isinstance(error, OSError):
+        return None
     # A file that cannot be written, a full disk.
-    return str(error) if isinstance(error, OSError) else None
+    return f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
 
 
 class IdCommand(Command):

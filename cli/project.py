@@ -25,8 +25,11 @@ def root() -> Path:
 
 
 def home() -> Path:
-    """Return the folder of the embedded stack's state."""
-    return Path(os.environ.get("WEIR_HOME") or root() / ".weir").absolute()
+    """Return the folder of the embedded stack's state. Raises: NoAnswer when WEIR_HOME names a file."""
+    path = Path(os.environ.get("WEIR_HOME") or root() / ".weir").absolute()
+    if path.exists() and not path.is_dir():
+        raise NoAnswer(f"WEIR_HOME names {path}, which is not a folder.\n  Name a folder; it need not exist yet.")
+    return path
 
 
 def sources_file() -> Path:

@@ -53,7 +53,7 @@ def test_commands_exit_by_name(path: Path) -> None:
     ("error", "sentence"),
     [
         (OptionInvalid("This cannot be."), "This cannot be."),
-        (OSError(errno.ENOSPC, "No space left on device", "/x"), "No space left on device: '/x'"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "/x: No space left on device."),
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:9/"), "Nothing answers there. `make run` starts"),
         (NoCredentialsError(), "AWS credentials"),
         (ClientError({"Error": {"Code": "AccessDenied", "Message": "not yours"}}, "Scan"), "AWS credentials"),

@@ -51,6 +51,13 @@ def test_a_missing_sources_file_is_a_sentence_with_what_to_do(folder: Path, monk
     assert "WEIR_SOURCES names /nowhere.yaml" in CliRunner().invoke(main, ["sources", "check"]).stderr
 
 
+def test_a_state_that_is_a_file_is_a_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WEIR_HOME may name a folder that does not exist yet, never a file."""
+    monkeypatch.setenv("WEIR_HOME", str(folder / "sources.yaml"))
+    done = CliRunner().invoke(main, ["run"])
+    assert (done.exit_code, "is not a folder" in done.stderr) == (2, True)
+
+
 def test_an_unknown_source_is_a_sentence_with_those_there_are() -> None:
     """A source is looked up by name, and a wrong name ends with the names that there are."""
     assert project.source("github").name == "github"

@@ -63,6 +63,16 @@ def test_an_attack_is_accounted_for(attacked: Path) -> None:
     assert {path.suffix for path in attacked.iterdir()} == {".jsonl", ".json", ".html", ".png"}
 
 
+def test_verdict_and_report_as_json(stack: FaultStack, attacked: Path) -> None:
+    """Under --json the verdict, the report and the place of results are all that standard output holds."""
+    judged = command(stack, "reconcile", str(attacked), "--json")
+    assert (judged.exit_code, json.loads(judged.stdout)) == (0, verdict(attacked))
+    report = command(stack, "report", str(attacked), "--json")
+    assert json.loads(report.stdout) == json.loads((attacked / "report.json").read_text(encoding="utf-8"))
+    sent = command(stack, "attack", "--rate", "20", "--duration", "1", "--attack-only", "--json")
+    assert Path(json.loads(sent.stdout)["results"]).name == summary.RESULTS_FILE
+
+
 def test_the_table_s_bytes_are_read_a_second_time(stack: FaultStack, attacked: Path) -> None:
     """The oracle decodes what items keep to the bytes that were sent, in the item and in the bucket alike."""
     run = results.read(attacked / summary.RESULTS_FILE)
