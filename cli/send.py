@@ -76,10 +76,13 @@ def send(
 
 def _await_outcome(place: Place, sent: Sent, answer: Answer, deadline_s: float) -> str | None:
     """Return what became of a delivery; None if nothing has by the deadline."""
+    from weir.ingest.ids import EventId, RequestId, SourceName
+
     stored = events_table(place)
-    request_id = answer.request_id or ""
+    request_id = RequestId(answer.request_id or "")
+    source, event_ids = SourceName(sent.source), [EventId(one) for one in sent.ids_of(request_id)]
     while True:
-        outcome = stored.outcome(sent.source, sent.ids_of(request_id), request_id)
+        outcome = stored.outcome(source, event_ids, request_id)
         if outcome or time.monotonic() > deadline_s:
             return outcome
         time.sleep(_POLL_S)

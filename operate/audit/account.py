@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from weir.consumers.outcome import FINAL
+from weir.ingest.ids import RequestId, SequenceNumber
 from weir.operate.lookup.delivery import Delivery, Origin
 from weir.operate.lookup.preview import Previewer
 from weir.operate.lookup.status import DeliveryStatuses, Status
@@ -30,7 +31,7 @@ _LOG_ALONE = "the access log: neither in the stream nor in the archive nor in th
 class Acknowledged:
     """One request that was answered 2xx; ``at_ms`` is when it arrived."""
 
-    request_id: str
+    request_id: RequestId
     at_ms: int
 
 
@@ -38,7 +39,7 @@ class Acknowledged:
 class Missing:
     """An acknowledged delivery that is nowhere it should be."""
 
-    request_id: str
+    request_id: RequestId
     at_ms: int
     source: str
     last_seen: str
@@ -48,14 +49,14 @@ class Missing:
 class Repeated:
     """A delivery that is in the stream more than once; it was applied once."""
 
-    request_id: str
+    request_id: RequestId
     positions: tuple[str, ...]
 
 
 class ConsumerProgress(Protocol):
     """How far the consumer has read."""
 
-    def has_read(self, shard_id: str, sequence_number: str, arrived_at_ms: int) -> bool:
+    def has_read(self, shard_id: str, sequence_number: SequenceNumber, arrived_at_ms: int) -> bool:
         """Tell whether the consumer is done with a record of the stream, one way or another."""
 
     def has_passed(self, arrived_at_ms: int) -> bool:
@@ -148,10 +149,10 @@ class AuditSources:
     others: Sequence[Origin]
     statuses: DeliveryStatuses
     progress: ConsumerProgress
-    failures: Callable[[], Iterable[tuple[str, str]]]
-    stored: Callable[[], Iterable[tuple[str, str]]]
+    failures: Callable[[], Iterable[tuple[RequestId, str]]]
+    stored: Callable[[], Iterable[tuple[RequestId, str]]]
     grace_ms: int = 0
-    archived: Callable[[], Iterable[str]] = lambda: ()
+    archived: Callable[[], Iterable[RequestId]] = lambda: ()
     archived_until_ms: int = -1
 
 
@@ -171,11 +172,11 @@ class _Computation:
         self._watch = watch
         self._previewer: Previewer = sources.statuses.previewer
         self._has_log = sources.acknowledged is not None
-        self._unseen: dict[str, int] = {}  # acknowledged, arrival; not seen anywhere yet
-        self._unarchived: dict[str, int] = {}  # acknowledged, arrival; not seen in the archive, where it should be
-        self._open: dict[str, Delivery] = {}
-        self._positions: dict[str, str] = {}  # of each delivery in the primary source, the first
-        self._repeated: dict[str, list[str]] = {}
+        self._unseen: dict[RequestId, int] = {}  # acknowledged, arrival; not seen anywhere yet
+        self._unarchived: dict[RequestId, int] = {}  # the same; not seen in the archive, where it should be
+        self._open: dict[RequestId, Delivery] = {}
+        self._positions: dict[RequestId, str] = {}  # of each delivery in the primary source, the first
+        self._repeated: dict[RequestId, list[str]] = {}
 
     def run(self) -> Account:
         """Read all sources in turn, each only for what the ones before leave open."""
@@ -287,11 +288,12 @@ class _Computation:
         if record is None:
             envelope = self._previewer.preview(delivery).envelope
             return envelope is not None and not self._sources.progress.has_passed(envelope.arrived_at_ms)
-        return not self._sources.progress.has_read(record.shard_id, record.sequence_number, record.arrived_at_ms)
+        sequence_number = SequenceNumber(record.sequence_number)
+        return not self._sources.progress.has_read(record.shard_id, sequence_number, record.arrived_at_ms)
 
-    def _request_id(self, delivery: Delivery) -> str:
+    def _request_id(self, delivery: Delivery) -> RequestId:
         envelope = self._previewer.preview(delivery).envelope
-        return envelope.request_id if envelope else ""
+        return envelope.request_id if envelope else RequestId("")
 
 
 def _last_seen(delivery: Delivery) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weir.consumers.outcome import Outcome
+from weir.ingest.ids import RequestId, SequenceNumber
 from weir.ingest.lines import whole
 from weir.operate.audit.account import Acknowledged, AuditSources, ConsumerProgress
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate, Origin
@@ -81,7 +82,7 @@ def archive_of(stack: Stack, since_ms: int, until_ms: int | None) -> Archive:
     return Archive(stack.table.s3, stack.table.bucket, since_ms, until_ms)
 
 
-def archived(stack: Stack, since_ms: int, until_ms: int) -> Iterator[str]:
+def archived(stack: Stack, since_ms: int, until_ms: int) -> Iterator[RequestId]:
     """Yield the request ids in the archive: those of a window first, then what may have been put in later."""
     yield from archive_of(stack, since_ms, until_ms).request_ids()
     yield from archive_of(stack, until_ms, None).request_ids()
@@ -145,7 +146,7 @@ def read_line(line: str) -> Acknowledged | None:
     try:
         facts = json.loads(line)
         stored = facts["method"] == "POST" and facts["status"].startswith("2") and facts["integration_status"] == "200"
-        return Acknowledged(str(facts["id"]), int(facts["at"])) if stored else None
+        return Acknowledged(RequestId(str(facts["id"])), int(facts["at"])) if stored else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -153,7 +154,7 @@ def read_line(line: str) -> Acknowledged | None:
 # ------------------------------------------------------------------------------------------------ failures and table
 
 
-def given_up(stack: Stack, previewer: Previewer) -> Iterator[tuple[str, str]]:
+def given_up(stack: Stack, previewer: Previewer) -> Iterator[tuple[RequestId, str]]:
     """Yield the request id of every delivery that the mapping gave up on, and the object that keeps it."""
     for batch in FromFailures(stack.table.s3, stack.table.bucket).batches():
         for delivery in batch.deliveries():
@@ -162,7 +163,7 @@ def given_up(stack: Stack, previewer: Previewer) -> Iterator[tuple[str, str]]:
                 yield envelope.request_id, f"s3://{stack.table.bucket}/{batch.key}"
 
 
-def stored(stack: Stack, since_ms: int, until_ms: int) -> Iterator[tuple[str, str]]:
+def stored(stack: Stack, since_ms: int, until_ms: int) -> Iterator[tuple[RequestId, str]]:
     """Yield request id and outcome of every item that arrived in the window: reads the whole table."""
     pages = stack.table.dynamodb.get_paginator("scan").paginate(
         TableName=stack.table.name,
@@ -175,7 +176,7 @@ def stored(stack: Stack, since_ms: int, until_ms: int) -> Iterator[tuple[str, st
     for page in pages:
         for item in page["Items"]:
             if "request_id" in item and item["outcome"]["S"] != Outcome.FENCED:
-                yield item["request_id"]["S"], item["outcome"]["S"]
+                yield RequestId(item["request_id"]["S"]), item["outcome"]["S"]
 
 
 # ------------------------------------------------------------------------------------------------ progress
@@ -196,7 +197,7 @@ class ByCheckpoints:
 
     shards: Mapping[str, Mapping[str, Any]]
 
-    def has_read(self, shard_id: str, sequence_number: str, arrived_at_ms: int) -> bool:  # noqa: ARG002 - the port
+    def has_read(self, shard_id: str, sequence_number: SequenceNumber, arrived_at_ms: int) -> bool:  # noqa: ARG002 - the port
         """Tell whether the checkpoint is behind the record."""
         iterator = self.shards.get(shard_id)
         if iterator is None:
@@ -218,7 +219,7 @@ class ByAge:
 
     border_ms: int
 
-    def has_read(self, shard_id: str, sequence_number: str, arrived_at_ms: int) -> bool:  # noqa: ARG002 - the port
+    def has_read(self, shard_id: str, sequence_number: SequenceNumber, arrived_at_ms: int) -> bool:  # noqa: ARG002 - the port
         """Tell whether the record is older than what the consumer reads now."""
         return arrived_at_ms < self.border_ms
 

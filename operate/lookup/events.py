@@ -16,6 +16,7 @@ from weir.consumers.events_table.mark import mark_key, quarantined_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import IdUnknown, StackFailed
+from weir.ingest.ids import EventId, RequestId, SourceName
 from weir.operate.lookup.times import show_time
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Table:
         answer = self.dynamodb.get_item(TableName=self.name, Key={"pk": {"S": key}}, ConsistentRead=True)
         return answer.get("Item")
 
-    def outcome(self, source: str, event_ids: Iterable[str], request_id: str) -> str | None:
+    def outcome(self, source: SourceName, event_ids: Iterable[EventId], request_id: RequestId) -> str | None:
         """Say in one line what became of a stored delivery; None while nothing has."""
         refused = self.item(quarantined_key(source, request_id))
         if refused is not None:

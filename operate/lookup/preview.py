@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from weir.consumers.events_table.mark import delivery_names, mark_key, quarantined_key
 from weir.ingest.envelope import Envelope, decode
 from weir.ingest.errors import RecordError
+from weir.ingest.ids import MarkKey
 from weir.ingest.sources import events
 from weir.ingest.sources.catalogue import Source
 from weir.ingest.sources.events import Event
@@ -29,7 +30,7 @@ class Preview:
         """Return the events of the likelier reading."""
         return self.readings[0] if self.readings else ()
 
-    def mark_keys(self) -> list[tuple[str, ...]]:
+    def mark_keys(self) -> list[tuple[MarkKey, ...]]:
         """Return, for each reading, the keys that all exist once the delivery is applied or is a duplicate."""
         return [tuple(mark_key(event.source, event.event_id) for event in found) for found in self.readings if found]
 

@@ -21,6 +21,7 @@ from tests.support.batches import NOW_MS, forged, judged
 from weir.consumers.batch.metrics import UNITS
 from weir.consumers.events_table import item
 from weir.consumers.outcome import Outcome
+from weir.ingest.ids import RequestId
 from weir.ingest.schemes.base import Verdict
 from weir.operate.audit.account import Account, Missing
 from weir.operate.audit.check import report
@@ -77,7 +78,7 @@ def test_every_field_of_the_account_is_explained() -> None:
     """Each value that the scheduled account check logs is on the page, and nothing else is."""
     line = json.loads(report(Account(0, 1), "weir")[0])
     assert set(line) - {"level", "action"} == set(log_fields_page.ACTIONS["account"][1])
-    missing = report(Account(0, 1, missing=[Missing("r1", 1, "shop", "the stream")]), "weir")[1]
+    missing = report(Account(0, 1, missing=[Missing(RequestId("r1"), 1, "shop", "the stream")]), "weir")[1]
     assert set(json.loads(missing)) - {"level", "action"} == set(log_fields_page.ACTIONS["unaccounted"][1])
 
 

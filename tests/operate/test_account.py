@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.stack_env import Stage
 from weir.ingest.envelope import encode
+from weir.ingest.ids import RequestId, SequenceNumber
 from weir.operate.audit.account import Acknowledged, compute_account
 from weir.operate.audit.sources import ByAge, ByCheckpoints, open_audit_sources, read_line
 from weir.operate.lookup.stack import AWS
@@ -166,7 +167,7 @@ def test_on_aws_the_archive_is_read_first_and_the_stream_for_what_it_lacks(stage
 def test_only_a_stored_post_that_was_answered_2xx_is_acknowledged() -> None:
     """A line counts as an acknowledgement only if a POST was stored and answered 2xx."""
     stored = {"id": "x=", "at": "17", "method": "POST", "status": "202", "integration_status": "200"}
-    assert read_line(json.dumps(stored)) == Acknowledged("x=", 17)
+    assert read_line(json.dumps(stored)) == Acknowledged(RequestId("x="), 17)
     for change in ({"method": "GET"}, {"status": "503"}, {"integration_status": "400"}, {"at": "-"}):
         assert read_line(json.dumps({**stored, **change})) is None
     assert read_line('{"id": "cut') is None
@@ -181,7 +182,8 @@ def test_progress_is_as_exact_as_the_place_shows_it() -> None:
         "over": {},
     }
     exact = ByCheckpoints(shards)
-    found = {(shard, number): exact.has_read(shard, number, 0) for shard in shards for number in ("9", "50", "100")}
+    numbers = list(map(SequenceNumber, ("9", "50", "100")))
+    found = {(shard, number): exact.has_read(shard, number, 0) for shard in shards for number in numbers}
     assert {pair for pair, done in found.items() if done} == {
         ("after", "9"),
         ("after", "50"),
@@ -190,7 +192,7 @@ def test_progress_is_as_exact_as_the_place_shows_it() -> None:
         ("over", "50"),
         ("over", "100"),
     }
-    assert not exact.has_read("new", "1", 0)
+    assert not exact.has_read("new", SequenceNumber("1"), 0)
     assert exact.has_passed(0)
-    assert [ByAge(100).has_read("x", "1", at) for at in (99, 100)] == [True, False]
+    assert [ByAge(100).has_read("x", SequenceNumber("1"), at) for at in (99, 100)] == [True, False]
     assert [ByAge(100).has_passed(at) for at in (99, 100)] == [True, False]

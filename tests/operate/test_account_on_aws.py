@@ -17,6 +17,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from tests.support.stack_env import Stage
+from weir.ingest.ids import RequestId, SequenceNumber
 from weir.operate.audit.account import Acknowledged
 from weir.operate.audit.sources import ByAge, acknowledged, iterator_age_ms, progress
 
@@ -69,7 +70,7 @@ def test_the_access_log_is_read_page_by_page(stage: Stage, logs: tuple[Any, Stub
     )
     stubber.add_response("filter_log_events", {"events": [line("c=")]}, asked | {"nextToken": "two"})
     stack = replace(stage.stack(), access_log=None, access_group=GROUP, logs=client)
-    assert list(acknowledged(stack, 1000, 2000) or ()) == [Acknowledged("a=", 17), Acknowledged("c=", 17)]
+    assert list(acknowledged(stack, 1000, 2000) or ()) == [Acknowledged(RequestId(one), 17) for one in ("a=", "c=")]
 
 
 @pytest.mark.engine
@@ -124,5 +125,5 @@ def test_progress_on_aws_is_now_less_age_and_grace(stage: Stage, cloudwatch: tup
     stack = replace(stage.stack(), cloudwatch=client, function="consumer", checkpoints=lambda: None)
     found = progress(stack, NOW_MS, grace_ms=60_000)
     assert found == ByAge(NOW_MS - 90_000)
-    assert found.has_read("any", "1", NOW_MS - 90_001)
-    assert not found.has_read("any", "1", NOW_MS - 90_000)
+    assert found.has_read("any", SequenceNumber("1"), NOW_MS - 90_001)
+    assert not found.has_read("any", SequenceNumber("1"), NOW_MS - 90_000)

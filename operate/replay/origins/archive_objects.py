@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
+from weir.ingest.ids import RequestId
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Archive:
                 for number, (_, line) in enumerate(self.lines(one.key), 1):
                     yield Delivery(line, one.key, str(number))
 
-    def request_ids(self) -> Iterator[str]:
+    def request_ids(self) -> Iterator[RequestId]:
         """Yield the request id of every envelope in these objects, whenever it arrived."""
         for one in self.objects():
             with suppress(Corrupt):
@@ -223,9 +224,9 @@ def split_envelopes(line: bytes) -> tuple[list[bytes], int]:
     return whole, len(parts) - len(whole)
 
 
-def _request_id(line: bytes) -> str:
+def _request_id(line: bytes) -> RequestId:
     found = _ENVELOPE.match(line)
-    return found[1].decode("ascii", "replace") if found else ""
+    return RequestId(found[1].decode("ascii", "replace") if found else "")
 
 
 def _arrival(line: bytes) -> int:

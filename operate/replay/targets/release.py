@@ -14,6 +14,7 @@ from weir.consumers.commit.fences import lift_fence, remove_fence
 from weir.consumers.events_table.item import EventResult, JudgedEvent, quarantine_key
 from weir.consumers.events_table.mark import UNREADABLE, Mark, delivery_name, quarantined_key
 from weir.consumers.outcome import Outcome
+from weir.ingest.ids import MarkKey
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview
@@ -88,7 +89,7 @@ class Release:
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return
 
-    def _lift(self, key: str, refused: str, *, alone: bool) -> None:
+    def _lift(self, key: MarkKey, refused: str, *, alone: bool) -> None:
         """Take a delivery out of a fence; a fence that keeps out no other goes with it."""
         if alone and self._remove(key, refused):
             return
@@ -97,7 +98,7 @@ class Release:
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return  # applied by another delivery meanwhile
 
-    def _remove(self, key: str, refused: str) -> bool:
+    def _remove(self, key: MarkKey, refused: str) -> bool:
         try:
             self._dynamodb.delete_item(**remove_fence(self._table, key, refused))
         except self._dynamodb.exceptions.ConditionalCheckFailedException:

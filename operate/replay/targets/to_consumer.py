@@ -16,6 +16,7 @@ from weir.consumers.events_table.store import client_config
 from weir.consumers.judging.secrets import Secrets
 from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
+from weir.ingest.ids import MarkKey
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview, Previewer
@@ -41,7 +42,7 @@ class ToConsumer:
         self._previewer = previewer
         self._release = release
         self._retries = retries
-        self._claimed: set[str] = set()  # marks of the interrupted attempt that have been counted
+        self._claimed: set[MarkKey] = set()  # marks of the interrupted attempt that have been counted
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
         """Apply what is not applied; return what became of each event."""
@@ -69,7 +70,7 @@ class ToConsumer:
         pairs = self._pipeline.run([delivery.as_record() for delivery, _ in left])
         waiting = {judged.position for judged, result in pairs if result.outcome is Outcome.RETRY}
         results = []
-        seen: set[str] = set()
+        seen: set[MarkKey] = set()
         for judged, result in pairs:
             delivery, again = left[judged.position]
             results.append(self._result(judged, result, known, since_ms if again else None, seen))
@@ -81,7 +82,7 @@ class ToConsumer:
         return results
 
     def _result(
-        self, judged: JudgedEvent, result: EventResult, known: dict[str, Mark], since_ms: int | None, seen: set[str]
+        self, judged: JudgedEvent, result: EventResult, known: dict[str, Mark], since_ms: int | None, seen: set[MarkKey]
     ) -> Result:
         if result.outcome is Outcome.QUARANTINED:
             return Result(Outcome.QUARANTINED, result.reason)
@@ -107,7 +108,7 @@ class ToConsumer:
             return Outcome.APPLIED if mark.outcome == Outcome.APPLIED else Outcome.IGNORED
         return Outcome.DUPLICATE
 
-    def _all_done(self, preview: Preview, known: dict[str, Mark]) -> tuple[str, ...] | None:
+    def _all_done(self, preview: Preview, known: dict[str, Mark]) -> tuple[MarkKey, ...] | None:
         """Return the keys of a reading of the delivery all of whose events are done; None if there is no such reading.
 
         A retry of what was refused is judged unless its own marks are there: a forgery must stay in quarantine.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
+from weir.ingest.ids import RequestId
 from weir.operate.audit.account import Account, Missing
 from weir.operate.audit.check import report
 from weir.operate.lookup.delivery import Advance, Delivery, Estimate
@@ -139,7 +140,7 @@ def test_what_is_no_checkpoint_file_is_refused_with_a_sentence(tmp_path: Path, c
 
 def test_the_scheduled_account_names_what_is_missing_and_counts_it() -> None:
     """A line for the sum, one for each missing delivery, and the metric that raises the alarm."""
-    account = Account(1, 2, acknowledged=5, missing=[Missing("r-1", 1, "stripe", "the access log")])
+    account = Account(1, 2, acknowledged=5, missing=[Missing(RequestId("r-1"), 1, "stripe", "the access log")])
     account.counts["in_flight"] = 1
     total, named, metric = map(json.loads, report(account, "live"))
     assert (total["level"], total["unaccounted"], total["acknowledged"]) == ("ERROR", 1, 5)
