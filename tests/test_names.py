@@ -12,9 +12,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("ingest", "consumers", "operate", "infra", "loadtest", "cli")
 
-# Names that still stand twice. An entry that is no longer needed fails the test: take it out.
-STILL: dict[str, set[str]] = {}
-
 
 def types_in(path: Path) -> Iterator[str]:
     """Yield the names of the classes of a module, and of what it assigns at its top level that is named like one."""
@@ -45,10 +42,10 @@ def twice(room: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_no_name_stands_twice_in_a_room(room: str) -> None:
-    """A search for a class or a file by its name finds one in a room, apart from the names still to be changed."""
+def test_no_name_is_used_twice_in_a_room(room: str) -> None:
+    """A search for a class or a file by its name finds one in a room."""
     found = twice(room)
-    assert set(found) == STILL.get(room, set()), found
+    assert found == {}
 
 
 def test_the_walk_finds_classes_aliases_and_modules() -> None:

@@ -27,15 +27,6 @@ PLAIN = {
 }
 WORDS = re.compile("|".join(rf"\b(?:{word})\b" for word in PLAIN), re.IGNORECASE)
 
-# Uses that are right: a quotation, or a word of somebody else.
-QUOTED: dict[str, int] = {}
-# Uses still to be replaced, by file. A file that needs fewer fails the test: lower its number, or take it out.
-STILL: dict[str, int] = {
-    "docs/conformance.md": 2,
-    "docs/reference/presets.md": 1,
-    "docs/reference/sources.md": 2,
-}
-
 
 def read_by_people() -> list[Path]:
     """Return the files of the repository with words in them."""
@@ -51,15 +42,10 @@ def uses(path: Path) -> list[str]:
     return [flat[max(0, found.start() - 30) : found.end() + 20] for found in WORDS.finditer(flat)]
 
 
-def name_of(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
 def test_words_are_plain() -> None:
-    """No file that a person reads has a word of the list, apart from those still to be cleaned."""
-    found = {name_of(path): found for path in read_by_people() if (found := uses(path))}
-    more = {name: texts for name, texts in found.items() if len(texts) > STILL.get(name, 0) + QUOTED.get(name, 0)}
-    assert more == {}, f"write instead: {PLAIN}"
+    """No file that a person reads has a word of the list."""
+    found = {path.relative_to(ROOT).as_posix(): texts for path in read_by_people() if (texts := uses(path))}
+    assert found == {}, f"write instead: {PLAIN}"
 
 
 @pytest.mark.parametrize(
