@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PORT ?= 8080
 WEIR_HOME ?= .weir
-# Twice quiet: errors only. Older pips warn of how one dependency is packaged, which nobody here can change.
+# Twice quiet: errors only. Older pips warn of how one dependency is packaged, which cannot be changed here.
 PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 
 export PORT WEIR_HOME
