@@ -45,7 +45,7 @@ def _consumer() -> Consumer:
         # A cold start imports what its first batch needs, and nothing else.
         from weir.consumers import settings  # noqa: PLC0415
 
-        settings.forgo_plugins()
+        settings.skip_plugin_search()
         from weir.consumers import wiring  # noqa: PLC0415
 
         return wiring.consumer(sys.stdout)

@@ -27,7 +27,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:  # noqa: 
 def _answering() -> Responder:
     from weir.consumers import settings  # noqa: PLC0415 - imported with the first request, like what it needs
 
-    settings.forgo_plugins()
+    settings.skip_plugin_search()
     from weir.consumers import wiring  # noqa: PLC0415
 
     return wiring.responder(sys.stdout)

@@ -75,7 +75,7 @@ def stack_from_process() -> str:
     return str(_read(next(variable for variable in VARIABLES if variable.name == "STACK"), os.environ))
 
 
-def forgo_plugins() -> None:
+def skip_plugin_search() -> None:
     """Spare pydantic the search for plugins among all installed packages, before it is imported: 7 ms, and it has none.
 
     Source: https://docs.pydantic.dev/latest/concepts/plugins/

@@ -13,6 +13,7 @@ from weir.consumers.outcome import METRICS, Outcome
 from weir.consumers.raised import raised_at
 from weir.consumers.settings import LOG_LEVELS
 from weir.ingest.errors import AggregateDamaged, EventFailed, TransientError
+from weir.ingest.ids import SequenceNumber
 
 Response = dict[str, list[dict[str, str]]]
 
@@ -32,7 +33,7 @@ class Tally:
         self._records = records
         self._outcomes: Counter[str] = Counter()
         self._by_source: dict[str, Counter[str]] = {}
-        self._retried: set[str] = set()
+        self._retried: set[SequenceNumber] = set()
         self._bug_count = 0
         self._oldest_ms: int | None = None
 

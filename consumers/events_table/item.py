@@ -19,6 +19,7 @@ from weir.consumers.events_table.mark import UNREADABLE, delivery_name, mark_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import RecordError, ServiceError, TransientError
+from weir.ingest.ids import EventId, RequestId, SourceName
 
 if TYPE_CHECKING:
     from weir.ingest.schemes.base import Verdict
@@ -37,6 +38,10 @@ DETAIL_CHARS_MAX = 1000
 SHARED_BYTES_MAX = 8 * 1024
 
 
+# What is not known of a record that is not an envelope.
+_NO_SOURCE, _NO_EVENT_ID, _NO_REQUEST_ID = SourceName(""), EventId(""), RequestId("")
+
+
 @dataclass(frozen=True, slots=True)
 class JudgedEvent:
     """One event of one record, judged and ready to be committed; made by the functions below.
@@ -48,9 +53,9 @@ class JudgedEvent:
     position: int
     partition_key: str
     decision: Decision
-    source: str = ""
-    event_id: str = ""
-    request_id: str = ""
+    source: SourceName = _NO_SOURCE
+    event_id: EventId = _NO_EVENT_ID
+    request_id: RequestId = _NO_REQUEST_ID
     type: str = ""
     key: str = ""
     received_at_ms: int = 0
@@ -126,7 +131,7 @@ def quarantine(
         partition_key=partition_key,
         decision="quarantine",
         source=envelope.source,
-        event_id=event.event_id if event else "",
+        event_id=event.event_id if event else _NO_EVENT_ID,
         request_id=envelope.request_id,
         type=event.type if event else "",
         key=event.key if event else envelope.key,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from weir.consumers.events_table.attributes import clean
 from weir.consumers.outcome import DONE, Outcome
-from weir.ingest.ids import EventId, MarkKey, RequestId
+from weir.ingest.ids import EventId, MarkKey, RequestId, SourceName
 
 # A partition key may have 2,048 bytes; half of it keeps the index entries of a quarantine small.
 KEY_BYTES_MAX = 1024
@@ -68,7 +68,7 @@ def read_mark(item: Mapping[str, Any]) -> Mark:
 _ABSENT: Mapping[str, Any] = {}
 
 
-def mark_key(source: str, event_id: EventId | str) -> MarkKey:
+def mark_key(source: SourceName, event_id: EventId) -> MarkKey:
     """Return the key under which an event id is marked: the id itself, or its hash if a key cannot hold it."""
     key = f"{source}#{event_id}"
     encoded = key.encode("utf-8", "surrogatepass")
@@ -79,7 +79,7 @@ def mark_key(source: str, event_id: EventId | str) -> MarkKey:
     return MarkKey(f"{source}#sha256:{sha256(event_id.encode('utf-8', 'surrogatepass')).hexdigest()}")
 
 
-def delivery_name(request_id: RequestId | str, index: int, count: int) -> str:
+def delivery_name(request_id: RequestId, index: int, count: int) -> str:
     """Return how a fence and a quarantine call a delivery; of ``count`` events in it, if several, the one at ``index``.
 
     A refusal is final for exactly this name.
@@ -87,12 +87,12 @@ def delivery_name(request_id: RequestId | str, index: int, count: int) -> str:
     return f"{request_id}.{index}" if count > 1 else request_id
 
 
-def delivery_names(request_id: RequestId | str, count: int) -> list[str]:
+def delivery_names(request_id: RequestId, count: int) -> list[str]:
     """Return every name that a delivery of ``count`` events may have been refused under: as a whole, or each event."""
     return [request_id, *(delivery_name(request_id, index, count) for index in range(count if count > 1 else 0))]
 
 
-def quarantined_key(source: str, delivery: str) -> str:
+def quarantined_key(source: SourceName, delivery: str) -> str:
     """Return the key of the quarantined item of a delivery by its `delivery_name`."""
     return f"{source}!{delivery}"
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from weir.consumers.judging.aggregate import disaggregate, looks_aggregated
 from weir.ingest.errors import AggregateDamaged, EnvelopeMalformed, InvocationInvalid, RecordError
+from weir.ingest.ids import SequenceNumber
 
 
 class Record(NamedTuple):
@@ -23,7 +24,7 @@ class Record(NamedTuple):
     """
 
     shard_id: str
-    sequence_number: str
+    sequence_number: SequenceNumber
     sub_sequence: int
     arrived_at_ms: int
     data: bytes
@@ -43,7 +44,7 @@ def read(event: Mapping[str, Any]) -> list[Record]:
     return [record for entry in _entries(event) for record in _open(entry)]
 
 
-def lowest(sequence_numbers: set[str]) -> str:
+def lowest(sequence_numbers: set[SequenceNumber]) -> SequenceNumber:
     """Return the lowest of some sequence numbers, which compare as integers of up to 129 digits.
 
     Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html
@@ -63,7 +64,7 @@ def _entries(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _open(entry: Mapping[str, Any]) -> list[Record]:
     try:
         kinesis = entry["kinesis"]
-        sequence_number = str(kinesis["sequenceNumber"])
+        sequence_number = SequenceNumber(str(kinesis["sequenceNumber"]))
         int(sequence_number)
         text = kinesis["data"]
         arrived_at_ms = round(kinesis.get("approximateArrivalTimestamp", 0) * 1000)
@@ -80,7 +81,7 @@ def _open(entry: Mapping[str, Any]) -> list[Record]:
     return open_record(shard_id, sequence_number, arrived_at_ms, data)
 
 
-def open_record(shard_id: str, sequence_number: str, arrived_at_ms: int, data: bytes) -> list[Record]:
+def open_record(shard_id: str, sequence_number: SequenceNumber, arrived_at_ms: int, data: bytes) -> list[Record]:
     """Return the user records in the data of one Kinesis record, in order."""
 
     def record(content: bytes, damage: RecordError | None = None, sub_sequence: int = 0) -> Record:

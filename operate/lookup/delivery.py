@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from weir.consumers.judging.records import Record
+from weir.ingest.ids import SequenceNumber
 
 # Where reading goes on, by lane: a shard, a table, the list of a bucket's objects, a file.
 Cursor = dict[str, str]
@@ -38,7 +39,7 @@ class Delivery:
         """Return it as the consumer reads it."""
         if self.record is not None:
             return self.record
-        return Record(self.lane, self.position, 0, self.arrived_at_ms, self.data)
+        return Record(self.lane, SequenceNumber(self.position), 0, self.arrived_at_ms, self.data)
 
 
 @dataclass(frozen=True, slots=True)

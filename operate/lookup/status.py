@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from weir.consumers.events_table.mark import Mark, delivery_name, unreadable_key
 from weir.consumers.outcome import Outcome
+from weir.ingest.ids import RequestId
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview, Previewer
@@ -45,7 +46,7 @@ class DeliveryStatuses:
 
 
 def _of_marks(preview: Preview, known: dict[str, Mark]) -> Status:
-    request_id = preview.envelope.request_id if preview.envelope else ""
+    request_id = preview.envelope.request_id if preview.envelope else RequestId("")
     for keys in preview.mark_keys():
         marks = [
             known[key]

@@ -102,7 +102,7 @@ def test_what_is_unreadable_lies_under_its_place_in_the_stream() -> None:
 )
 def test_an_id_that_is_no_key_is_hashed(event_id: str) -> None:
     """An id too long or not of Unicode has a key of fixed length, the same each time."""
-    key = mark_key("shop", event_id)
+    key = mark_key(SourceName("shop"), EventId(event_id))
     assert key == f"shop#sha256:{sha256(event_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
     item_of(judged(event_id))
 
@@ -110,7 +110,7 @@ def test_an_id_that_is_no_key_is_hashed(event_id: str) -> None:
 @pytest.mark.parametrize("event_id", ["evt_1", "x" * (KEY_BYTES_MAX - len("shop#")), "日本"])
 def test_an_ordinary_id_is_in_its_key(event_id: str) -> None:
     """A reader of the table finds the event by its id."""
-    assert mark_key("shop", event_id) == f"shop#{event_id}"
+    assert mark_key(SourceName("shop"), EventId(event_id)) == f"shop#{event_id}"
 
 
 def test_no_text_makes_an_item_too_large() -> None:

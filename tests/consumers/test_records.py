@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from weir.consumers.judging import records
 from weir.consumers.judging.aggregate import MAX_RECORD_BYTES, aggregate, disaggregate
 from weir.ingest.errors import AggregateDamaged, ConfigError, EnvelopeMalformed
+from weir.ingest.ids import SequenceNumber
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 
@@ -131,8 +132,8 @@ def test_no_records_is_no_work() -> None:
 
 def test_sequence_numbers_compare_as_integers() -> None:
     """The lowest sequence number is the lowest integer, not the first text."""
-    assert records.lowest({"100", "99", "1000"}) == "99"
-    assert records.lowest({"9" * 120, "1" + "0" * 120}) == "9" * 120
+    assert records.lowest(set(map(SequenceNumber, ("100", "99", "1000")))) == "99"
+    assert records.lowest({SequenceNumber("9" * 120), SequenceNumber("1" + "0" * 120)}) == "9" * 120
 
 
 def opened(entries: list[Any]) -> list[tuple[str, bytes]]:

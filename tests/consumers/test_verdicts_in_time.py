@@ -19,7 +19,7 @@ from weir.consumers.judging.records import Record
 from weir.consumers.judging.secrets import Secrets
 from weir.ingest.envelope import Envelope, decode, encode
 from weir.ingest.errors import RecordError, SignatureMismatch
-from weir.ingest.ids import RequestId
+from weir.ingest.ids import RequestId, SequenceNumber
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import SecretPair, Verdict
 from weir.ingest.sources import presets
@@ -70,7 +70,7 @@ def as_stored(envelope: Envelope) -> Envelope:
 
 
 def record(envelope: Envelope) -> Record:
-    return Record("shardId-000000000000", "1", 0, AT_MS, encode(envelope))
+    return Record("shardId-000000000000", SequenceNumber("1"), 0, AT_MS, encode(envelope))
 
 
 def verdicts(judge: Judge, envelope: Envelope) -> set[tuple[str, str, str, int | None]]:
@@ -200,7 +200,7 @@ def test_no_delivery_breaks_the_judge(data: st.DataObject) -> None:
 def test_no_record_breaks_the_judge(raw: bytes) -> None:
     """Bytes that are not an envelope are quarantined as such."""
     source, store = SOURCES["github"], Store()
-    (one,) = store.judge(source).judge([Record("shardId-000000000000", "1", 0, AT_MS, raw)])
+    (one,) = store.judge(source).judge([Record("shardId-000000000000", SequenceNumber("1"), 0, AT_MS, raw)])
     assert one.decision == "quarantine"
 
 

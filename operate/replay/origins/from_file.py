@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 
 from weir.consumers.judging.records import Record
 from weir.ingest.errors import OptionInvalid
+from weir.ingest.ids import SequenceNumber
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.filters import Filter
@@ -102,7 +103,9 @@ def _unwrap(line: bytes, position: int) -> Delivery | None:
         data = b64decode(wrapped["raw"], validate=True)
         shard_id, _, rest = str(wrapped["place"]).rpartition(":")
         sequence_number, _, sub_sequence = rest.partition(".")
-        record = Record(shard_id, sequence_number, int(sub_sequence or 0), int(wrapped["arrived_at_ms"]), data)
+        record = Record(
+            shard_id, SequenceNumber(sequence_number), int(sub_sequence or 0), int(wrapped["arrived_at_ms"]), data
+        )
     except (ValueError, KeyError, TypeError):
         return None
     return Delivery(data, LANE, str(position), record.arrived_at_ms, record=record)

@@ -18,7 +18,7 @@ from tests.support.stack_env import Stage
 from weir.consumers.outcome import Outcome
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope, encode
-from weir.ingest.ids import RequestId, SourceName
+from weir.ingest.ids import RequestId, SequenceNumber, SourceName
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.checkpoint import Checkpoint
 from weir.operate.replay.filters import Filter
@@ -146,7 +146,9 @@ def test_a_day_replayed_at_any_overlap_with_live_traffic_changes_nothing(
 def line_record(envelope: Envelope, number: int) -> Any:
     from weir.consumers.judging.records import Record
 
-    return Record("shardId-000000000000", str(1000 + number), 0, envelope.arrived_at_ms, encode(envelope))
+    return Record(
+        "shardId-000000000000", SequenceNumber(str(1000 + number)), 0, envelope.arrived_at_ms, encode(envelope)
+    )
 
 
 def test_a_line_of_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ def test_a_line_of_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "mixed.jsonl.gz"
     import gzip
 
-    record = Record("shardId-7", "49", 3, 1_700_000_000_000, raw)
+    record = Record("shardId-7", SequenceNumber("49"), 3, 1_700_000_000_000, raw)
     whole = encode(Envelope(RequestId("x"), 1, SourceName("s"), "", "192.0.2.1", "/", {}, (), b"body"))
     text = whole + line_of(Delivery(raw, "shardId-7", "49.3", record=record))
     path.write_bytes(gzip.compress(text))
