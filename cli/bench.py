@@ -37,7 +37,12 @@ def bench() -> None:
 
 @bench.command(short_help="Measure the handler against Powertools and a floor.")
 @click.option(
-    "--rounds", default=5, show_default=True, type=click.IntRange(1), metavar="N", help="Medians of N, in turns."
+    "--rounds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Measure N times, in turns, and take medians.",
 )
 @click.option(
     "--batches",
@@ -77,11 +82,22 @@ def consumer(rounds: int, batches: int, powertools: bool, folder: Path | None, o
 
 @bench.command(short_help="Measure KPL aggregates against one record for each event.")
 @click.option(
-    "--events", "count", default=100_000, show_default=True, type=click.IntRange(1), metavar="N", help="How many."
+    "--events",
+    "count",
+    default=100_000,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many events.",
 )
 @_BODY
 @click.option(
-    "--rounds", default=1, show_default=True, type=click.IntRange(1), metavar="N", help="Medians of N, in turns."
+    "--rounds",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Measure N times, in turns, and take medians.",
 )
 @json_option("JSON Lines, one object for each round")
 @at_place
@@ -99,7 +115,13 @@ def republish(place: Place, count: int, body_bytes: int, rounds: int, as_json: b
 
 @bench.command(short_help="Measure the memory of a replay from file to file.")
 @click.option(
-    "--events", "count", default=1_000_000, show_default=True, type=click.IntRange(10), metavar="N", help="How many."
+    "--events",
+    "count",
+    default=1_000_000,
+    show_default=True,
+    type=click.IntRange(10),
+    metavar="N",
+    help="How many events.",
 )
 @_BODY
 @json_option("the peaks of memory as one JSON object")

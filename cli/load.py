@@ -205,9 +205,16 @@ def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
 
 
 @load.command(short_help="Measure gateway, consumption and driver.")
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), metavar="N", help="Medians of N.")
 @click.option(
-    "--seconds", default=8.0, show_default=True, type=Number(1), metavar="SECONDS", help="Of each measurement."
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Measure N times and take medians.",
+)
+@click.option(
+    "--seconds", default=8.0, show_default=True, type=Number(1), metavar="SECONDS", help="Length of each measurement."
 )
 @click.option(
     "--connections", default=16, show_default=True, type=click.IntRange(1), metavar="N", help="Senders at once."
@@ -252,9 +259,9 @@ def figures(place: Place, rounds: int, seconds: float, connections: int, sustain
     show_default=True,
     type=Number(0.1),
     metavar="N",
-    help="Requests a second, at another place than a stack of its own.",
+    help="Requests a second, with --at localstack or --at aws.",
 )
-@click.option("--keep", type=click.Path(path_type=Path), metavar="FOLDER", help="State of the stack to break; kept.")
+@click.option("--keep", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the state of the stack here.")
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the matrix as JSON."
 )

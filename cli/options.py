@@ -36,10 +36,9 @@ def place_options(command: F) -> F:
         click.option(
             "--stack",
             default="weir",
-            show_default=True,
             envvar="WEIR_STACK",
             metavar="NAME",
-            help="CloudFormation stack there. Default also: WEIR_STACK.",
+            help="CloudFormation stack there. Default: WEIR_STACK, then weir.",
         ),
         click.option(
             "--endpoint",

@@ -37,14 +37,19 @@ def sources_file() -> Path:
     return Path(os.environ.get("WEIR_SOURCES") or root() / SOURCES_FILE)
 
 
+def existing_sources_file() -> Path:
+    """Return the path of the sources file. Raises: NoAnswer when there is none."""
+    path = sources_file()
+    if not path.exists():
+        raise NoAnswer(_no_file(path))
+    return path
+
+
 def catalogue() -> Catalogue:
     """Return the sources of the sources file. Raises: NoAnswer when there is none, CatalogueInvalid."""
     from weir.ingest.sources.sources_file import load
 
-    path = sources_file()
-    if not path.exists():
-        raise NoAnswer(_no_file(path))
-    return load(path)
+    return load(existing_sources_file())
 
 
 def source(name: str) -> Source:

@@ -63,7 +63,7 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--rate", type=Number(0, min_open=True), metavar="N", help="At most N deliveries a second.")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen to each event.")
 @click.option("--diff", is_flag=True, help="With --dry-run: also say which items would change.")
-@click.option("--plain", is_flag=True, help="To the stream: one record for each delivery, no KPL aggregates.")
+@click.option("--plain", is_flag=True, help="With --to stream: one record for each delivery, no KPL aggregates.")
 @click.option(
     "--checkpoint",
     type=click.Path(dir_okay=False, path_type=Path),

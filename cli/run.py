@@ -18,9 +18,8 @@ from weir.cli.output import emit
     type=click.IntRange(1, 65535),
     envvar="PORT",
     default=8080,
-    show_default=True,
     metavar="PORT",
-    help="Port of the gateway on 127.0.0.1. Default also: PORT.",
+    help="Port of the gateway on 127.0.0.1. Default: the variable PORT, then 8080.",
 )
 @set_option
 @click.option("--engine-ports", type=(int, int), default=(0, 0), hidden=True, help="Of the stream and of the store.")
@@ -36,7 +35,7 @@ def run(port: int, settings: tuple[str, ...], engine_ports: tuple[int, int], eng
     code = stack.run(
         project.home(),
         port=port,
-        sources_file=project.sources_file(),
+        sources_file=project.existing_sources_file(),
         given=parameters(settings),
         say=emit,
         engines=stack.EngineAddresses(*engine_ports, engine_via),

@@ -43,7 +43,7 @@ _POLL_S = 0.1
     show_default=True,
     type=Number(0),
     metavar="SECONDS",
-    help="How long to wait for the outcome; 0: not at all.",
+    help="How long to wait for the outcome; 0: do not wait.",
 )
 @json_option("JSON Lines, one object for each answer")
 @at_place

@@ -70,6 +70,16 @@ def test_what_cannot_be_added_leaves_the_file_alone(file: Path, arguments: list[
     assert file.read_text() == before
 
 
+def test_adding_makes_the_file_where_there_is_none(file: Path) -> None:
+    """The first source makes the file; a source that cannot be added makes none."""
+    file.unlink()
+    assert weir("sources", "add", "githup").exit_code == 2
+    assert weir("sources", "add", "twilio").exit_code == 2
+    assert not file.exists()
+    assert weir("sources", "add", "github").exit_code == 0
+    assert file.read_text() == "github:\n  preset: github\n"
+
+
 def test_checking_warns_of_what_may_surprise(file: Path) -> None:
     """A short dedupe window, a question without an answer and a function without a question are each told."""
     file.write_text(

@@ -117,12 +117,15 @@ def add(path: Path, name: str, *, preset: str, url: str | None = None) -> list[s
     if any(handshake.needs_code for handshake in presets.preset(preset).handshakes):
         options.append("  handshake_function: true")
     lines = [f"{name}:", *options]
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    path.write_text("\n".join([before.rstrip("\n"), "", *lines, ""]).lstrip("\n"), encoding="utf-8")
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    path.write_text("\n".join([(before or "").rstrip("\n"), "", *lines, ""]).lstrip("\n"), encoding="utf-8")
     try:
         load(path)
     except CatalogueInvalid:
-        path.write_text(before, encoding="utf-8")
+        if before is None:
+            path.unlink()
+        else:
+            path.write_text(before, encoding="utf-8")
         raise
     return lines
 

@@ -47,6 +47,7 @@ def test_a_missing_sources_file_is_a_sentence_with_what_to_do(folder: Path, monk
     assert done.exit_code == 2
     assert f"There is no sources.yaml in {folder / 'deep/down'} or a folder above it." in done.stderr
     assert "weir sources add" in done.stderr
+    assert "There is no sources.yaml" in CliRunner().invoke(main, ["run"]).stderr
     monkeypatch.setenv("WEIR_SOURCES", "/nowhere.yaml")
     assert "WEIR_SOURCES names /nowhere.yaml" in CliRunner().invoke(main, ["sources", "check"]).stderr
 
