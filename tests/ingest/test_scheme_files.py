@@ -144,6 +144,14 @@ def test_each_file_registers_its_schemes() -> None:
     assert all(algs(scheme) for scheme in all_schemes())
 
 
+@pytest.mark.parametrize("scheme", all_schemes(), ids=lambda scheme: scheme.__name__)
+def test_every_field_of_a_scheme_is_described(scheme: type[Scheme]) -> None:
+    """A scheme says of itself and of each field what an editor and the reference page show; `alg` names it."""
+    assert (scheme.__doc__ or "").strip()
+    fields = {name: field.description for name, field in scheme.model_fields.items() if name != "alg"}
+    assert all(fields.values()), fields
+
+
 @pytest.mark.parametrize(
     ("alg", "file"), [(alg, scheme.__module__.rpartition(".")[2]) for scheme in all_schemes() for alg in algs(scheme)]
 )
