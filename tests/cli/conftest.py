@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.support.stack_env import stage
+from tests.support.stack_env import stack_env
 
-__all__ = ["stage"]
+__all__ = ["stack_env"]

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from click.testing import CliRunner, Result
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.cli import exit_codes
 from weir.cli.framework import Command
 from weir.ingest.errors import OptionInvalid
@@ -73,10 +73,10 @@ def test_a_bug_is_not_hidden() -> None:
 
 
 @pytest.mark.engine
-def test_ctrl_c_has_exit_code_130(stage: Stage) -> None:
+def test_ctrl_c_has_exit_code_130(stack_env: StackEnv) -> None:
     """A command that is stopped by Ctrl-C says so and ends with the exit code that shells use for it."""
-    stage.put(stage.payment("a", 5))
-    started = stage.start("lag", "--over", "60")
+    stack_env.put(stack_env.payment("a", 5))
+    started = stack_env.start("lag", "--over", "60")
     time.sleep(3)  # it has begun to watch
     assert started.poll() is None
     started.send_signal(signal.SIGINT)

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.engine_env import World
+from tests.support.engine_env import EngineEnv
 from weir.infra.local.engine.engine import Engine
 
 
 @pytest.fixture(scope="module")
-def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> World:
+def engine_env(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> EngineEnv:
     """Make tables, secrets and sources for the tests of a module."""
-    return World(engine.endpoint, tmp_path_factory.mktemp("world"))
+    return EngineEnv(engine.endpoint, tmp_path_factory.mktemp("engine_env"))
 
 
 @pytest.fixture(autouse=True)

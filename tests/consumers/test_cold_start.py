@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.engine_env import World, kinesis_event
+from tests.support.engine_env import EngineEnv, kinesis_event
 
 pytestmark = pytest.mark.engine
 
@@ -47,12 +47,12 @@ print(json.dumps({"imported": imported, "invoked": invoked, "responses": respons
 """
 
 
-def cold(world: World, events: Sequence[dict[str, Any]], before: str = "") -> dict[str, Any]:
+def cold(engine_env: EngineEnv, events: Sequence[dict[str, Any]], before: str = "") -> dict[str, Any]:
     """Return what a fresh process imported for the handler and after these invocations, and its log."""
     run = subprocess.run(
         [sys.executable, "-c", before + SCRIPT],
         input=json.dumps(events),
-        env=world.environment,
+        env=engine_env.environment,
         capture_output=True,
         text=True,
         check=False,
@@ -64,8 +64,8 @@ def cold(world: World, events: Sequence[dict[str, Any]], before: str = "") -> di
 
 
 @pytest.fixture(scope="module")
-def first(world: World) -> dict[str, Any]:
-    return cold(world, [kinesis_event(world.payment("cold", 1))])
+def first(engine_env: EngineEnv) -> dict[str, Any]:
+    return cold(engine_env, [kinesis_event(engine_env.payment("cold", 1))])
 
 
 def test_importing_the_handler_imports_next_to_nothing(first: dict[str, Any]) -> None:
@@ -97,13 +97,13 @@ def test_the_first_batch_makes_no_client_and_no_thread_that_it_does_not_need(fir
     assert first["threads"] == 1
 
 
-def test_modules_come_when_they_are_needed(world: World) -> None:
+def test_modules_come_when_they_are_needed(engine_env: EngineEnv) -> None:
     """An aggregate brings its library, and nothing else changes."""
     from weir.consumers.judging.aggregate import aggregate
     from weir.ingest.envelope import encode
 
-    [entry] = aggregate([("k", encode(world.payment("cold-aggregate", 1)))])
-    invoked = set(cold(world, [kinesis_event(entry.data)])["invoked"])
+    [entry] = aggregate([("k", encode(engine_env.payment("cold-aggregate", 1)))])
+    invoked = set(cold(engine_env, [kinesis_event(entry.data)])["invoked"])
     assert {"aws_kinesis_agg.deaggregator", "google.protobuf"} <= invoked
     assert not (UNNEEDED.keys() - {"aws_kinesis_agg", "google.protobuf"}) & invoked
 
@@ -135,16 +135,16 @@ botocore.model.ServiceModel.__init__ = make
 
 
 @pytest.mark.parametrize("change", BROKEN)
-def test_a_botocore_that_makes_no_lean_client_costs_no_batch(world: World, change: str) -> None:
+def test_a_botocore_that_makes_no_lean_client_costs_no_batch(engine_env: EngineEnv, change: str) -> None:
     """Where botocore's internals changed, ordinary clients do the batch, and a log line and a metric say so."""
-    ended = cold(world, [kinesis_event(world.payment(f"fallback-{change}", 1))], BROKEN[change])
+    ended = cold(engine_env, [kinesis_event(engine_env.payment(f"fallback-{change}", 1))], BROKEN[change])
     assert ended["responses"] == [{"batchItemFailures": []}]
-    assert world.balances()[f"fallback-{change}"] == 1
+    assert engine_env.balances()[f"fallback-{change}"] == 1
     said = [line for line in ended["log"] if line.get("action") == "botocore_fallback"]
     assert [line["service"] for line in said] == ["dynamodb", "ssm"]
     assert {line["level"] for line in said} == {"WARNING"}
     metrics = [line for line in ended["log"] if "BotocoreFallbacks" in line]
-    assert [(line["BotocoreFallbacks"], line["Stack"]) for line in metrics] == [(1, world.name)] * 2
+    assert [(line["BotocoreFallbacks"], line["Stack"]) for line in metrics] == [(1, engine_env.name)] * 2
 
 
 def test_the_botocore_of_the_lock_makes_lean_clients(first: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.engine_env import AT_MS, SECRET, Context, World, kinesis_event
+from tests.support.engine_env import AT_MS, SECRET, Context, EngineEnv, kinesis_event
 from weir.consumers import wiring
 from weir.consumers.batch.batch import Consumer, isolate
 from weir.consumers.business.changes import Change, Update
@@ -86,9 +86,9 @@ Consume = Callable[..., Run]
 
 
 @pytest.fixture
-def consume(world: World, monkeypatch: pytest.MonkeyPatch) -> Consume:
+def consume(engine_env: EngineEnv, monkeypatch: pytest.MonkeyPatch) -> Consume:
     """Return a function that gives one event to a consumer wired from the environment, as a new process would."""
-    for name, value in world.environment.items():
+    for name, value in engine_env.environment.items():
         monkeypatch.setenv(name, value)
 
     def run(*data: bytes | Envelope, event: Any = None, left_s: float = 60, **environment: str) -> Run:
@@ -104,12 +104,12 @@ def consume(world: World, monkeypatch: pytest.MonkeyPatch) -> Consume:
     return run
 
 
-def probe(world: World, kind: str, **options: Any) -> Envelope:
-    return world.delivery(json.dumps({"type": kind, "card": CARD}).encode(), source="probe", **options)
+def probe(engine_env: EngineEnv, kind: str, **options: Any) -> Envelope:
+    return engine_env.delivery(json.dumps({"type": kind, "card": CARD}).encode(), source="probe", **options)
 
 
-def batch(world: World, *events: dict[str, Any]) -> Envelope:
-    return world.delivery(json.dumps({"events": events}).encode(), source="batches")
+def batch(engine_env: EngineEnv, *events: dict[str, Any]) -> Envelope:
+    return engine_env.delivery(json.dumps({"events": events}).encode(), source="batches")
 
 
 DONE: dict[str, Any] = {"batchItemFailures": []}
@@ -119,30 +119,30 @@ def not_done(number: int) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": str(number)}]}
 
 
-def test_verified_payments_are_booked_once(world: World, consume: Consume) -> None:
+def test_verified_payments_are_booked_once(engine_env: EngineEnv, consume: Consume) -> None:
     """Each payment is applied with its balance, and the same batch again changes nothing."""
-    payments = [world.payment(f"once-{number % 3}", 100 + number) for number in range(30)]
+    payments = [engine_env.payment(f"once-{number % 3}", 100 + number) for number in range(30)]
     first, again = consume(*payments), consume(*payments)
     assert first.response == again.response == DONE
     assert first.outcomes == ["applied"] * 30
-    assert {account: cents for account, cents in world.balances().items() if account.startswith("once")} == {
+    assert {account: cents for account, cents in engine_env.balances().items() if account.startswith("once")} == {
         f"once-{rest}": sum(100 + number for number in range(30) if number % 3 == rest) for rest in range(3)
     }
 
 
-def test_one_bad_record_stops_nobody(world: World, consume: Consume) -> None:
+def test_one_bad_record_stops_nobody(engine_env: EngineEnv, consume: Consume) -> None:
     """Whatever is wrong with a record is its own fate: its neighbours are applied and the batch is done."""
-    good = [world.payment("neighbour", 1) for _ in range(5)]
+    good = [engine_env.payment("neighbour", 1) for _ in range(5)]
     run = consume(
         good[0],
         b"not an envelope",
         good[1],
-        world.payment("neighbour", 1, secret=OTHER_SECRET),
+        engine_env.payment("neighbour", 1, secret=OTHER_SECRET),
         good[2],
-        replace(world.payment("neighbour", 1), source=SourceName("unknown")),
+        replace(engine_env.payment("neighbour", 1), source=SourceName("unknown")),
         good[3],
-        world.payment("neighbour", 1, source="unset"),
-        world.delivery(b"{not json", source="batches"),
+        engine_env.payment("neighbour", 1, source="unset"),
+        engine_env.delivery(b"{not json", source="batches"),
         good[4],
     )
     assert run.response == DONE
@@ -158,45 +158,49 @@ def test_one_bad_record_stops_nobody(world: World, consume: Consume) -> None:
         "quarantined: event_malformed",
         "applied",
     ]
-    assert world.balances()["neighbour"] == 5
+    assert engine_env.balances()["neighbour"] == 5
 
 
-def test_an_unreadable_record_is_kept_byte_for_byte_under_its_place(world: World, consume: Consume) -> None:
+def test_an_unreadable_record_is_kept_byte_for_byte_under_its_place(engine_env: EngineEnv, consume: Consume) -> None:
     """What is not an envelope is quarantined with its exact bytes, by shard, sequence and sub-sequence number."""
     junk = bytes(range(256))
     consume(event=kinesis_event(junk, first=7_000))
-    item = world.events()["!shardId-000000000000:7000.0"]
+    item = engine_env.events()["!shardId-000000000000:7000.0"]
     assert codec.unpack_raw(item["envelope"]["B"]) == junk
     assert item["reason"]["S"] == "unreadable"
     assert item["received_at"]["N"] == str(AT_MS)
 
 
-def test_an_aggregate_is_its_records(world: World, consume: Consume) -> None:
+def test_an_aggregate_is_its_records(engine_env: EngineEnv, consume: Consume) -> None:
     """The records of an aggregate are applied one by one, also the unreadable one among them."""
-    parts = [encode(world.payment("aggregated", 5)) for _ in range(20)]
+    parts = [encode(engine_env.payment("aggregated", 5)) for _ in range(20)]
     [entry] = aggregate([("k", part) for part in [*parts[:10], b"junk", *parts[10:]]], lanes=1)
     run = consume(event=kinesis_event(entry.data, first=7_100))
     assert run.response == DONE
     assert run.batch["records"] == 1
     assert run.batch["events"] == 21
-    assert world.balances()["aggregated"] == 100
-    assert "!shardId-000000000000:7100.10" in world.events()
+    assert engine_env.balances()["aggregated"] == 100
+    assert "!shardId-000000000000:7100.10" in engine_env.events()
 
 
-def test_a_damaged_aggregate_is_quarantined_whole_and_counted(world: World, consume: Consume) -> None:
+def test_a_damaged_aggregate_is_quarantined_whole_and_counted(engine_env: EngineEnv, consume: Consume) -> None:
     """Nothing of a damaged aggregate is applied, nothing of it is lost, and a metric tells of it."""
-    [entry] = aggregate([("k", encode(world.payment("damaged", 5))) for _ in range(20)], lanes=1)
+    [entry] = aggregate([("k", encode(engine_env.payment("damaged", 5))) for _ in range(20)], lanes=1)
     data = entry.data[:-1] + bytes([entry.data[-1] ^ 1])
-    run = consume(event=kinesis_event(data, encode(world.payment("beside", 1)), first=7_200))
+    run = consume(event=kinesis_event(data, encode(engine_env.payment("beside", 1)), first=7_200))
     assert run.outcomes == ["quarantined: aggregate_damaged", "applied"]
     assert run.metrics["AggregatesDamaged"] == 1
-    assert codec.unpack_raw(world.events()["!shardId-000000000000:7200.0"]["envelope"]["B"]) == data
-    assert "damaged" not in world.balances()
+    assert codec.unpack_raw(engine_env.events()["!shardId-000000000000:7200.0"]["envelope"]["B"]) == data
+    assert "damaged" not in engine_env.balances()
 
 
-def test_a_bug_in_business_code_is_quarantined_with_its_place_and_no_value(world: World, consume: Consume) -> None:
+def test_a_bug_in_business_code_is_quarantined_with_its_place_and_no_value(
+    engine_env: EngineEnv, consume: Consume
+) -> None:
     """An effect that crashes takes its own event aside; logs and table name the place, and no word of the payload."""
-    run = consume(world.payment("bug", 1), probe(world, "crash", message_id="msg_crash"), world.payment("bug", 2))
+    run = consume(
+        engine_env.payment("bug", 1), probe(engine_env, "crash", message_id="msg_crash"), engine_env.payment("bug", 2)
+    )
     assert run.response == DONE
     assert run.outcomes == ["applied", "quarantined: event_failed", "applied"]
     assert run.metrics["BugCount"] == 1
@@ -205,17 +209,19 @@ def test_a_bug_in_business_code_is_quarantined_with_its_place_and_no_value(world
     assert "in crash" in line["detail"]
     assert line["level"] == "ERROR"
     assert CARD not in run.output
-    [item] = [item for item in world.events().values() if item.get("event_id", {}).get("S") == "msg_crash"]
+    [item] = [item for item in engine_env.events().values() if item.get("event_id", {}).get("S") == "msg_crash"]
     assert CARD not in item["detail"]["S"]
 
 
-def test_a_refusal_of_business_code_is_a_quarantine_and_not_logged_in_its_words(world: World, consume: Consume) -> None:
+def test_a_refusal_of_business_code_is_a_quarantine_and_not_logged_in_its_words(
+    engine_env: EngineEnv, consume: Consume
+) -> None:
     """What business code says when it refuses is in the table and not in the log, for it may quote the payload."""
-    run = consume(probe(world, "reject", message_id="msg_refused"))
+    run = consume(probe(engine_env, "reject", message_id="msg_refused"))
     assert run.outcomes == ["quarantined: event_rejected"]
     assert run.metrics["BugCount"] == 0
     assert CARD not in run.output
-    [item] = [item for item in world.events().values() if item.get("event_id", {}).get("S") == "msg_refused"]
+    [item] = [item for item in engine_env.events().values() if item.get("event_id", {}).get("S") == "msg_refused"]
     assert CARD in item["detail"]["S"]
 
 
@@ -223,19 +229,19 @@ def test_a_refusal_of_business_code_is_a_quarantine_and_not_logged_in_its_words(
     ("kind", "reason"), [("nonsense", "change_invalid"), ("single", "change_invalid"), ("leave", "event_failed")]
 )
 def test_changes_that_are_none_are_that_event_s_own_fate(
-    world: World, consume: Consume, kind: str, reason: str
+    engine_env: EngineEnv, consume: Consume, kind: str, reason: str
 ) -> None:
     """An effect that returns something else than changes, or would end the process, takes no other event with it."""
-    run = consume(world.payment(kind, 1), probe(world, kind), world.payment(kind, 2))
+    run = consume(engine_env.payment(kind, 1), probe(engine_env, kind), engine_env.payment(kind, 2))
     assert run.response == DONE
     assert run.outcomes == ["applied", f"quarantined: {reason}", "applied"]
-    assert world.balances()[kind] == 3
+    assert engine_env.balances()[kind] == 3
 
 
-def test_a_delivery_of_many_events_is_done_when_all_are(world: World, consume: Consume) -> None:
+def test_a_delivery_of_many_events_is_done_when_all_are(engine_env: EngineEnv, consume: Consume) -> None:
     """Each event of a batch has an outcome and a key of its own; the refused one is found by its place in the batch."""
     delivery = batch(
-        world,
+        engine_env,
         {"id": "b1", "type": "pay", "to": "many", "cents": 10},
         {"id": "b2", "type": "pay", "to": "many", "cents": -1},
         {"id": "b3", "type": "other"},
@@ -243,34 +249,34 @@ def test_a_delivery_of_many_events_is_done_when_all_are(world: World, consume: C
     )
     run = consume(delivery)
     assert run.outcomes == ["applied", "quarantined: event_rejected", "ignored", "applied"]
-    assert world.balances()["many"] == 40
-    items = world.events()
+    assert engine_env.balances()["many"] == 40
+    items = engine_env.events()
     assert {"batches#b1", f"batches!{delivery.request_id}.1", "batches#b3", "batches#b4"} <= items.keys()
     assert "batches#b2" not in items
 
 
-def test_what_nobody_wants_is_ignored_and_stored(world: World, consume: Consume) -> None:
+def test_what_nobody_wants_is_ignored_and_stored(engine_env: EngineEnv, consume: Consume) -> None:
     """A verified event without business code, or of a source that has it switched off, is stored as ignored."""
     run = consume(
-        world.delivery(b'{"type":"unheard.of"}', message_id="msg_unwanted"),
-        world.payment("off", 1, source="stored", message_id="msg_off"),
+        engine_env.delivery(b'{"type":"unheard.of"}', message_id="msg_unwanted"),
+        engine_env.payment("off", 1, source="stored", message_id="msg_off"),
     )
     assert run.outcomes == ["ignored", "ignored"]
-    assert {"payments#msg_unwanted", "stored#msg_off"} <= world.events().keys()
+    assert {"payments#msg_unwanted", "stored#msg_off"} <= engine_env.events().keys()
 
 
-def test_the_verdict_stands_with_the_event(world: World, consume: Consume) -> None:
+def test_the_verdict_stands_with_the_event(engine_env: EngineEnv, consume: Consume) -> None:
     """Scheme and number of the secret that matched are stored; an older secret that is still live counts too."""
-    world.put_secret("payments", OTHER_SECRET, SECRET)
+    engine_env.put_secret("payments", OTHER_SECRET, SECRET)
     try:
         run = consume(
-            world.payment("verdict", 1, message_id="msg_new", secret=OTHER_SECRET),
-            world.payment("verdict", 1, message_id="msg_old"),
+            engine_env.payment("verdict", 1, message_id="msg_new", secret=OTHER_SECRET),
+            engine_env.payment("verdict", 1, message_id="msg_old"),
         )
     finally:
-        world.put_secret("payments", SECRET)
+        engine_env.put_secret("payments", SECRET)
     assert run.outcomes == ["applied", "applied"]
-    items = world.events()
+    items = engine_env.events()
     assert [items[f"payments#{name}"]["secret"]["N"] for name in ("msg_new", "msg_old")] == ["0", "1"]
     assert items["payments#msg_old"]["scheme"]["S"] == "standard-webhooks"
 
@@ -281,12 +287,12 @@ def stored_headers(item: dict[str, Any]) -> set[str]:
     return {name for name, _ in envelope.headers}
 
 
-def test_redacted_headers_are_dropped_once_verified(world: World, consume: Consume) -> None:
+def test_redacted_headers_are_dropped_once_verified(engine_env: EngineEnv, consume: Consume) -> None:
     """A verified event is stored without the headers to redact; an unverified one keeps them, to be judged again."""
     private = {"Cookie": "a=1", "authorization": "Bearer x", "X-Tracking": "t", "X-Kept": "k"}
-    forged = world.delivery(b"{}", source="quiet", headers=private, secret=OTHER_SECRET)
-    consume(world.delivery(b"{}", source="quiet", headers=private, message_id="msg_quiet"), forged)
-    items = world.events()
+    forged = engine_env.delivery(b"{}", source="quiet", headers=private, secret=OTHER_SECRET)
+    consume(engine_env.delivery(b"{}", source="quiet", headers=private, message_id="msg_quiet"), forged)
+    items = engine_env.events()
     kept = stored_headers(items["quiet#msg_quiet"])
     assert "X-Kept" in kept
     assert "webhook-signature" in kept
@@ -294,40 +300,40 @@ def test_redacted_headers_are_dropped_once_verified(world: World, consume: Consu
     assert {"Cookie", "authorization", "X-Tracking"} <= stored_headers(items[f"quiet!{forged.request_id}"])
 
 
-def test_the_lowest_record_not_done_is_reported_as_an_integer(world: World, consume: Consume) -> None:
+def test_the_lowest_record_not_done_is_reported_as_an_integer(engine_env: EngineEnv, consume: Consume) -> None:
     """While the secret store is away verified events wait; the lowest number is reported, not the first text."""
     now = time.time_ns() // 1_000_000
-    waiting = [world.payment("waiting", 1, at_ms=now) for _ in range(3)]
+    waiting = [engine_env.payment("waiting", 1, at_ms=now) for _ in range(3)]
     event = kinesis_event(b"junk", *waiting, first=9_998)
     run = consume(event=event, AWS_ENDPOINT_URL_SSM="http://127.0.0.1:9")
     assert run.response == not_done(9_999)
     assert run.outcomes == ["quarantined: unreadable"] + ["retry: secret_store_unavailable"] * 3
     assert [line.get("request_id") for line in run.events][1:] == [envelope.request_id for envelope in waiting]
     assert run.metrics["Retried"] == 3
-    assert "waiting" not in world.balances()
-    later = consume(event=event, AWS_ENDPOINT_URL_SSM=world.environment["AWS_ENDPOINT_URL"])
+    assert "waiting" not in engine_env.balances()
+    later = consume(event=event, AWS_ENDPOINT_URL_SSM=engine_env.environment["AWS_ENDPOINT_URL"])
     assert later.response == DONE
-    assert world.balances()["waiting"] == 3
+    assert engine_env.balances()["waiting"] == 3
 
 
-def test_an_event_does_not_wait_for_its_secret_for_ever(world: World, consume: Consume) -> None:
+def test_an_event_does_not_wait_for_its_secret_for_ever(engine_env: EngineEnv, consume: Consume) -> None:
     """After its patience an event whose secret cannot be read is quarantined without a verdict."""
-    run = consume(world.payment("patience", 1), AWS_ENDPOINT_URL_SSM="http://127.0.0.1:9", SECRET_PATIENCE_S="60")
+    run = consume(engine_env.payment("patience", 1), AWS_ENDPOINT_URL_SSM="http://127.0.0.1:9", SECRET_PATIENCE_S="60")
     assert run.response == DONE
     assert run.outcomes == ["quarantined: secret_unavailable"]
 
 
-def test_no_time_left_means_nothing_begun(world: World, consume: Consume) -> None:
+def test_no_time_left_means_nothing_begun(engine_env: EngineEnv, consume: Consume) -> None:
     """Within the margin before the timeout no new work is taken: the whole batch is reported, from its first record."""
-    run = consume(world.payment("late", 1), world.payment("late", 2), left_s=1.5)
+    run = consume(engine_env.payment("late", 1), engine_env.payment("late", 2), left_s=1.5)
     assert run.response == not_done(100)
     assert run.outcomes == ["retry: deadline_near"] * 2
-    assert "late" not in world.balances()
+    assert "late" not in engine_env.balances()
 
 
-def test_a_database_that_refuses_everything_is_waited_for(world: World, consume: Consume) -> None:
+def test_a_database_that_refuses_everything_is_waited_for(engine_env: EngineEnv, consume: Consume) -> None:
     """A table that is not there quarantines no event: the batch is reported until the set-up is fixed."""
-    run = consume(world.payment("nowhere", 1), left_s=4, EVENTS_TABLE=f"{world.name}-missing")
+    run = consume(engine_env.payment("nowhere", 1), left_s=4, EVENTS_TABLE=f"{engine_env.name}-missing")
     assert run.response == not_done(100)
     assert run.batch["applied"] == 0
 
@@ -345,24 +351,26 @@ def test_an_event_of_another_kind_is_refused_in_words(consume: Consume, event: d
         consume(event=event)
 
 
-def test_nothing_private_is_logged(world: World, consume: Consume) -> None:
+def test_nothing_private_is_logged(engine_env: EngineEnv, consume: Consume) -> None:
     """At its most talkative the log holds ids and outcomes, and no body, header value, path or secret."""
     private = {"X-Private": "header-value-7", "Cookie": "cookie-value-8"}
     private_options: list[dict[str, Any]] = [{}, {"secret": OTHER_SECRET}, {"source": "unset"}]
     envelopes = [
-        replace(world.delivery(b'{"type":"t","body":"body-value-9"}', headers=private, **options), path="/path-value-0")
+        replace(
+            engine_env.delivery(b'{"type":"t","body":"body-value-9"}', headers=private, **options), path="/path-value-0"
+        )
         for options in private_options
     ]
-    run = consume(*envelopes, probe(world, "crash"), b'{"v":1,"id":"junk-value-1"}', LOG_LEVEL="DEBUG")
+    run = consume(*envelopes, probe(engine_env, "crash"), b'{"v":1,"id":"junk-value-1"}', LOG_LEVEL="DEBUG")
     assert len(run.events) == 5
     for word in ("value", SECRET[6:], OTHER_SECRET[6:], CARD):
         assert word not in run.output
     assert {line["request_id"] for line in run.events if "request_id" in line} >= {one.request_id for one in envelopes}
 
 
-def test_each_line_says_which_event_and_what_became_of_it(world: World, consume: Consume) -> None:
+def test_each_line_says_which_event_and_what_became_of_it(engine_env: EngineEnv, consume: Consume) -> None:
     """An event's line leads to its item and its record; the batch's line sums up; quiet levels leave the good out."""
-    payment = world.payment("line", 1, message_id="msg_line")
+    payment = engine_env.payment("line", 1, message_id="msg_line")
     run = consume(payment)
     [line] = run.events
     assert line | {"at": 0} == {
@@ -379,15 +387,19 @@ def test_each_line_says_which_event_and_what_became_of_it(world: World, consume:
         "sequence_number": "100",
     }
     assert run.batch["applied"] == 1
-    quiet = consume(world.payment("line", 1), b"junk", LOG_LEVEL="WARNING")
+    quiet = consume(engine_env.payment("line", 1), b"junk", LOG_LEVEL="WARNING")
     assert [line["outcome"] for line in quiet.events] == ["quarantined"]
     assert quiet.metrics["Applied"] == 1
 
 
-def test_the_metrics_of_a_batch_add_up(world: World, consume: Consume) -> None:
+def test_the_metrics_of_a_batch_add_up(engine_env: EngineEnv, consume: Consume) -> None:
     """Every event is counted under one outcome, and a source's share is a property, not a dimension."""
     run = consume(
-        world.payment("sum", 1), world.delivery(b"{}"), b"junk", probe(world, "reject"), probe(world, "crash")
+        engine_env.payment("sum", 1),
+        engine_env.delivery(b"{}"),
+        b"junk",
+        probe(engine_env, "reject"),
+        probe(engine_env, "crash"),
     )
     metrics = run.metrics
     outcomes = ("Applied", "Duplicate", "Ignored", "Quarantined", "Retried")
@@ -506,14 +518,14 @@ def test_missing_sources_are_a_set_up_error(consume: Consume) -> None:
         consume(b"junk", SOURCES_FILE="/no-such-file.json")
 
 
-def test_the_entry_answers_as_lambda_wants(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_entry_answers_as_lambda_wants(engine_env: EngineEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     """`weir.consumers.handler.handler` wires itself from the environment, once, and keeps what it made."""
     from weir.consumers import handler
 
-    for name, value in world.environment.items():
+    for name, value in engine_env.environment.items():
         monkeypatch.setenv(name, value)
     handler._consumer.cache_clear()
-    assert handler.handler(kinesis_event(world.payment("entry", 4)), Context()) == DONE
-    assert handler.handler(kinesis_event(world.payment("entry", 5)), Context()) == DONE
+    assert handler.handler(kinesis_event(engine_env.payment("entry", 4)), Context()) == DONE
+    assert handler.handler(kinesis_event(engine_env.payment("entry", 5)), Context()) == DONE
     assert handler._consumer.cache_info().misses == 1
-    assert world.balances()["entry"] == 9
+    assert engine_env.balances()["entry"] == 9

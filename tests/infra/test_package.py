@@ -21,7 +21,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support import aws, pythons
-from tests.support.engine_env import AT_MS, World, kinesis_event
+from tests.support.engine_env import AT_MS, EngineEnv, kinesis_event
 from weir.infra import package
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import StackFailed
@@ -112,8 +112,8 @@ def is_ours(name: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(engine.endpoint, tmp_path_factory.mktemp("world"))
+def engine_env(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> EngineEnv:
+    return EngineEnv(engine.endpoint, tmp_path_factory.mktemp("engine_env"))
 
 
 @pytest.fixture
@@ -200,22 +200,22 @@ def test_every_module_can_be_imported_from_the_package_alone(unpacked: Unpacked)
 
 
 @pytest.mark.engine
-def test_the_consumer_runs_from_the_package_alone(unpacked: Unpacked, world: World) -> None:
+def test_the_consumer_runs_from_the_package_alone(unpacked: Unpacked, engine_env: EngineEnv) -> None:
     """One batch is judged and committed by what the zip holds: an event, an aggregate's and a forgery."""
     from weir.consumers.judging.aggregate import aggregate
     from weir.ingest.envelope import encode
 
-    [entry] = aggregate([("k", encode(world.payment("packaged", 2)))])
-    forged = world.payment("packaged", 4, secret="whsec_AAAA")
-    event = kinesis_event(world.payment("packaged", 1), entry.data, forged)
-    assert unpacked.invoke("weir.consumers.handler", event, world.environment) == {"batchItemFailures": []}
-    assert world.balances()["packaged"] == 3
+    [entry] = aggregate([("k", encode(engine_env.payment("packaged", 2)))])
+    forged = engine_env.payment("packaged", 4, secret="whsec_AAAA")
+    event = kinesis_event(engine_env.payment("packaged", 1), entry.data, forged)
+    assert unpacked.invoke("weir.consumers.handler", event, engine_env.environment) == {"batchItemFailures": []}
+    assert engine_env.balances()["packaged"] == 3
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("version", BOTOCORE_VERSIONS or [NO_VERSION])
 def test_the_functions_run_on_other_versions_of_botocore(
-    unpacked: Unpacked, world: World, version: str, tmp_path: Path
+    unpacked: Unpacked, engine_env: EngineEnv, version: str, tmp_path: Path
 ) -> None:
     """Lambda may bring another botocore than the lock's: lean clients can be made with it, and the batch is done."""
     wanted = "boto3" if version == "newest" else f"boto3=={version}"
@@ -226,16 +226,16 @@ def test_the_functions_run_on_other_versions_of_botocore(
     lines = other.run(
         INVOKE,
         "weir.consumers.handler",
-        json.dumps(kinesis_event(world.payment(account, 1), world.payment(account, 2))),
-        environment=world.environment,
+        json.dumps(kinesis_event(engine_env.payment(account, 1), engine_env.payment(account, 2))),
+        environment=engine_env.environment,
     )
     assert json.loads(lines[-2]) == {"batchItemFailures": []}
-    assert world.balances()[account] == 3
+    assert engine_env.balances()[account] == 3
     assert not [line for line in lines if "botocore_fallback" in line]
 
 
 @pytest.mark.engine
-def test_the_handshake_runs_from_the_package_alone(unpacked: Unpacked, world: World, stream: str) -> None:
+def test_the_handshake_runs_from_the_package_alone(unpacked: Unpacked, engine_env: EngineEnv, stream: str) -> None:
     """A POST to the handshake function is stored in the stream, with the request id that API Gateway gave."""
     event = {
         "resource": "/v1/payments",
@@ -253,18 +253,18 @@ def test_the_handshake_runs_from_the_package_alone(unpacked: Unpacked, world: Wo
         "body": "e30=",
         "isBase64Encoded": True,
     }
-    environment = world.environment | {"STREAM": stream, "MAX_RECORD_KIB": "1024", "MAX_BODY_KIB": "560"}
+    environment = engine_env.environment | {"STREAM": stream, "MAX_RECORD_KIB": "1024", "MAX_BODY_KIB": "560"}
     answer = unpacked.invoke("weir.consumers.handshake_handler", event, environment)
     assert (answer["statusCode"], "packaged-1" in answer["body"]) == (200, True)
 
 
 @pytest.mark.engine
 def test_the_account_check_runs_from_the_package_alone(
-    unpacked: Unpacked, world: World, stream: str, cloudwatch: str
+    unpacked: Unpacked, engine_env: EngineEnv, stream: str, cloudwatch: str
 ) -> None:
     """The account of an empty stream is closed: nothing acknowledged, nothing missing."""
     event = {"stream": stream, "function": "none", "window_minutes": 10}
-    environment = world.environment | {"AWS_ENDPOINT_URL_CLOUDWATCH": cloudwatch}
+    environment = engine_env.environment | {"AWS_ENDPOINT_URL_CLOUDWATCH": cloudwatch}
     assert unpacked.invoke("weir.operate.audit.check", event, environment) == {
         "acknowledged": 0,
         "unaccounted": 0,

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 
-from tests.support.engine_env import World, kinesis_event
-from tests.support.stack_env import Stage
+from tests.support.engine_env import EngineEnv, kinesis_event
+from tests.support.stack_env import StackEnv
 from weir.consumers import wiring
 from weir.consumers.business.changes import Change, Check, Delete, Put, Update, exists
 from weir.consumers.business.effects import effect
@@ -104,21 +104,23 @@ def test_the_consumer_may_do_all_that_it_does(
     noted: Noted, tmp_path: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every kind of change, event and body is written, and the role allows each call, and nothing that is not made."""
-    world = World(engine.endpoint, tmp_path)
-    world.dynamodb.put_item(TableName=world.balances_table, Item={"account": {"S": "opened"}, "EUR": {"N": "1"}})
+    engine_env = EngineEnv(engine.endpoint, tmp_path)
+    engine_env.dynamodb.put_item(
+        TableName=engine_env.balances_table, Item={"account": {"S": "opened"}, "EUR": {"N": "1"}}
+    )
     wiring._s3.cache_clear()
     wiring._ssm.cache_clear()
-    for name, value in {**world.environment, "PAYLOAD_BUCKET": world.name}.items():
+    for name, value in {**engine_env.environment, "PAYLOAD_BUCKET": engine_env.name}.items():
         monkeypatch.setenv(name, value)
-    wiring._s3().create_bucket(Bucket=world.name)
+    wiring._s3().create_bucket(Bucket=engine_env.name)
     noted.rights.clear()
     large = random.Random(1).randbytes(500_000)
     deliveries = [
-        world.delivery(b'{"type": "every-change"}', source="probe"),
-        world.delivery(b'{"type": "ignored-by-all"}', source="stored"),
-        world.delivery(b"{}", source="payments", secret="whsec_" + "AAAA" * 8),
-        world.delivery(large, source="stored"),
-        *(world.payment("acct", 1, message_id=f"m{number}") for number in range(40)),
+        engine_env.delivery(b'{"type": "every-change"}', source="probe"),
+        engine_env.delivery(b'{"type": "ignored-by-all"}', source="stored"),
+        engine_env.delivery(b"{}", source="payments", secret="whsec_" + "AAAA" * 8),
+        engine_env.delivery(large, source="stored"),
+        *(engine_env.payment("acct", 1, message_id=f"m{number}") for number in range(40)),
     ]
     consumer = wiring.consumer(io.StringIO())
     for _ in range(3):  # the second time all are duplicates, the third time their marks are read ahead
@@ -136,15 +138,15 @@ def test_the_consumer_may_do_all_that_it_does(
     assert unused <= {*_FOR_LAMBDA, "s3:ListBucket"}  # S3 as a failure destination asks for it
 
 
-def test_the_account_check_may_do_all_that_it_does(noted: Noted, stage: Stage) -> None:
+def test_the_account_check_may_do_all_that_it_does(noted: Noted, stack_env: StackEnv) -> None:
     """Records in the stream, the archive, the failures and the table are read within the rights of the role."""
-    stage.put(stage.payment("acct", 1), stage.payment("acct", 2))
-    stage.consume()
-    stage.put(stage.payment("acct", 3))
-    stage.log_access([stage.payment("acct", 4)])
+    stack_env.put(stack_env.payment("acct", 1), stack_env.payment("acct", 2))
+    stack_env.consume()
+    stack_env.put(stack_env.payment("acct", 3))
+    stack_env.log_access([stack_env.payment("acct", 4)])
     noted.rights.clear()
     now_ms = round(time.time() * 1000)
-    sources = open_audit_sources(stage.stack(), 0, now_ms + 60_000, now_ms, grace_ms=0)
+    sources = open_audit_sources(stack_env.stack(), 0, now_ms + 60_000, now_ms, grace_ms=0)
     assert compute_account(sources, 0, now_ms + 60_000).missing
     role = allowed("AccountCheckRole")
     assert noted.rights <= role

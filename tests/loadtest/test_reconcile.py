@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import load_env as world
+from tests.support import load_env
 from weir.loadtest.judging.evidence import Evidence
 from weir.loadtest.judging.reconcile import judge
 from weir.loadtest.judging.verdict import Verdict
@@ -17,8 +17,8 @@ def verdict(
     change: Callable[[dict[str, Any]], None] | None = None, of: list[Result] | None = None, **expected: Any
 ) -> Verdict:
     """Judge the good world after a change to its stores."""
-    sent = of or world.results()
-    kept = world.found(world.results())
+    sent = of or load_env.results()
+    kept = load_env.found(load_env.results())
     stores: dict[str, Any] = {
         "items": dict(kept.items),
         "balances": {account: dict(row) for account, row in kept.balances.items()},
@@ -27,7 +27,7 @@ def verdict(
     }
     if change is not None:
         change(stores)
-    return judge(world.run(sent), Evidence(**stores), **expected)
+    return judge(load_env.run(sent), Evidence(**stores), **expected)
 
 
 def faults(found: Verdict) -> dict[str, list[str]]:
@@ -157,7 +157,10 @@ def test_a_good_event_may_be_in_quarantine_where_that_is_expected() -> None:
 
 def test_a_final_refusal_of_a_good_delivery_fails_the_run() -> None:
     """Any answer but 2xx, 413 to what is too large, or one that asks to come again, is a fault of the gateway."""
-    sent = [*world.results(), world.result(99, status=415, first_status=415, said="what?", request_id="", account="")]
+    sent = [
+        *load_env.results(),
+        load_env.result(99, status=415, first_status=415, said="what?", request_id="", account=""),
+    ]
     assert faults(verdict(of=sent)) == {"wrongly_refused": ["number 99: 415 what?"]}
 
 
@@ -165,9 +168,9 @@ def test_what_was_stored_without_an_answer_may_count() -> None:
     """An event whose answer was lost may be applied: the balances then hold it, and nothing is wrong."""
 
     def store(stores: dict[str, Any]) -> None:
-        late = world.result(11, status=503, request_id="req_11")
+        late = load_env.result(11, status=503, request_id="req_11")
         pk = "stripe#evt_11"
-        stores["items"][pk] = world.item(pk, late, outcome="applied")
+        stores["items"][pk] = load_env.item(pk, late, outcome="applied")
         stores["balances"][late.account]["EUR"] += late.change
         stores["balances"][late.account]["events"] += 1
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import browser
-from tests.support import load_env as world
+from tests.support import browser, load_env
 from weir.ingest.errors import OptionInvalid
 from weir.loadtest import session
 from weir.loadtest.judging.evidence import Evidence
@@ -24,7 +23,7 @@ def results_file(folder: Path, name: str) -> Path:
     """Write a results file as a run does."""
     path = folder / name / summary.RESULTS_FILE
     path.parent.mkdir(parents=True)
-    rows = "".join(json.dumps(asdict(one)) + "\n" for one in world.results())
+    rows = "".join(json.dumps(asdict(one)) + "\n" for one in load_env.results())
     end = results.footer(sent=12, attempts=12, waited_for_connection=3, limited=["it was slow"])
     head = results.header(name, 1000, endpoint="http://x/v1", connections=4)
     path.write_text(head + rows + end, encoding="utf-8")
@@ -32,7 +31,7 @@ def results_file(folder: Path, name: str) -> Path:
 
 
 def observe(path: Path, *, lose: bool) -> None:
-    kept = world.found(world.results())
+    kept = load_env.found(load_env.results())
     if lose:
         del kept.items["stripe#evt_3"]  # type: ignore[attr-defined]
     verdict = report_verdict(path, kept)
@@ -121,7 +120,7 @@ def test_a_run_that_was_killed_says_what_it_does_not_know(tmp_path: Path) -> Non
 def test_the_verdict_in_words_names_ids(tmp_path: Path) -> None:
     """What is printed ends in PASSED or FAILED and names what is wrong."""
     path = results_file(tmp_path, "one")
-    good = world.found(world.results())
+    good = load_env.found(load_env.results())
     assert lines(report_verdict(path, good))[-1] == "PASSED"
     del good.items["stripe#evt_3"]  # type: ignore[attr-defined]
     said = lines(report_verdict(path, good))

@@ -16,7 +16,7 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.ingest.ids import RequestId, SequenceNumber
 from weir.operate.audit.account import Acknowledged
 from weir.operate.audit.sources import ByAge, acknowledged, iterator_age_ms, progress
@@ -53,7 +53,7 @@ def line(request_id: str, status: str = "200") -> dict[str, Any]:
 
 
 @pytest.mark.engine
-def test_the_access_log_is_read_page_by_page(stage: Stage, logs: tuple[Any, Stubber]) -> None:
+def test_the_access_log_is_read_page_by_page(stack_env: StackEnv, logs: tuple[Any, Stubber]) -> None:
     """A page may be empty and have a token all the same; lines written five minutes after the end are read, too."""
     client, stubber = logs
     asked = {
@@ -69,16 +69,16 @@ def test_the_access_log_is_read_page_by_page(stage: Stage, logs: tuple[Any, Stub
         asked | {"nextToken": "one"},
     )
     stubber.add_response("filter_log_events", {"events": [line("c=")]}, asked | {"nextToken": "two"})
-    stack = replace(stage.stack(), access_log=None, access_group=GROUP, logs=client)
+    stack = replace(stack_env.stack(), access_log=None, access_group=GROUP, logs=client)
     assert list(acknowledged(stack, 1000, 2000) or ()) == [Acknowledged(RequestId(one), 17) for one in ("a=", "c=")]
 
 
 @pytest.mark.engine
-def test_a_log_group_without_a_line_is_not_an_access_log(stage: Stage, logs: tuple[Any, Stubber]) -> None:
+def test_a_log_group_without_a_line_is_not_an_access_log(stack_env: StackEnv, logs: tuple[Any, Stubber]) -> None:
     """Then the stream says what was acknowledged; an empty log never proves that nothing was."""
     client, stubber = logs
     stubber.add_response("filter_log_events", {"events": []})
-    stack = replace(stage.stack(), access_log=None, access_group=GROUP, logs=client)
+    stack = replace(stack_env.stack(), access_log=None, access_group=GROUP, logs=client)
     assert acknowledged(stack, 1000, 2000) is None
 
 
@@ -118,11 +118,11 @@ def test_the_consumers_age_is_the_worst_of_the_last_minutes(
 
 
 @pytest.mark.engine
-def test_progress_on_aws_is_now_less_age_and_grace(stage: Stage, cloudwatch: tuple[Any, Stubber]) -> None:
+def test_progress_on_aws_is_now_less_age_and_grace(stack_env: StackEnv, cloudwatch: tuple[Any, Stubber]) -> None:
     """A record that arrived before that has been read; a later one is in flight."""
     client, stubber = cloudwatch
     ages(stubber, (60, 30_000.0))
-    stack = replace(stage.stack(), cloudwatch=client, function="consumer", checkpoints=lambda: None)
+    stack = replace(stack_env.stack(), cloudwatch=client, function="consumer", checkpoints=lambda: None)
     found = progress(stack, NOW_MS, grace_ms=60_000)
     assert found == ByAge(NOW_MS - 90_000)
     assert found.has_read("any", SequenceNumber("1"), NOW_MS - 90_001)

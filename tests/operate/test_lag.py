@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.ingest.envelope import encode
 from weir.operate.lag import LagReader, ShardLag, show
 from weir.operate.lookup.stack import EMULATOR, Service
@@ -24,9 +24,9 @@ RETENTION_S = 86_400
 
 
 def reader(
-    stage: Stage, *, service: Service = EMULATOR, sleep: Callable[[float], object] = lambda _: None
+    stack_env: StackEnv, *, service: Service = EMULATOR, sleep: Callable[[float], object] = lambda _: None
 ) -> LagReader:
-    stack = stage.stack()
+    stack = stack_env.stack()
     return LagReader(
         stack.kinesis,
         stack.stream,
@@ -38,30 +38,30 @@ def reader(
     )
 
 
-def measure(stage: Stage, **options: Any) -> ShardLag:
-    (shard,) = reader(stage, **options).measure(0)
+def measure(stack_env: StackEnv, **options: Any) -> ShardLag:
+    (shard,) = reader(stack_env, **options).measure(0)
     return shard
 
 
-def test_nothing_waits_in_a_stream_that_is_empty_or_done(stage: Stage) -> None:
+def test_nothing_waits_in_a_stream_that_is_empty_or_done(stack_env: StackEnv) -> None:
     """Without a record, and with an outcome of each, nothing is unread and no loss draws near."""
     for _ in range(2):
-        found = measure(stage)
+        found = measure(stack_env)
         assert (found.unread, found.oldest_age_s, found.time_to_loss_s) == (0, None, None)
         assert show([found])[-1] == "nothing waits to be read"
-        stage.put(stage.payment("a", 1), stage.delivery({"type": "other"}), b"not an envelope")
-        stage.consume()
+        stack_env.put(stack_env.payment("a", 1), stack_env.delivery({"type": "other"}), b"not an envelope")
+        stack_env.consume()
 
 
-def test_the_first_record_without_an_outcome_is_found(stage: Stage) -> None:
+def test_the_first_record_without_an_outcome_is_found(stack_env: StackEnv) -> None:
     """What is done stands before it, in the same second or long before: all behind it is unread."""
-    stage.put(*(stage.payment("a", 1) for _ in range(7)))
-    stage.consume()
+    stack_env.put(*(stack_env.payment("a", 1) for _ in range(7)))
+    stack_env.consume()
     time.sleep(1.2)  # beyond the precision of the search
     before_s = time.time()
-    stage.put(*(stage.payment("a", 1) for _ in range(4)))
-    stage.consume(limit=3)
-    found = measure(stage)
+    stack_env.put(*(stack_env.payment("a", 1) for _ in range(4)))
+    stack_env.consume(limit=3)
+    found = measure(stack_env)
     assert (found.unread, found.unread_is_more) == (1, False)
     assert found.oldest_age_s is not None
     assert found.time_to_loss_s == pytest.approx(RETENTION_S - found.oldest_age_s)
@@ -69,41 +69,41 @@ def test_the_first_record_without_an_outcome_is_found(stage: Stage) -> None:
     assert found.arriving_per_s == pytest.approx(11 / 60)
 
 
-def test_what_drains_between_two_measurements_is_counted(stage: Stage) -> None:
+def test_what_drains_between_two_measurements_is_counted(stack_env: StackEnv) -> None:
     """The consumer does three of five records while the reader waits; the rate is over the time that it took."""
-    stage.put(*(stage.payment("a", 1) for _ in range(5)))
+    stack_env.put(*(stack_env.payment("a", 1) for _ in range(5)))
 
     def drain(_: float) -> None:
-        stage.consume(limit=3)
+        stack_env.consume(limit=3)
 
-    (found,) = reader(stage, sleep=drain).measure(1.0)
+    (found,) = reader(stack_env, sleep=drain).measure(1.0)
     assert found.unread == 2
     assert found.draining_per_s > 0
 
 
-def test_a_delivery_in_an_aggregate_counts_as_its_record_does(stage: Stage) -> None:
+def test_a_delivery_in_an_aggregate_counts_as_its_record_does(stack_env: StackEnv) -> None:
     """A record of many deliveries is open until each of them has an outcome."""
-    stage.put(*(stage.payment("a", 1) for _ in range(3)))
-    stage.consume()
-    stage.weir("replay", "--from", "stream", "--to", "stream")
-    assert measure(stage).unread == 0  # the copies are known by their marks
-    late = [encode(stage.payment("b", 1, key="b")) for _ in range(3)]
-    file = stage.home / "late.jsonl"
+    stack_env.put(*(stack_env.payment("a", 1) for _ in range(3)))
+    stack_env.consume()
+    stack_env.weir("replay", "--from", "stream", "--to", "stream")
+    assert measure(stack_env).unread == 0  # the copies are known by their marks
+    late = [encode(stack_env.payment("b", 1, key="b")) for _ in range(3)]
+    file = stack_env.home / "late.jsonl"
     file.write_bytes(b"".join(late))
-    stage.weir("replay", "--from", str(file), "--to", "stream")
-    unread = [measure(stage).unread]
+    stack_env.weir("replay", "--from", str(file), "--to", "stream")
+    unread = [measure(stack_env).unread]
     for number, line in enumerate(late):
-        one = stage.home / f"{number}.jsonl"
+        one = stack_env.home / f"{number}.jsonl"
         one.write_bytes(line)
-        stage.weir("replay", "--from", str(one), "--to", "consumer")
-        unread.append(measure(stage).unread)
+        stack_env.weir("replay", "--from", str(one), "--to", "consumer")
+        unread.append(measure(stack_env).unread)
     assert unread == [1, 1, 1, 0]
 
 
-def test_reads_are_spaced_as_the_quota_of_a_shard_asks(stage: Stage) -> None:
+def test_reads_are_spaced_as_the_quota_of_a_shard_asks(stack_env: StackEnv) -> None:
     """With two reads a second each GetRecords waits half a second before."""
-    stage.put(stage.payment("a", 1))
+    stack_env.put(stack_env.payment("a", 1))
     waits: list[float] = []
-    measure(stage, service=replace(EMULATOR, reads_per_s=2.0), sleep=waits.append)
+    measure(stack_env, service=replace(EMULATOR, reads_per_s=2.0), sleep=waits.append)
     assert len(waits) > 3
     assert set(waits) <= {0.5, 0}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.engine_env import AT_MS, SECRET
-from tests.support.quarantine_env import Ward
+from tests.support.quarantine_env import QuarantineEnv
 from weir.consumers.business.changes import Change, Update, exists
 from weir.consumers.business.effects import effect
 from weir.infra.local.engine.engine import Engine
@@ -40,47 +40,47 @@ def pass_gate(event: Event) -> Iterable[Change]:
 
 
 @pytest.fixture
-def ward(engine: Engine, tmp_path: Path) -> Ward:
-    return Ward(engine.endpoint, tmp_path)
+def quarantine_env(engine: Engine, tmp_path: Path) -> QuarantineEnv:
+    return QuarantineEnv(engine.endpoint, tmp_path)
 
 
-def batch(ward: Ward, *events: dict[str, object], secret: str = SECRET) -> Envelope:
-    return ward.delivery(json.dumps({"events": events}).encode(), source="batches", secret=secret)
+def batch(quarantine_env: QuarantineEnv, *events: dict[str, object], secret: str = SECRET) -> Envelope:
+    return quarantine_env.delivery(json.dumps({"events": events}).encode(), source="batches", secret=secret)
 
 
-def test_after_a_secret_is_mended_what_was_refused_is_applied_once(ward: Ward) -> None:
+def test_after_a_secret_is_mended_what_was_refused_is_applied_once(quarantine_env: QuarantineEnv) -> None:
     """Events signed with a secret that was not set yet are applied by one command, and by a second one no more."""
-    refused = [ward.payment("ann", cents, secret=OTHER) for cents in (1, 2, 4)]
-    ward.consume(*refused)
-    assert set(ward.quarantined().values()) == {"signature_mismatch"}
-    ward.put_secret("payments", OTHER, SECRET)
-    assert ward.verify("payments").counts["applied"] == 3
-    assert ward.verify("payments").read == 0
-    assert ward.balances() == {"ann": 7}
-    assert {item["outcome"]["S"] for item in ward.events().values()} == {"applied"}
-    assert {item["request_id"]["S"] for item in ward.events().values()} == {one.request_id for one in refused}
+    refused = [quarantine_env.payment("ann", cents, secret=OTHER) for cents in (1, 2, 4)]
+    quarantine_env.consume(*refused)
+    assert set(quarantine_env.quarantined().values()) == {"signature_mismatch"}
+    quarantine_env.put_secret("payments", OTHER, SECRET)
+    assert quarantine_env.verify("payments").counts["applied"] == 3
+    assert quarantine_env.verify("payments").read == 0
+    assert quarantine_env.balances() == {"ann": 7}
+    assert {item["outcome"]["S"] for item in quarantine_env.events().values()} == {"applied"}
+    assert {item["request_id"]["S"] for item in quarantine_env.events().values()} == {one.request_id for one in refused}
 
 
-def test_what_is_still_forged_stays_and_says_so_today(ward: Ward) -> None:
+def test_what_is_still_forged_stays_and_says_so_today(quarantine_env: QuarantineEnv) -> None:
     """A forgery stays in quarantine, and the reason is that of the last judgement."""
-    ward.ssm.delete_parameter(Name=f"/{ward.name}/payments")
-    ward.consume(ward.payment("ann", 1, secret=OTHER), ward.payment("ann", 2))
-    assert set(ward.quarantined().values()) == {"secret_unavailable"}
-    ward.put_secret("payments", SECRET)
-    report = ward.verify("payments")
+    quarantine_env.ssm.delete_parameter(Name=f"/{quarantine_env.name}/payments")
+    quarantine_env.consume(quarantine_env.payment("ann", 1, secret=OTHER), quarantine_env.payment("ann", 2))
+    assert set(quarantine_env.quarantined().values()) == {"secret_unavailable"}
+    quarantine_env.put_secret("payments", SECRET)
+    report = quarantine_env.verify("payments")
     assert (report.counts["applied"], report.counts["quarantined"]) == (1, 1)
-    assert set(ward.quarantined().values()) == {"signature_mismatch"}
-    assert ward.balances() == {"ann": 2}
+    assert set(quarantine_env.quarantined().values()) == {"signature_mismatch"}
+    assert quarantine_env.balances() == {"ann": 2}
 
 
-def test_arrival_time_is_what_counts(ward: Ward) -> None:
+def test_arrival_time_is_what_counts(quarantine_env: QuarantineEnv) -> None:
     """A delivery of a year ago is judged as of its arrival: the fresh one passes, the stale one is still expired."""
     then_ms = AT_MS - YEAR_MS
-    fresh = ward.payment("ann", 1, at_ms=then_ms, secret=OTHER)
+    fresh = quarantine_env.payment("ann", 1, at_ms=then_ms, secret=OTHER)
     body = json.dumps(
         {"type": "payment.succeeded", "data": {"account": "ann", "amount": 2, "currency": "EUR"}}
     ).encode()
-    scheme = ward.catalogue["payments"].scheme
+    scheme = quarantine_env.catalogue["payments"].scheme
     headers = signatures.sign(scheme, OTHER, body, at_ms=then_ms - 3_600_000, message_id="msg_late")
     stale = Envelope(
         RequestId("req-stale"),
@@ -93,43 +93,43 @@ def test_arrival_time_is_what_counts(ward: Ward) -> None:
         tuple(headers.items()),
         body,
     )
-    ward.consume(fresh, stale)
-    ward.put_secret("payments", OTHER)
-    ward.verify("payments")
-    assert ward.balances() == {"ann": 1}
-    assert ward.quarantined() == {"payments!req-stale": "signature_expired"}
+    quarantine_env.consume(fresh, stale)
+    quarantine_env.put_secret("payments", OTHER)
+    quarantine_env.verify("payments")
+    assert quarantine_env.balances() == {"ann": 1}
+    assert quarantine_env.quarantined() == {"payments!req-stale": "signature_expired"}
 
 
-def test_a_batch_is_applied_event_by_event(ward: Ward) -> None:
+def test_a_batch_is_applied_event_by_event(quarantine_env: QuarantineEnv) -> None:
     """A batch that was quarantined whole becomes its events, each with a mark of its own; what is wrong stays alone."""
     good: list[dict[str, object]] = [{"id": f"e{n}", "type": "credit", "to": "bob", "cents": 1 << n} for n in range(3)]
     bad: dict[str, object] = {"id": "e9", "type": "credit", "to": "bob", "cents": "many"}
-    envelope = batch(ward, *good, bad, secret=OTHER)
-    ward.consume(envelope)
-    assert list(ward.quarantined()) == [f"batches!{envelope.request_id}"]
-    ward.put_secret("batches", OTHER)
-    report = ward.verify("batches")
+    envelope = batch(quarantine_env, *good, bad, secret=OTHER)
+    quarantine_env.consume(envelope)
+    assert list(quarantine_env.quarantined()) == [f"batches!{envelope.request_id}"]
+    quarantine_env.put_secret("batches", OTHER)
+    report = quarantine_env.verify("batches")
     assert (report.counts["applied"], report.counts["quarantined"]) == (3, 1)
-    assert ward.balances() == {"bob": 7}
-    assert list(ward.quarantined()) == [f"batches!{envelope.request_id}.3"]
-    ward.verify("batches")
-    assert ward.balances() == {"bob": 7}
+    assert quarantine_env.balances() == {"bob": 7}
+    assert list(quarantine_env.quarantined()) == [f"batches!{envelope.request_id}.3"]
+    quarantine_env.verify("batches")
+    assert quarantine_env.balances() == {"bob": 7}
 
 
-def test_two_people_verify_at_once(ward: Ward) -> None:
+def test_two_people_verify_at_once(quarantine_env: QuarantineEnv) -> None:
     """Two runs at the same moment apply each event once."""
-    ward.consume(*(ward.payment("ann", 1, secret=OTHER) for _ in range(40)))
-    ward.put_secret("payments", OTHER)
+    quarantine_env.consume(*(quarantine_env.payment("ann", 1, secret=OTHER) for _ in range(40)))
+    quarantine_env.put_secret("payments", OTHER)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: ward.verify("payments"), range(4)))
-    assert ward.balances() == {"ann": 40}
-    assert ward.quarantined() == {}
+        list(pool.map(lambda _: quarantine_env.verify("payments"), range(4)))
+    assert quarantine_env.balances() == {"ann": 40}
+    assert quarantine_env.quarantined() == {}
 
 
-def test_a_run_that_is_killed_is_resumed(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_killed_is_resumed(quarantine_env: QuarantineEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that dies between the effects and the end of the case is repeated without a second effect."""
-    ward.consume(*(ward.payment("ann", 1, secret=OTHER) for _ in range(5)))
-    ward.put_secret("payments", OTHER)
+    quarantine_env.consume(*(quarantine_env.payment("ann", 1, secret=OTHER) for _ in range(5)))
+    quarantine_env.put_secret("payments", OTHER)
 
     def die(self: Release) -> None:
         raise KeyboardInterrupt
@@ -137,61 +137,62 @@ def test_a_run_that_is_killed_is_resumed(ward: Ward, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(Release, "flush", die)
         with pytest.raises(KeyboardInterrupt):
-            ward.verify("payments")
-    assert len(ward.quarantined()) == 5
-    assert ward.balances() == {"ann": 5}
-    ward.verify("payments")
-    assert ward.quarantined() == {}
-    assert ward.balances() == {"ann": 5}
+            quarantine_env.verify("payments")
+    assert len(quarantine_env.quarantined()) == 5
+    assert quarantine_env.balances() == {"ann": 5}
+    quarantine_env.verify("payments")
+    assert quarantine_env.quarantined() == {}
+    assert quarantine_env.balances() == {"ann": 5}
 
 
-def test_an_event_that_came_again_meanwhile_is_a_duplicate(ward: Ward) -> None:
+def test_an_event_that_came_again_meanwhile_is_a_duplicate(quarantine_env: QuarantineEnv) -> None:
     """If the provider's retry was applied before the fix, the quarantined delivery of it changes nothing."""
-    first = ward.payment("ann", 5, message_id="msg_same", secret=OTHER)
-    ward.consume(first)
-    ward.put_secret("payments", OTHER)
-    ward.consume(ward.payment("ann", 5, message_id="msg_same", secret=OTHER), first=200)
-    assert ward.verify("payments").counts["duplicate"] == 1
-    assert ward.balances() == {"ann": 5}
-    assert ward.quarantined() == {}
+    first = quarantine_env.payment("ann", 5, message_id="msg_same", secret=OTHER)
+    quarantine_env.consume(first)
+    quarantine_env.put_secret("payments", OTHER)
+    quarantine_env.consume(quarantine_env.payment("ann", 5, message_id="msg_same", secret=OTHER), first=200)
+    assert quarantine_env.verify("payments").counts["duplicate"] == 1
+    assert quarantine_env.balances() == {"ann": 5}
+    assert quarantine_env.quarantined() == {}
 
 
-def test_a_change_that_was_refused_is_tried_again(ward: Ward) -> None:
+def test_a_change_that_was_refused_is_tried_again(quarantine_env: QuarantineEnv) -> None:
     """An event whose condition did not hold is fenced; once it holds, the event is applied once."""
-    gate = ward.delivery(b'{"type":"gate.passed","data":{"account":"gate"}}')
-    ward.consume(gate)
-    assert list(ward.quarantined().values()) == ["condition_failed"]
-    ward.verify("payments")
-    assert list(ward.quarantined().values()) == ["condition_failed"]
-    ward.dynamodb.put_item(
-        TableName=ward.balances_table, Item={"account": {"S": "gate"}, "opened": {"BOOL": True}, "EUR": {"N": "0"}}
+    gate = quarantine_env.delivery(b'{"type":"gate.passed","data":{"account":"gate"}}')
+    quarantine_env.consume(gate)
+    assert list(quarantine_env.quarantined().values()) == ["condition_failed"]
+    quarantine_env.verify("payments")
+    assert list(quarantine_env.quarantined().values()) == ["condition_failed"]
+    quarantine_env.dynamodb.put_item(
+        TableName=quarantine_env.balances_table,
+        Item={"account": {"S": "gate"}, "opened": {"BOOL": True}, "EUR": {"N": "0"}},
     )
-    assert ward.verify("payments").counts["applied"] == 1
-    assert ward.quarantined() == {}
-    assert ward.verify("payments").read == 0
-    assert ward.balances() == {"gate": 1}
+    assert quarantine_env.verify("payments").counts["applied"] == 1
+    assert quarantine_env.quarantined() == {}
+    assert quarantine_env.verify("payments").read == 0
+    assert quarantine_env.balances() == {"gate": 1}
 
 
-def test_a_forgery_before_and_after_the_real_event_has_no_effect_on_it(ward: Ward) -> None:
+def test_a_forgery_before_and_after_the_real_event_has_no_effect_on_it(quarantine_env: QuarantineEnv) -> None:
     """A forged delivery with a real event's id neither keeps the real one out nor becomes it, whichever comes first."""
     for order in ("before", "after"):
-        real = ward.payment(order, 3, message_id=f"msg_{order}")
-        forged = ward.payment(order, 900, message_id=f"msg_{order}", secret=OTHER)
+        real = quarantine_env.payment(order, 3, message_id=f"msg_{order}")
+        forged = quarantine_env.payment(order, 900, message_id=f"msg_{order}", secret=OTHER)
         for position, delivery in enumerate([forged, real] if order == "before" else [real, forged]):
-            ward.consume(delivery, first=100 + position)
-    ward.verify("payments")
-    assert ward.balances() == {"before": 3, "after": 3}
-    assert len(ward.quarantined()) == 2
+            quarantine_env.consume(delivery, first=100 + position)
+    quarantine_env.verify("payments")
+    assert quarantine_env.balances() == {"before": 3, "after": 3}
+    assert len(quarantine_env.quarantined()) == 2
 
 
-def test_it_is_grouped_by_cause(ward: Ward) -> None:
+def test_it_is_grouped_by_cause(quarantine_env: QuarantineEnv) -> None:
     """Each cause has its count, first and last arrival and an example; source, reason and time choose a part of it."""
-    ward.consume(
-        *(ward.payment("ann", 1, at_ms=AT_MS + n, secret=OTHER) for n in range(3)),
-        batch(ward, secret=OTHER),
+    quarantine_env.consume(
+        *(quarantine_env.payment("ann", 1, at_ms=AT_MS + n, secret=OTHER) for n in range(3)),
+        batch(quarantine_env, secret=OTHER),
         b"no envelope at all",
     )
-    found = group_quarantined(quarantine.listing(ward.table, Selection()))
+    found = group_quarantined(quarantine.listing(quarantine_env.table, Selection()))
     told = {(group.cause.source, group.cause.reason): group.count for group in found}
     assert told == {
         ("payments", "signature_mismatch"): 3,
@@ -199,40 +200,43 @@ def test_it_is_grouped_by_cause(ward: Ward) -> None:
         ("!", "unreadable"): 1,
     }
     assert (found[0].first_ms, found[0].last_ms) == (AT_MS, AT_MS + 2)
-    assert len(quarantine.listing(ward.table, Selection("payments", since_ms=AT_MS + 1, until_ms=AT_MS + 1))) == 1
-    assert len(quarantine.listing(ward.table, Selection(reason="unreadable"))) == 1
-    assert quarantine.listing(ward.table, Selection("payments", reason="unreadable")) == []
+    assert (
+        len(quarantine.listing(quarantine_env.table, Selection("payments", since_ms=AT_MS + 1, until_ms=AT_MS + 1)))
+        == 1
+    )
+    assert len(quarantine.listing(quarantine_env.table, Selection(reason="unreadable"))) == 1
+    assert quarantine.listing(quarantine_env.table, Selection("payments", reason="unreadable")) == []
 
 
-def test_discarding_needs_a_reason_and_keeps_it(ward: Ward) -> None:
+def test_discarding_needs_a_reason_and_keeps_it(quarantine_env: QuarantineEnv) -> None:
     """A discarded delivery leaves the quarantine for good, stays stored with its bytes, and says why."""
-    envelope = ward.payment("ann", 1, secret=OTHER)
-    ward.consume(envelope)
-    (item,) = quarantine.find(ward.table, envelope.request_id, ward.catalogue)
+    envelope = quarantine_env.payment("ann", 1, secret=OTHER)
+    quarantine_env.consume(envelope)
+    (item,) = quarantine.find(quarantine_env.table, envelope.request_id, quarantine_env.catalogue)
     for empty in ("", "  ", "x" * 1001):
         with pytest.raises(OptionInvalid, match="--reason must have"):
-            quarantine.discard(ward.table, item["pk"]["S"], empty, now_ms=AT_MS)
-    assert quarantine.discard(ward.table, item["pk"]["S"], "a test of theirs", now_ms=AT_MS)
-    assert not quarantine.discard(ward.table, item["pk"]["S"], "again", now_ms=AT_MS)
-    (kept,) = quarantine.find(ward.table, envelope.request_id, ward.catalogue)
+            quarantine.discard(quarantine_env.table, item["pk"]["S"], empty, now_ms=AT_MS)
+    assert quarantine.discard(quarantine_env.table, item["pk"]["S"], "a test of theirs", now_ms=AT_MS)
+    assert not quarantine.discard(quarantine_env.table, item["pk"]["S"], "again", now_ms=AT_MS)
+    (kept,) = quarantine.find(quarantine_env.table, envelope.request_id, quarantine_env.catalogue)
     assert (kept["discarded"]["S"], kept["outcome"]["S"]) == ("a test of theirs", "quarantined")
-    assert ward.table.body(kept) == envelope.body
-    ward.put_secret("payments", OTHER)
-    assert ward.verify("payments").read == 0
-    assert ward.balances() == {}
+    assert quarantine_env.table.body(kept) == envelope.body
+    quarantine_env.put_secret("payments", OTHER)
+    assert quarantine_env.verify("payments").read == 0
+    assert quarantine_env.balances() == {}
 
 
-def test_what_is_not_in_quarantine_is_said_to_be_elsewhere(ward: Ward) -> None:
+def test_what_is_not_in_quarantine_is_said_to_be_elsewhere(quarantine_env: QuarantineEnv) -> None:
     """An applied event cannot be discarded, and the message says where to look."""
-    applied = ward.payment("ann", 1)
-    ward.consume(applied)
+    applied = quarantine_env.payment("ann", 1)
+    quarantine_env.consume(applied)
     with pytest.raises(IdUnknown, match="weir events"):
-        quarantine.find(ward.table, applied.request_id, ward.catalogue)
+        quarantine.find(quarantine_env.table, applied.request_id, quarantine_env.catalogue)
 
 
-def test_a_source_that_is_known_by_now_is_judged(ward: Ward) -> None:
+def test_a_source_that_is_known_by_now_is_judged(quarantine_env: QuarantineEnv) -> None:
     """A delivery of a source that was not in the sources file is judged once it is; here no business code wants it."""
-    scheme = ward.catalogue["payments"].scheme
+    scheme = quarantine_env.catalogue["payments"].scheme
     body = json.dumps(
         {"type": "payment.succeeded", "data": {"account": "new", "amount": 2, "currency": "EUR"}}
     ).encode()
@@ -240,11 +244,11 @@ def test_a_source_that_is_known_by_now_is_judged(ward: Ward) -> None:
     early = Envelope(
         RequestId("req-new"), AT_MS, SourceName("later"), "", "192.0.2.1", "/v1/later", {}, tuple(headers.items()), body
     )
-    ward.consume(early)
-    assert ward.quarantined() == {"later!req-new": "source_unknown"}
-    known = ward.catalogue["payments"].model_copy(update={"name": "later"})
-    ward.catalogue = type(ward.catalogue)({**ward.catalogue, "later": known})
-    ward.put_secret("later", SECRET)
-    assert ward.verify("later").counts["ignored"] == 1
-    assert ward.quarantined() == {}
-    assert ward.events()["later#msg_new"]["outcome"]["S"] == "ignored"
+    quarantine_env.consume(early)
+    assert quarantine_env.quarantined() == {"later!req-new": "source_unknown"}
+    known = quarantine_env.catalogue["payments"].model_copy(update={"name": "later"})
+    quarantine_env.catalogue = type(quarantine_env.catalogue)({**quarantine_env.catalogue, "later": known})
+    quarantine_env.put_secret("later", SECRET)
+    assert quarantine_env.verify("later").counts["ignored"] == 1
+    assert quarantine_env.quarantined() == {}
+    assert quarantine_env.events()["later#msg_new"]["outcome"]["S"] == "ignored"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.consumers.events_table.mark import Mark
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope, encode
@@ -25,119 +25,125 @@ def delivery(envelope: Envelope | bytes, number: int = 1) -> Delivery:
     return Delivery(data, "shardId-000000000000", f"{number}.0")
 
 
-def statuses(stage: Stage, *envelopes: Envelope | bytes) -> list[str]:
+def statuses(stack_env: StackEnv, *envelopes: Envelope | bytes) -> list[str]:
     deliveries = [delivery(one, number) for number, one in enumerate(envelopes)]
-    return [str(status) for status in stage.stack().statuses.of(deliveries)]
+    return [str(status) for status in stack_env.stack().statuses.of(deliveries)]
 
 
-def batch(stage: Stage, *ids: str, **options: Any) -> Envelope:
-    return stage.delivery({"events": [{"id": one, "type": "x"} for one in ids]}, source="batches", **options)
+def batch(stack_env: StackEnv, *ids: str, **options: Any) -> Envelope:
+    return stack_env.delivery({"events": [{"id": one, "type": "x"} for one in ids]}, source="batches", **options)
 
 
-def test_each_outcome_is_told_by_the_marks(stage: Stage) -> None:
+def test_each_outcome_is_told_by_the_marks(stack_env: StackEnv) -> None:
     """Applied, a second delivery of the same event, ignored, a forgery, and what has no outcome yet."""
-    applied = stage.payment("a", 1, message_id="m-1")
-    again = stage.payment("a", 1, message_id="m-1")
-    ignored, forged = stage.delivery({"type": "other"}), stage.payment("a", 1, secret=OTHER_SECRET)
+    applied = stack_env.payment("a", 1, message_id="m-1")
+    again = stack_env.payment("a", 1, message_id="m-1")
+    ignored, forged = stack_env.delivery({"type": "other"}), stack_env.payment("a", 1, secret=OTHER_SECRET)
     known = (applied, again, ignored, forged)
-    assert statuses(stage, *known) == ["open"] * 4
-    stage.put(*known)
-    stage.consume()
-    assert statuses(stage, *known, stage.payment("a", 1)) == ["applied", "duplicate", "ignored", "quarantined", "open"]
+    assert statuses(stack_env, *known) == ["open"] * 4
+    stack_env.put(*known)
+    stack_env.consume()
+    assert statuses(stack_env, *known, stack_env.payment("a", 1)) == [
+        "applied",
+        "duplicate",
+        "ignored",
+        "quarantined",
+        "open",
+    ]
 
 
-def test_of_several_events_the_status_that_says_most_counts(stage: Stage) -> None:
+def test_of_several_events_the_status_that_says_most_counts(stack_env: StackEnv) -> None:
     """A delivery is open while one event is, then quarantined if one is, and a duplicate only if all are."""
-    whole, overlap = batch(stage, "a", "b"), batch(stage, "b", "c")
-    stage.put(whole)
-    stage.consume()
-    assert statuses(stage, whole, overlap, batch(stage, "a"), batch(stage, "b", "a")) == [
+    whole, overlap = batch(stack_env, "a", "b"), batch(stack_env, "b", "c")
+    stack_env.put(whole)
+    stack_env.consume()
+    assert statuses(stack_env, whole, overlap, batch(stack_env, "a"), batch(stack_env, "b", "a")) == [
         "ignored",
         "open",
         "duplicate",
         "duplicate",
     ]
-    forged = batch(stage, "d", "e", secret=OTHER_SECRET)
-    stage.put(overlap, forged)
-    stage.consume()
-    assert statuses(stage, overlap, forged) == ["ignored", "quarantined"]
+    forged = batch(stack_env, "d", "e", secret=OTHER_SECRET)
+    stack_env.put(overlap, forged)
+    stack_env.consume()
+    assert statuses(stack_env, overlap, forged) == ["ignored", "quarantined"]
     # One event is done, the other is quarantined by itself: together that is the whole delivery.
     request_id = overlap.request_id
-    table = stage.outputs.events_table
-    item = stage.events()["batches#c"] | {"outcome": {"S": "quarantined"}, "pk": {"S": f"batches!{request_id}.1"}}
-    stage.dynamodb.delete_item(TableName=table, Key={"pk": {"S": "batches#c"}})
-    assert statuses(stage, overlap) == ["open"]
-    stage.dynamodb.put_item(TableName=table, Item=item)
-    assert statuses(stage, overlap) == ["quarantined"]
+    table = stack_env.outputs.events_table
+    item = stack_env.events()["batches#c"] | {"outcome": {"S": "quarantined"}, "pk": {"S": f"batches!{request_id}.1"}}
+    stack_env.dynamodb.delete_item(TableName=table, Key={"pk": {"S": "batches#c"}})
+    assert statuses(stack_env, overlap) == ["open"]
+    stack_env.dynamodb.put_item(TableName=table, Item=item)
+    assert statuses(stack_env, overlap) == ["quarantined"]
 
 
-def test_a_record_that_is_not_an_envelope_has_a_status_by_its_position(stage: Stage) -> None:
+def test_a_record_that_is_not_an_envelope_has_a_status_by_its_position(stack_env: StackEnv) -> None:
     """It is quarantined under its position in the stream, which is all that tells it from others."""
-    stage.put(b"not an envelope")
-    (record,) = stage.unread("shardId-000000000000")
+    stack_env.put(b"not an envelope")
+    (record,) = stack_env.unread("shardId-000000000000")
     found = Delivery(record.data, record.shard_id, "", record=record)
-    assert stage.stack().statuses.of([found]) == ["open"]
-    stage.consume()
-    assert stage.stack().statuses.of([found]) == [Outcome.QUARANTINED]
+    assert stack_env.stack().statuses.of([found]) == ["open"]
+    stack_env.consume()
+    assert stack_env.stack().statuses.of([found]) == [Outcome.QUARANTINED]
 
 
 # Release
 
 
-def fence(stage: Stage, event_id: str, *refused: str) -> str:
+def fence(stack_env: StackEnv, event_id: str, *refused: str) -> str:
     key = f"payments#{event_id}"
     item = {"pk": {"S": key}, "outcome": {"S": "fenced"}, "reason": {"S": "x"}, "refused": {"SS": list(refused)}}
-    stage.dynamodb.put_item(TableName=stage.outputs.events_table, Item=item)
+    stack_env.dynamodb.put_item(TableName=stack_env.outputs.events_table, Item=item)
     return key
 
 
-def release(stage: Stage) -> Release:
-    return Release(stage.dynamodb, stage.outputs.events_table, stage.stack().marks)
+def release(stack_env: StackEnv) -> Release:
+    return Release(stack_env.dynamodb, stack_env.outputs.events_table, stack_env.stack().marks)
 
 
-def lift(stage: Stage, envelopes: Iterable[Envelope], known: dict[str, Mark]) -> None:
-    previewer = Previewer(stage.catalogue)
-    release(stage).lift([previewer.preview(delivery(one)) for one in envelopes], known)
+def lift(stack_env: StackEnv, envelopes: Iterable[Envelope], known: dict[str, Mark]) -> None:
+    previewer = Previewer(stack_env.catalogue)
+    release(stack_env).lift([previewer.preview(delivery(one)) for one in envelopes], known)
 
 
-def test_a_fence_is_lifted_for_the_delivery_that_it_keeps_out(stage: Stage) -> None:
+def test_a_fence_is_lifted_for_the_delivery_that_it_keeps_out(stack_env: StackEnv) -> None:
     """A fence that keeps out one delivery goes; one that keeps out another too stays for that one."""
-    own, shared = stage.payment("a", 1, message_id="own"), stage.payment("a", 1, message_id="shared")
-    keys = [fence(stage, "own", own.request_id), fence(stage, "shared", shared.request_id, "another")]
-    lift(stage, [own, shared], stage.stack().marks.read(keys))
-    left = stage.events()
+    own, shared = stack_env.payment("a", 1, message_id="own"), stack_env.payment("a", 1, message_id="shared")
+    keys = [fence(stack_env, "own", own.request_id), fence(stack_env, "shared", shared.request_id, "another")]
+    lift(stack_env, [own, shared], stack_env.stack().marks.read(keys))
+    left = stack_env.events()
     assert list(left) == ["payments#shared"]
     assert left["payments#shared"]["refused"]["SS"] == ["another"]
 
 
-def test_a_fence_that_changed_meanwhile_loses_only_this_delivery(stage: Stage) -> None:
+def test_a_fence_that_changed_meanwhile_loses_only_this_delivery(stack_env: StackEnv) -> None:
     """Another delivery was refused after the fence was read: it is kept out still."""
-    own = stage.payment("a", 1, message_id="m")
-    key = fence(stage, "m", own.request_id)
-    known = stage.stack().marks.read([key])
-    fence(stage, "m", own.request_id, "another")
-    lift(stage, [own], known)
-    assert stage.events()[key]["refused"]["SS"] == ["another"]
+    own = stack_env.payment("a", 1, message_id="m")
+    key = fence(stack_env, "m", own.request_id)
+    known = stack_env.stack().marks.read([key])
+    fence(stack_env, "m", own.request_id, "another")
+    lift(stack_env, [own], known)
+    assert stack_env.events()[key]["refused"]["SS"] == ["another"]
 
 
-def test_a_mark_that_is_no_longer_a_fence_is_left_alone(stage: Stage) -> None:
+def test_a_mark_that_is_no_longer_a_fence_is_left_alone(stack_env: StackEnv) -> None:
     """The event was applied by another delivery after the fence was read: nothing of its mark changes."""
-    own = stage.payment("a", 1, message_id="m")
-    key = fence(stage, "m", own.request_id)
-    known = stage.stack().marks.read([key])
-    stage.dynamodb.delete_item(TableName=stage.outputs.events_table, Key={"pk": {"S": key}})
-    stage.put(stage.payment("a", 1, message_id="m"))
-    stage.consume()
-    before = stage.events()
-    lift(stage, [own], known)
-    assert stage.events() == before
+    own = stack_env.payment("a", 1, message_id="m")
+    key = fence(stack_env, "m", own.request_id)
+    known = stack_env.stack().marks.read([key])
+    stack_env.dynamodb.delete_item(TableName=stack_env.outputs.events_table, Key={"pk": {"S": key}})
+    stack_env.put(stack_env.payment("a", 1, message_id="m"))
+    stack_env.consume()
+    before = stack_env.events()
+    lift(stack_env, [own], known)
+    assert stack_env.events() == before
 
 
-def test_only_what_is_quarantined_is_discarded(stage: Stage) -> None:
+def test_only_what_is_quarantined_is_discarded(stack_env: StackEnv) -> None:
     """A key that holds an applied event, or nothing, is left as it is; a quarantined item goes."""
-    applied, forged = stage.payment("a", 1, message_id="m"), stage.payment("a", 1, secret=OTHER_SECRET)
-    stage.put(applied, forged)
-    stage.consume()
+    applied, forged = stack_env.payment("a", 1, message_id="m"), stack_env.payment("a", 1, secret=OTHER_SECRET)
+    stack_env.put(applied, forged)
+    stack_env.consume()
     for key in ("payments#m", "payments!nothing", f"payments!{forged.request_id}"):
-        release(stage).discard(key)
-    assert list(stage.events()) == ["payments#m"]
+        release(stack_env).discard(key)
+    assert list(stack_env.events()) == ["payments#m"]

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.engine_env import AT_MS
-from tests.support.quarantine_env import Ward
+from tests.support.quarantine_env import QuarantineEnv
 from weir.cli import options, project, sources
 from weir.cli.main import main
 from weir.infra.local.engine.engine import Engine
@@ -75,16 +75,16 @@ def sns() -> Iterator[Sns]:
 
 
 class Topic:
-    """A ward whose only source is a topic, with a pinned certificate."""
+    """Tables and a sources file whose only source is a topic, with a pinned certificate."""
 
-    def __init__(self, ward: Ward, folder: Path) -> None:
+    def __init__(self, quarantine_env: QuarantineEnv, folder: Path) -> None:
         (folder / "sources.yaml").write_text("topic: {preset: aws-sns}\nplain: {preset: github}\n")
-        ward.catalogue = load(folder / "sources.yaml")
-        self.ward = ward
-        self.scheme = ward.catalogue["topic"].scheme
+        quarantine_env.catalogue = load(folder / "sources.yaml")
+        self.quarantine_env = quarantine_env
+        self.scheme = quarantine_env.catalogue["topic"].scheme
         self.pair: SecretPair = signatures.generate_secret(self.scheme, bytes(32))
         self.arn = self.pair.verify_with.partition("\n")[0]
-        ward.put_secret("topic", self.pair.verify_with)
+        quarantine_env.put_secret("topic", self.pair.verify_with)
 
     def request(self, url: str | None = None, *, secret: str = "") -> Envelope:
         """Return a signed request for confirmation."""
@@ -103,29 +103,29 @@ class Topic:
         return draft.envelope()
 
     def waiting(self) -> list[subscriptions.Subscription]:
-        return list(subscriptions.waiting(self.ward.table, "topic", [self.arn]))
+        return list(subscriptions.waiting(self.quarantine_env.table, "topic", [self.arn]))
 
 
 @pytest.fixture
 def topic(engine: Engine, tmp_path: Path) -> Topic:
-    return Topic(Ward(engine.endpoint, tmp_path), tmp_path)
+    return Topic(QuarantineEnv(engine.endpoint, tmp_path), tmp_path)
 
 
 def test_a_verified_request_is_confirmed_once(topic: Topic, sns: Sns) -> None:
     """The URL of a stored, verified request is opened as it was sent, and afterwards nothing waits."""
-    topic.ward.consume(topic.request())
+    topic.quarantine_env.consume(topic.request())
     (one,) = topic.waiting()
     assert (one.topic, one.problem) == (topic.arn, "")
-    assert subscriptions.confirm(topic.ward.table, one, ask=sns.ask, now_ms=AT_MS) == ARN
+    assert subscriptions.confirm(topic.quarantine_env.table, one, ask=sns.ask, now_ms=AT_MS) == ARN
     assert sns.paths == [f"/?Action=ConfirmSubscription&TopicArn={topic.arn}&Token={TOKEN}"]
     assert topic.waiting() == []
-    assert subscriptions.confirm(topic.ward.table, one, ask=sns.ask, now_ms=AT_MS) == ARN  # two runs at once
+    assert subscriptions.confirm(topic.quarantine_env.table, one, ask=sns.ask, now_ms=AT_MS) == ARN  # two runs at once
 
 
 def test_a_forged_request_never_waits(topic: Topic) -> None:
     """A request that another's key signed is quarantined, and nothing of it can be confirmed."""
-    topic.ward.consume(topic.request(secret=signatures.generate_secret(topic.scheme, bytes(32)).sign_with))
-    assert set(topic.ward.quarantined().values()) == {"signature_mismatch"}
+    topic.quarantine_env.consume(topic.request(secret=signatures.generate_secret(topic.scheme, bytes(32)).sign_with))
+    assert set(topic.quarantine_env.quarantined().values()) == {"signature_mismatch"}
     assert topic.waiting() == []
 
 
@@ -153,18 +153,18 @@ def test_a_forged_request_never_waits(topic: Topic) -> None:
 def test_another_url_is_not_opened(topic: Topic, sns: Sns, url: str) -> None:
     """However right the signature, only AWS's own URL for this topic and token is opened."""
     query = f"?Action=ConfirmSubscription&TopicArn={topic.arn}&Token={TOKEN}"
-    topic.ward.consume(topic.request(url.format(query=query, arn=topic.arn)))
+    topic.quarantine_env.consume(topic.request(url.format(query=query, arn=topic.arn)))
     (one,) = topic.waiting()
     assert "SubscribeURL" in one.problem
     with pytest.raises(StackFailed, match="Not opened"):
-        subscriptions.confirm(topic.ward.table, one, ask=sns.ask, now_ms=AT_MS)
+        subscriptions.confirm(topic.quarantine_env.table, one, ask=sns.ask, now_ms=AT_MS)
     assert sns.paths == []
 
 
 def test_a_topic_that_is_no_longer_the_sources_is_not_confirmed(topic: Topic) -> None:
     """A request that was verified under a secret which is gone is listed, and not opened."""
-    topic.ward.consume(topic.request())
-    (one,) = subscriptions.waiting(topic.ward.table, "topic", ["arn:aws:sns:eu-west-1:123456789012:other"])
+    topic.quarantine_env.consume(topic.request())
+    (one,) = subscriptions.waiting(topic.quarantine_env.table, "topic", ["arn:aws:sns:eu-west-1:123456789012:other"])
     assert "not among the source's secrets" in one.problem
 
 
@@ -179,28 +179,28 @@ def test_a_topic_that_is_no_longer_the_sources_is_not_confirmed(topic: Topic) ->
 )
 def test_what_sns_refuses_waits_on(topic: Topic, sns: Sns, answer: tuple[int, str, dict[str, str]], said: str) -> None:
     """A refusal is shown in SNS's words, a redirect is not followed, and only a subscription's ARN is a success."""
-    topic.ward.consume(topic.request())
+    topic.quarantine_env.consume(topic.request())
     sns.answer = answer
     (one,) = topic.waiting()
     with pytest.raises(StackFailed, match=said):
-        subscriptions.confirm(topic.ward.table, one, ask=sns.ask, now_ms=AT_MS)
+        subscriptions.confirm(topic.quarantine_env.table, one, ask=sns.ask, now_ms=AT_MS)
     assert len(sns.paths) == 1
     assert topic.waiting() == [one]
 
 
 @pytest.fixture
 def command(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return how to run `weir sources confirm` at the ward."""
-    monkeypatch.setattr(options, "choose_place", lambda *_: topic.ward)
-    monkeypatch.setattr(project, "catalogue", lambda: topic.ward.catalogue)
-    monkeypatch.setattr(sources, "events_table", lambda _: topic.ward.table)
+    """Return how to run `weir sources confirm` there."""
+    monkeypatch.setattr(options, "choose_place", lambda *_: topic.quarantine_env)
+    monkeypatch.setattr(project, "catalogue", lambda: topic.quarantine_env.catalogue)
+    monkeypatch.setattr(sources, "events_table", lambda _: topic.quarantine_env.table)
     return lambda *arguments: CliRunner().invoke(main, ["sources", "confirm", *arguments])
 
 
 def test_the_command(topic: Topic, sns: Sns, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The command lists what waits, confirms it, says so, and a second run finds nothing; failures give status 1."""
     assert command("topic").output == "topic: no subscription waits\n"
-    topic.ward.consume(topic.request())
+    topic.quarantine_env.consume(topic.request())
     listed = command("topic", "--dry-run")
     assert (listed.exit_code, f"{topic.arn} waits: {HOST}/?Action" in listed.output) == (0, True)
     ask = sns.ask

@@ -44,7 +44,7 @@ class Context:
         return int(self.left_s * 1000)
 
 
-class World:
+class EngineEnv:
     """The engine's tables and parameters under names of their own, and what the handler's environment says of them."""
 
     def __init__(self, endpoint: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A world whose events table has the quarantine's index, and the consumer in this process that verifies it again."""
+"""Tables with the quarantine's index, and the consumer in this process that verifies what is in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tests.support import aws
-from tests.support.engine_env import Context, World, kinesis_event
+from tests.support.engine_env import Context, EngineEnv, kinesis_event
 from weir.cli.stacks import consumer_target
 from weir.consumers.batch.batch import Consumer, now_ms
 from weir.infra.outputs import Outputs
@@ -38,8 +38,8 @@ _INDEX = {
 }
 
 
-class Ward(World):
-    """A world with a quarantine; it is a place, too, as commands see one."""
+class QuarantineEnv(EngineEnv):
+    """Tables with a quarantine; they are a place, too, as commands see one."""
 
     def __init__(self, endpoint: str, folder: Path) -> None:
         super().__init__(endpoint, folder)
@@ -101,4 +101,4 @@ def pipeline_config(configured: Any) -> Any:
     return client_config(configured.commit_concurrency)
 
 
-__all__ = ["Context", "Ward", "now_ms"]
+__all__ = ["Context", "QuarantineEnv", "now_ms"]

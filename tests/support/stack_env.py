@@ -55,7 +55,7 @@ batches:
 _GIVEN = {"ArtifactBucket": "none", "ApiDefinitionKey": "none", "FunctionKey": "none", "StreamMode": "PROVISIONED"}
 
 
-class Stage:
+class StackEnv:
     """Tables, stream, bucket and secrets of one test."""
 
     def __init__(self, engine: Engine, home: Path, *, shards: int = 1) -> None:
@@ -290,6 +290,6 @@ def shuffled(items: Sequence[Any], seed: int) -> list[Any]:
 
 
 @pytest.fixture
-def stage(engine: Engine, tmp_path: Path) -> Stage:
-    """Provision a stage for one test."""
-    return Stage(engine, tmp_path)
+def stack_env(engine: Engine, tmp_path: Path) -> StackEnv:
+    """Provision a stack for one test."""
+    return StackEnv(engine, tmp_path)

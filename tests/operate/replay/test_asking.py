@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import OptionInvalid
 from weir.ingest.ids import RequestId, SourceName
@@ -63,10 +63,10 @@ def test_only_what_can_be_changed_is_taken_by_a_replay_that_is_resumed() -> None
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", ["consumers", "ftp://x/y", "http://127.0.0.1:99999/", "http://"])
-def test_a_target_that_does_not_exist_is_refused(name: str, stage: Stage) -> None:
+def test_a_target_that_does_not_exist_is_refused(name: str, stack_env: StackEnv) -> None:
     """A typing mistake makes no file and waits for no server."""
     with pytest.raises(OptionInvalid, match=r"no target|not an HTTP address"):
-        make_target(stage.context(), ReplayRequest(target=name, origin="stream"))
+        make_target(stack_env.context(), ReplayRequest(target=name, origin="stream"))
 
 
 @pytest.mark.parametrize(
@@ -144,25 +144,27 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_read(tmp_path:
 
 
 @pytest.mark.engine
-def test_a_replay_of_an_unknown_source_fails_unless_it_finds_some(stage: Stage) -> None:
+def test_a_replay_of_an_unknown_source_fails_unless_it_finds_some(stack_env: StackEnv) -> None:
     """It says that the sources file has no such source and reads all the same: the source may be a former one."""
-    stage.put(stage.payment("a", 1))
-    out = stage.weir("replay", "--from", "stream", "--source", "paymemts", "--to", str(stage.home / "a.jsonl"), code=1)
+    stack_env.put(stack_env.payment("a", 1))
+    out = stack_env.weir(
+        "replay", "--from", "stream", "--source", "paymemts", "--to", str(stack_env.home / "a.jsonl"), code=1
+    )
     assert "'paymemts'" in out
     assert "payments" in out
-    found = stage.weir(
+    found = stack_env.weir(
         *("replay", "--from", "stream", "--source", "former", "--source", "pay*", "--json"),
-        *("--to", str(stage.home / "b.jsonl")),
+        *("--to", str(stack_env.home / "b.jsonl")),
     )
     assert json.loads(found.splitlines()[-1])["written"] == 1
 
 
 @pytest.mark.engine
-def test_a_checkpoint_file_of_another_stack_is_refused(stage: Stage) -> None:
+def test_a_checkpoint_file_of_another_stack_is_refused(stack_env: StackEnv) -> None:
     """Positions in another stream mean nothing here."""
-    path = stage.home / "c.json"
-    stage.weir("replay", "--from", "stream", "--to", str(stage.home / "out.jsonl"), "--checkpoint", str(path))
+    path = stack_env.home / "c.json"
+    stack_env.weir("replay", "--from", "stream", "--to", str(stack_env.home / "out.jsonl"), "--checkpoint", str(path))
     state = json.loads(path.read_text())
     state["asked"]["place"] = "AWS, another-table"
     path.write_text(json.dumps(state))
-    stage.weir("replay", "--resume", str(path), code=2)
+    stack_env.weir("replay", "--resume", str(path), code=2)

@@ -9,27 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.consumers.business.changes import Check, Delete, Newer, Put, Update, above, absent, at_most, equals, exists
 from weir.ingest.errors import ConditionFailed
 from weir.operate.replay.targets.simulate import Simulation
 
 
 @pytest.mark.engine
-def test_a_dry_run_tells_the_fate_of_each_event_and_writes_nothing(stage: Stage) -> None:
+def test_a_dry_run_tells_the_fate_of_each_event_and_writes_nothing(stack_env: StackEnv) -> None:
     """Would apply, already applied, would be ignored, would be quarantined and why; with --diff the items."""
-    stage.put(stage.payment("old", 100, message_id="m-old"))
-    stage.consume()
-    stage.put(
-        stage.payment("old", 7, message_id="m-new"),
-        stage.payment("new", 5, message_id="m-twice"),
-        stage.payment("new", 5, message_id="m-twice"),
-        stage.payment("old", 1, message_id="m-forged", secret="whsec_" + "QUJD" * 8),
-        stage.delivery({"type": "payment.succeeded", "data": {"account": "x"}}, message_id="m-bad"),
-        stage.delivery({"type": "unknown"}, message_id="m-other"),
+    stack_env.put(stack_env.payment("old", 100, message_id="m-old"))
+    stack_env.consume()
+    stack_env.put(
+        stack_env.payment("old", 7, message_id="m-new"),
+        stack_env.payment("new", 5, message_id="m-twice"),
+        stack_env.payment("new", 5, message_id="m-twice"),
+        stack_env.payment("old", 1, message_id="m-forged", secret="whsec_" + "QUJD" * 8),
+        stack_env.delivery({"type": "payment.succeeded", "data": {"account": "x"}}, message_id="m-bad"),
+        stack_env.delivery({"type": "unknown"}, message_id="m-other"),
     )
-    before = stage.events(), stage.balances()
-    said = stage.weir("replay", "--from", "stream", "--dry-run", "--diff").splitlines()
+    before = stack_env.events(), stack_env.balances()
+    said = stack_env.weir("replay", "--from", "stream", "--dry-run", "--diff").splitlines()
     told = {line.split()[-1] if ": " not in line else line.split(": ")[1]: line for line in said}
     assert "already applied" in told["m-old"]
     assert "would apply" in told["m-new"]
@@ -42,17 +42,17 @@ def test_a_dry_run_tells_the_fate_of_each_event_and_writes_nothing(stage: Stage)
     counts = {line.rpartition("  ")[0].strip(): line.split()[-1] for line in said if line[-1].isdigit()}
     assert counts["would apply"] == "2"
     assert counts["already applied"] == "2"
-    assert (stage.events(), stage.balances()) == before
-    assert not list(stage.home.glob("replays/*"))
+    assert (stack_env.events(), stack_env.balances()) == before
+    assert not list(stack_env.home.glob("replays/*"))
 
 
 @pytest.mark.engine
-def test_a_deploy_is_tried_on_real_traffic_before_it_is_made(stage: Stage) -> None:
+def test_a_deploy_is_tried_on_real_traffic_before_it_is_made(stack_env: StackEnv) -> None:
     """Events that were applied and that this working tree would refuse have a line of their own."""
-    stage.put(*(stage.payment("a", 1, message_id=f"m-{n}") for n in range(3)))
-    stage.consume()
-    (stage.home / "sources.yaml").write_text("payments: {preset: standard-webhooks, effects: false}\n")
-    said = stage.weir("replay", "--from", "archive", "--dry-run") + stage.weir(
+    stack_env.put(*(stack_env.payment("a", 1, message_id=f"m-{n}") for n in range(3)))
+    stack_env.consume()
+    (stack_env.home / "sources.yaml").write_text("payments: {preset: standard-webhooks, effects: false}\n")
+    said = stack_env.weir("replay", "--from", "archive", "--dry-run") + stack_env.weir(
         "replay", "--from", "events", "--dry-run"
     )
     assert "3  applied then, would ignore by this working tree" in said

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.operate import bench
 
 
@@ -20,10 +20,10 @@ def test_memory_stays_flat_while_a_file_is_replayed(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-def test_aggregates_take_few_records_and_the_same_bytes(stage: Stage) -> None:
+def test_aggregates_take_few_records_and_the_same_bytes(stack_env: StackEnv) -> None:
     """3,000 events of 1 KB: a hundredth of the entries, a tenth of the billed units, and no more bytes on the wire."""
     said: list[str] = []
-    ours, plain = bench.republish(stage.kinesis, 3000, 1000, said.append)
+    ours, plain = bench.republish(stack_env.kinesis, 3000, 1000, said.append)
     assert (ours.events, plain.events, plain.entries) == (3000, 3000, 3000)
     assert ours.entries < 60
     assert ours.units < plain.units / 10

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import OptionInvalid
 from weir.ingest.ids import RequestId, SourceName
@@ -97,28 +97,28 @@ def test_spans_are_shown_in_their_two_largest_units() -> None:
 
 
 @pytest.mark.engine
-def test_filters_choose_by_source_type_id_key_time_and_outcome(stage: Stage) -> None:
+def test_filters_choose_by_source_type_id_key_time_and_outcome(stack_env: StackEnv) -> None:
     """Each filter lets exactly the deliveries through that fit; several must all fit."""
     envelopes = {
-        "paid": stage.payment("a", 1, message_id="m-1", key="k1", at_ms=AT_MS),
-        "other": stage.delivery({"type": "thing.made", "n": 5}, message_id="m-2", key="k2", at_ms=AT_MS + 1000),
-        "else": stage.delivery({"type": "payment.failed"}, source="others", message_id="m-3", at_ms=AT_MS + 2000),
-        "forged": stage.payment("a", 1, secret="whsec_" + "QUJD" * 8, message_id="m-4", at_ms=AT_MS + 3000),
-        "split": stage.delivery(
+        "paid": stack_env.payment("a", 1, message_id="m-1", key="k1", at_ms=AT_MS),
+        "other": stack_env.delivery({"type": "thing.made", "n": 5}, message_id="m-2", key="k2", at_ms=AT_MS + 1000),
+        "else": stack_env.delivery({"type": "payment.failed"}, source="others", message_id="m-3", at_ms=AT_MS + 2000),
+        "forged": stack_env.payment("a", 1, secret="whsec_" + "QUJD" * 8, message_id="m-4", at_ms=AT_MS + 3000),
+        "split": stack_env.delivery(
             {"events": [{"id": "x", "type": "one"}, {"id": "y", "type": "two", "n": 9}]},
             source="batches",
             at_ms=AT_MS + 4000,
         ),
-        "late": stage.payment("a", 1, message_id="m-6", at_ms=AT_MS + 5000),
+        "late": stack_env.payment("a", 1, message_id="m-6", at_ms=AT_MS + 5000),
     }
     names = {one.request_id: name for name, one in envelopes.items()}
-    stage.put(*list(envelopes.values())[:-1])
-    stage.consume()
-    stage.put(envelopes["late"])
+    stack_env.put(*list(envelopes.values())[:-1])
+    stack_env.consume()
+    stack_env.put(envelopes["late"])
 
     def chosen(*arguments: str, origin: str = "stream") -> list[str]:
-        path = stage.home / f"chosen-{len(list(stage.home.glob('chosen-*')))}"
-        stage.weir("replay", "--from", origin, "--to", str(path), *arguments)
+        path = stack_env.home / f"chosen-{len(list(stack_env.home.glob('chosen-*')))}"
+        stack_env.weir("replay", "--from", origin, "--to", str(path), *arguments)
         lines = path.read_bytes().splitlines() if path.exists() else []
         return sorted(names[json.loads(line)["id"]] for line in lines)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import aws
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Delivery
@@ -152,18 +152,18 @@ def test_a_span_of_sequence_numbers_of_one_shard(kinesis: Any, stream: str) -> N
         read(kinesis, stream, shards=("shardId-000000009999",))
 
 
-def test_a_replay_into_the_stream_keeps_bytes_and_the_order_of_each_key(stage: Stage) -> None:
+def test_a_replay_into_the_stream_keeps_bytes_and_the_order_of_each_key(stack_env: StackEnv) -> None:
     """Thousands of deliveries become few records; opened again they are byte for byte the same, in order per key."""
-    envelopes = [stage.payment(f"acct_{n % 7}", n, key=f"acct_{n % 7}", message_id=f"m-{n}") for n in range(2000)]
-    stage.put(*envelopes[:1000])
-    stage.put(*envelopes[1000:])
-    said = json.loads(stage.weir("replay", "--from", "stream", "--to", "stream", "--json"))
+    envelopes = [stack_env.payment(f"acct_{n % 7}", n, key=f"acct_{n % 7}", message_id=f"m-{n}") for n in range(2000)]
+    stack_env.put(*envelopes[:1000])
+    stack_env.put(*envelopes[1000:])
+    said = json.loads(stack_env.weir("replay", "--from", "stream", "--to", "stream", "--json"))
     assert (said["read"], said["published"]) == (2000, 2000)
-    deliveries = read(stage.kinesis, stage.stream)
+    deliveries = read(stack_env.kinesis, stack_env.stream)
     assert len(deliveries) == 4000
     originals: dict[Any, list[Any]] = defaultdict(list)
     copies: dict[Any, list[Any]] = defaultdict(list)
-    previewer = Previewer(stage.catalogue)
+    previewer = Previewer(stack_env.catalogue)
     seen: set[str] = set()
     for one in deliveries:
         envelope = previewer.preview(one).envelope
@@ -171,34 +171,36 @@ def test_a_replay_into_the_stream_keeps_bytes_and_the_order_of_each_key(stage: S
         (copies if envelope.request_id in seen else originals)[envelope.key].append(one.data)
         seen.add(envelope.request_id)
     assert originals == copies
-    raw = {one["SequenceNumber"] for one in raw_records(stage)}
+    raw = {one["SequenceNumber"] for one in raw_records(stack_env)}
     assert len(raw) < 2000 + 40
 
 
-def test_a_replay_from_a_stream_into_itself_ends(stage: Stage) -> None:
+def test_a_replay_from_a_stream_into_itself_ends(stack_env: StackEnv) -> None:
     """What it puts into the stream it does not read again, even if it reads and puts many times."""
-    stage.put(*(stage.payment("a", 1, message_id=f"m-{n}") for n in range(300)))
+    stack_env.put(*(stack_env.payment("a", 1, message_id=f"m-{n}") for n in range(300)))
     arguments = ("--from", "stream", "--to", "stream", "--rate", "400", "--json")
-    said = json.loads(stage.weir("replay", *arguments))
+    said = json.loads(stack_env.weir("replay", *arguments))
     assert (said["read"], said["published"]) == (300, 300)
-    assert len(read(stage.kinesis, stage.stream)) == 600
+    assert len(read(stack_env.kinesis, stack_env.stream)) == 600
 
 
-def test_a_refused_entry_is_put_again_before_any_later_one_of_its_lane(stage: Stage) -> None:
+def test_a_refused_entry_is_put_again_before_any_later_one_of_its_lane(stack_env: StackEnv) -> None:
     """Entries that the stream throttles, at random, arrive in the end, and no key is out of order."""
     import random
 
     class Throttling:
         """The real stream, but every request loses some entries to a throttle."""
 
-        exceptions = stage.kinesis.exceptions
+        exceptions = stack_env.kinesis.exceptions
         rng = random.Random(3)
 
         def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:
             refused = {at for at in range(len(Records)) if self.rng.random() < 0.4}
             kept = [one for at, one in enumerate(Records) if at not in refused]
             answers = (
-                iter(stage.kinesis.put_records(StreamName=StreamName, Records=kept)["Records"]) if kept else iter(())
+                iter(stack_env.kinesis.put_records(StreamName=StreamName, Records=kept)["Records"])
+                if kept
+                else iter(())
             )
             throttle = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded"}
             results = [throttle if at in refused else next(answers) for at in range(len(Records))]
@@ -207,17 +209,17 @@ def test_a_refused_entry_is_put_again_before_any_later_one_of_its_lane(stage: St
     for aggregated in (True, False):
         throttling: Any = Throttling()
         target = ToStream(
-            throttling, stage.stream, Previewer(stage.catalogue), aggregated=aggregated, sleep=lambda _: None
+            throttling, stack_env.stream, Previewer(stack_env.catalogue), aggregated=aggregated, sleep=lambda _: None
         )
-        envelopes = [stage.payment("a", n, key=f"k{n % 5}", message_id=f"{aggregated}-{n}") for n in range(300)]
+        envelopes = [stack_env.payment("a", n, key=f"k{n % 5}", message_id=f"{aggregated}-{n}") for n in range(300)]
         from weir.ingest.envelope import encode
 
         deliveries = [Delivery(encode(one), "x", str(n)) for n, one in enumerate(envelopes)]
         for start in range(0, 300, 50):
             target.deliver(deliveries[start : start + 50], [False] * 50, None)
-        previewer = Previewer(stage.catalogue)
+        previewer = Previewer(stack_env.catalogue)
         found: dict[str, list[int]] = defaultdict(list)
-        for one in read(stage.kinesis, stage.stream):
+        for one in read(stack_env.kinesis, stack_env.stream):
             preview = previewer.preview(one)
             if preview.envelope and preview.events[0].event_id.startswith(str(aggregated)):
                 found[preview.envelope.key].append(int(preview.events[0].event_id.partition("-")[2]))
@@ -225,14 +227,14 @@ def test_a_refused_entry_is_put_again_before_any_later_one_of_its_lane(stage: St
         assert all(numbers == sorted(numbers) for numbers in found.values()), aggregated
 
 
-def raw_records(stage: Stage) -> list[dict[str, Any]]:
+def raw_records(stack_env: StackEnv) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for shard in stage.kinesis.list_shards(StreamName=stage.stream)["Shards"]:
-        iterator = stage.kinesis.get_shard_iterator(
-            StreamName=stage.stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+    for shard in stack_env.kinesis.list_shards(StreamName=stack_env.stream)["Shards"]:
+        iterator = stack_env.kinesis.get_shard_iterator(
+            StreamName=stack_env.stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
         )["ShardIterator"]
         while True:
-            page = stage.kinesis.get_records(ShardIterator=iterator)
+            page = stack_env.kinesis.get_records(ShardIterator=iterator)
             found += page["Records"]
             iterator = page["NextShardIterator"]
             if not page["Records"]:
@@ -240,23 +242,23 @@ def raw_records(stage: Stage) -> list[dict[str, Any]]:
     return found
 
 
-def test_arrival_times_decide_and_not_the_streams_own(stage: Stage) -> None:
+def test_arrival_times_decide_and_not_the_streams_own(stack_env: StackEnv) -> None:
     """The end of a span is compared with the time in the envelope, whatever the stream stamped on the record."""
     at_ms = 1_700_000_000_000
-    stage.put(*(stage.payment("a", 1, at_ms=at_ms + step * 1000, message_id=f"m-{step}") for step in range(10)))
+    stack_env.put(*(stack_env.payment("a", 1, at_ms=at_ms + step * 1000, message_id=f"m-{step}") for step in range(10)))
     arguments = ("--since", str(at_ms + 3000), "--until", str(at_ms + 6000))
-    said = json.loads(stage.weir("replay", "--from", "stream", "--to", "consumer", "--json", *arguments))
+    said = json.loads(stack_env.weir("replay", "--from", "stream", "--to", "consumer", "--json", *arguments))
     assert (said["read"], said["matched"], said["applied"]) == (10, 4, 4)
-    assert sorted(stage.events()) == [f"payments#m-{step}" for step in (3, 4, 5, 6)]
+    assert sorted(stack_env.events()) == [f"payments#m-{step}" for step in (3, 4, 5, 6)]
 
 
-def test_an_unreadable_record_is_replayed_as_it_is(stage: Stage) -> None:
+def test_an_unreadable_record_is_replayed_as_it_is(stack_env: StackEnv) -> None:
     """A record that is not an envelope ends in quarantine under its position in the stream, replayed or not."""
     raw = b"\xf3\x89\x9a\xc2" + bytes(range(200))
-    stage.put(raw, b"no envelope")
-    said = json.loads(stage.weir("replay", "--from", "stream", "--to", "consumer", "--json"))
+    stack_env.put(raw, b"no envelope")
+    said = json.loads(stack_env.weir("replay", "--from", "stream", "--to", "consumer", "--json"))
     assert said["quarantined"] == 2
-    before = {key: item["applied_at"] for key, item in stage.events().items()}
-    stage.consume()
-    assert {key: item["applied_at"] for key, item in stage.events().items()} == before
-    assert {item["reason"]["S"] for item in stage.events().values()} == {"aggregate_damaged", "unreadable"}
+    before = {key: item["applied_at"] for key, item in stack_env.events().items()}
+    stack_env.consume()
+    assert {key: item["applied_at"] for key, item in stack_env.events().items()} == before
+    assert {item["reason"]["S"] for item in stack_env.events().values()} == {"aggregate_damaged", "unreadable"}

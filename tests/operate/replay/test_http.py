@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.infra.local.engine.engine import free_port
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import OptionInvalid, TargetUnavailable
@@ -134,15 +134,15 @@ def test_a_server_that_comes_late_misses_nothing_and_one_that_never_comes_ends_i
 
 
 @pytest.mark.engine
-def test_listen_forwards_what_arrives_and_resumes_where_it_stopped(stage: Stage) -> None:
+def test_listen_forwards_what_arrives_and_resumes_where_it_stopped(stack_env: StackEnv) -> None:
     """Off for a while, server down for a while: every delivery that fits arrives, in order; older ones do not."""
-    stage.put(stage.payment("before", 1))
+    stack_env.put(stack_env.payment("before", 1))
     time.sleep(0.01)
     port = free_port()
     arguments = ("listen", "--to", f"http://127.0.0.1:{port}/{{source}}", "--type", "payment.*")
 
     def listening() -> Any:
-        running = stage.start(*arguments)
+        running = stack_env.start(*arguments)
         assert running.stdout
         for line in running.stdout:
             if b"forwarding to" in line:
@@ -163,14 +163,14 @@ def test_listen_forwards_what_arrives_and_resumes_where_it_stopped(stage: Stage)
 
     server = Server(port)
     running = listening()
-    stage.put(stage.payment("one", 1), stage.delivery({"type": "other"}), stage.payment("two", 1))
+    stack_env.put(stack_env.payment("one", 1), stack_env.delivery({"type": "other"}), stack_env.payment("two", 1))
     assert wait_for(server, 2) == ["one", "two"]
     assert stop(running).count("-> 200") == 2
-    stage.put(stage.payment("three", 1))
+    stack_env.put(stack_env.payment("three", 1))
     running = listening()
     assert wait_for(server, 3) == ["one", "two", "three"]
     server.close()
-    stage.put(stage.payment("four", 1))
+    stack_env.put(stack_env.payment("four", 1))
     assert running.stdout
     line = b""
     while b"not delivering" not in line:
@@ -179,4 +179,4 @@ def test_listen_forwards_what_arrives_and_resumes_where_it_stopped(stage: Stage)
     assert wait_for(server, 1) == ["four"]
     assert stop(running).splitlines()[-1] == "stopped: 4 delivered in all, 0 answered otherwise"
     server.close()
-    assert stage.events() == {}
+    assert stack_env.events() == {}

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.consumers.outcome import Outcome
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope, encode
@@ -39,14 +39,14 @@ class Day:
     envelopes: list[Envelope] = field(default_factory=list)
     amounts: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def add(self, stage: Stage, prefix: str, number: int, account: int, cents: int, *, forged: bool) -> None:
+    def add(self, stack_env: StackEnv, prefix: str, number: int, account: int, cents: int, *, forged: bool) -> None:
         message_id = f"{prefix}-{number}"
         known = self.amounts.get(message_id)
         if known is not None:  # a provider sends the very same event again
             account, cents = int(known[0].rpartition("-")[2]), known[1]
         name = f"{prefix}-{account}"
         options: dict[str, Any] = {"secret": OTHER_SECRET} if forged else {}
-        self.envelopes.append(stage.payment(name, cents, message_id=message_id, key=name, **options))
+        self.envelopes.append(stack_env.payment(name, cents, message_id=message_id, key=name, **options))
         if not forged:
             self.amounts[message_id] = (name, cents)
 
@@ -73,19 +73,19 @@ STEPS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def shared(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return Stage(engine, tmp_path_factory.mktemp("interleaved"))
+def shared(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> StackEnv:
+    return StackEnv(engine, tmp_path_factory.mktemp("interleaved"))
 
 
-def replay(stage: Stage, envelopes: list[Envelope]) -> dict[str, Any]:
-    path = stage.home / f"{uuid.uuid4().hex}.jsonl"
+def replay(stack_env: StackEnv, envelopes: list[Envelope]) -> dict[str, Any]:
+    path = stack_env.home / f"{uuid.uuid4().hex}.jsonl"
     path.write_bytes(b"".join(map(encode, envelopes)))
     try:
-        wants = Filter(Wanted(), Previewer(stage.catalogue), stage.catalogue)
+        wants = Filter(Wanted(), Previewer(stack_env.catalogue), stack_env.catalogue)
         job = Replay(
             FromFile(path),
             wants,
-            stage.to_consumer(),
+            stack_env.to_consumer(),
             Checkpoint(None),
             Pace(None, clock=lambda: 0.0, sleep=lambda _: None),
         )
@@ -95,21 +95,21 @@ def replay(stage: Stage, envelopes: list[Envelope]) -> dict[str, Any]:
         path.unlink()
 
 
-def stored(stage: Stage, prefix: str, day: Day) -> tuple[dict[str, Any], dict[str, Any]]:
+def stored(stack_env: StackEnv, prefix: str, day: Day) -> tuple[dict[str, Any], dict[str, Any]]:
     requests = {one.request_id for one in day.envelopes}
     events = {
         key: (item["outcome"]["S"], item["request_id"]["S"], item["applied_at"]["N"])
-        for key, item in stage.events().items()
+        for key, item in stack_env.events().items()
         if item.get("request_id", {}).get("S") in requests and item["outcome"]["S"] != Outcome.FENCED
     }
-    balances = {name: row for name, row in stage.balances().items() if name.startswith(prefix)}
+    balances = {name: row for name, row in stack_env.balances().items() if name.startswith(prefix)}
     return events, balances
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deliveries=DELIVERIES, steps=STEPS)
 def test_a_day_replayed_at_any_overlap_with_live_traffic_changes_nothing(
-    shared: Stage, deliveries: list[tuple[int, int, int, bool]], steps: list[tuple[str, int, int]]
+    shared: StackEnv, deliveries: list[tuple[int, int, int, bool]], steps: list[tuple[str, int, int]]
 ) -> None:
     """However replays and live batches interleave, side by side too, each event is applied once and forgeries never."""
     prefix, day = uuid.uuid4().hex[:8], Day()

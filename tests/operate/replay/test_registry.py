@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.ingest.envelope import encode
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
@@ -66,21 +66,21 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.engine
-def test_an_origin_that_is_registered_is_replayed_from(registered: None, stage: Stage) -> None:
+def test_an_origin_that_is_registered_is_replayed_from(registered: None, stack_env: StackEnv) -> None:
     """One registration, and `weir replay --from` its name filters, applies and reports what it yields."""
-    SAMPLES.extend(encode(stage.payment("ann", cents)) for cents in (1, 2, 4))
-    SAMPLES.append(encode(stage.delivery({"type": "other"}, source="others")))
-    said = stage.weir("replay", "--from", "samples", "--source", "payments", "--to", "consumer", "--json")
+    SAMPLES.extend(encode(stack_env.payment("ann", cents)) for cents in (1, 2, 4))
+    SAMPLES.append(encode(stack_env.delivery({"type": "other"}, source="others")))
+    said = stack_env.weir("replay", "--from", "samples", "--source", "payments", "--to", "consumer", "--json")
     report = json.loads(said.splitlines()[-1])
     assert (report["read"], report["matched"], report["applied"]) == (4, 3, 3)
-    assert stage.balances() == {"ann": {"EUR": 7, "events": 3}}
+    assert stack_env.balances() == {"ann": {"EUR": 7, "events": 3}}
 
 
 @pytest.mark.engine
-def test_a_target_that_is_registered_is_delivered_to(registered: None, stage: Stage) -> None:
+def test_a_target_that_is_registered_is_delivered_to(registered: None, stack_env: StackEnv) -> None:
     """One registration, and `--to` its name delivers; `deliver` is all that a target needs."""
-    SAMPLES.extend(encode(stage.payment("ann", cents)) for cents in (1, 2, 4))
-    said = stage.weir("replay", "--from", "samples", "--to", "samples", "--json")
+    SAMPLES.extend(encode(stack_env.payment("ann", cents)) for cents in (1, 2, 4))
+    said = stack_env.weir("replay", "--from", "samples", "--to", "samples", "--json")
     assert json.loads(said.splitlines()[-1])["written"] == 3
     assert SAMPLES == DELIVERED
 

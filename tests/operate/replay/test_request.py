@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.stack_env import Stage
+from tests.support.stack_env import StackEnv
 from weir.ingest.envelope import encode
 from weir.ingest.errors import OptionInvalid
 from weir.operate.replay.checkpoint import load
@@ -118,11 +118,11 @@ def test_a_listener_follows_the_stream_without_an_end() -> None:
 
 
 @pytest.mark.engine
-def test_a_replay_that_an_earlier_version_began_is_resumed(stage: Stage) -> None:
+def test_a_replay_that_an_earlier_version_began_is_resumed(stack_env: StackEnv) -> None:
     """Its position, its filter and its report go on from where they were."""
-    envelopes = [stage.payment("ann", 1, message_id=f"m-{number}") for number in range(5)]
+    envelopes = [stack_env.payment("ann", 1, message_id=f"m-{number}") for number in range(5)]
     lines = [encode(one) for one in envelopes]
-    source = stage.home / "five.jsonl"
+    source = stack_env.home / "five.jsonl"
     source.write_bytes(b"".join(lines))
     asked = OLD | {
         "from": str(source),
@@ -133,15 +133,15 @@ def test_a_replay_that_an_earlier_version_began_is_resumed(stage: Stage) -> None
         "outcomes": [],
         "where": [],
         "shards": [],
-        "place": stage.context().label,
+        "place": stack_env.context().label,
     }
     path = checkpoint(
-        stage.home / "old.json",
+        stack_env.home / "old.json",
         asked,
         cursor={"file": str(len(lines[0]) + len(lines[1]))},
         report={"read": 2, "matched": 2, "counts": {"applied": 2}, "reasons": {}},
     )
-    report = json.loads(stage.weir("replay", "--resume", str(path), "--json").splitlines()[-1])
+    report = json.loads(stack_env.weir("replay", "--resume", str(path), "--json").splitlines()[-1])
     assert (report["read"], report["applied"]) == (5, 5)
-    assert stage.balances() == {"ann": {"EUR": 3, "events": 3}}
+    assert stack_env.balances() == {"ann": {"EUR": 3, "events": 3}}
     assert load(path).is_done
