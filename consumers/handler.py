@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LambdaContext(Protocol):
-    """What Lambda tells of an invocation, as far as it is used here."""
+    """What Lambda says about an invocation, as far as it is used here."""
 
     aws_request_id: str
 

@@ -84,7 +84,7 @@ def skip_plugin_search() -> None:
 
 
 class Variable(NamedTuple):
-    """One environment variable; ``default`` is the text that stands in for an absent value, None if it is required."""
+    """One environment variable; ``default`` is the text used for an absent value, None if it is required."""
 
     name: str
     field: str

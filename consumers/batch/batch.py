@@ -38,7 +38,7 @@ class Consumer:
         self._rng = Random()  # noqa: S311 - jitter
 
     def consume(self, event: Mapping[str, Any], *, invocation: str, left_s: Callable[[], float]) -> Response:
-        """Consume one Kinesis event; ``left_s`` tells for how long the function may still run.
+        """Consume one Kinesis event; ``left_s`` returns for how long the function may still run.
 
         Raises: ConfigError when no record could succeed; never anything for one record.
         """

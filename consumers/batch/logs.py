@@ -1,4 +1,4 @@
-"""What the consumer says: one JSON line per event and one per batch, and never a body, a header value or a secret.
+"""The log of the consumer: one JSON line per event and one per batch, and never a body, a header value or a secret.
 
 The lines of a batch are gathered and leave in one write, so that two writers cannot interleave and a line costs a few
 microseconds. Only the fields named here are written; an exception is named by its type and place, since its message may

@@ -34,7 +34,7 @@ _Job: TypeAlias = Callable[[], None]
 class CommitReport(NamedTuple):
     """How a batch was committed: a result for each event in order, database calls made, write units consumed.
 
-    ``bugs`` are exceptions that nothing foresaw; the events that they met are left to the next batch.
+    ``bugs`` are exceptions that no code foresaw; the events that they met are left to the next batch.
     """
 
     results: list[EventResult]
@@ -56,7 +56,7 @@ def commit(
 ) -> CommitReport:
     """Write what was judged; never raises for an event.
 
-    ``deadline`` tells for how many seconds new calls may still be made. ``recent`` is kept between batches.
+    ``deadline`` returns for how many seconds new calls may still be made. ``recent`` is kept between batches.
     """
     session = Session(judged, store.layout, recent or RecentMarks(), now_ms=now_ms, rng=rng)
     _Drive(session, store, deadline, concurrency, sleep).run()

@@ -53,7 +53,7 @@ class Session:
 
     @property
     def write_units(self) -> float:
-        """Return the write units that the answers told of."""
+        """Return the write units that the answers reported."""
         return self._state.write_units
 
     def start(self) -> list[Task]:

@@ -45,7 +45,7 @@ BACKOFF_CAP_S = 2.0
 
 @dataclass(slots=True, eq=False)
 class CommitState:
-    """What all steps of a commit share: the table, the time, and what the answers so far have told.
+    """What all steps of a commit share: the table, the time, and what the answers have shown so far.
 
     ``reads_ahead``: marks are read before a transaction is sent, since this looks like a replay. ``last_error`` is why
     a call failed last, for the events that are left to the next batch.
@@ -63,7 +63,7 @@ class CommitState:
         return self.rng.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempt, 16)))
 
     def consume(self, write_units: float) -> None:
-        """Count the write units that an answer tells of."""
+        """Count the write units that an answer reports."""
         self.write_units += write_units
 
     def fail(self, error: TransientError) -> None:

@@ -1,8 +1,8 @@
 """The strands of calls that a commit is made of; each makes one call at a time and takes its answer.
 
 A step never waits and never calls: `call` says what is next (None when the step is over), `settle` takes the answer and
-returns the pause before the next one. Where a step stands is in the open: it is waiting for the answer to
-`Step.under_way`, and what that answer means depends on what kind of call that is.
+returns the pause before the next one. What it waits for is in the open: the answer to
+`Step.under_way`, whose kind decides what the answer means.
 """
 
 from __future__ import annotations

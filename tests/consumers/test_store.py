@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+from botocore.stub import Stubber
 
 from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table.lean_session import session
@@ -103,6 +104,20 @@ def test_the_client_still_makes_ordinary_calls(engine: Engine) -> None:
     DynamoStore(client, StoreLayout("t", {}, has_bucket=False))
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.batch_get_item(RequestItems={"no-such-table": {"Keys": [{"pk": {"S": "x"}}]}})
+
+
+def test_marks_left_unread_are_not_taken_for_absent() -> None:
+    """An answer that leaves keys unprocessed is a throttle to the commit, which waits and reads again.
+
+    Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+    """
+    client = session().create_client("dynamodb", region_name="us-east-1", config=client_config(1))
+    store = DynamoStore(client, StoreLayout("t", {}, has_bucket=False))
+    left = {"t": {"Keys": [{"pk": {"S": "b"}}]}}
+    with Stubber(client) as stubber:
+        stubber.add_response("batch_get_item", {"Responses": {"t": [{"pk": {"S": "a"}}]}, "UnprocessedKeys": left})
+        with pytest.raises(StoreThrottled):
+            store.read_marks(["a", "b"], consistent=True)
 
 
 def test_a_bucket_without_a_client_is_a_fault_of_the_set_up() -> None:
