@@ -314,16 +314,16 @@ def _play(
     endpoint: str | None,
     stack: str,
 ) -> list[Ending]:
-    """Play scenarios on a stack of their own, or where one runs already."""
+    """Run scenarios on a stack of their own, or where one runs already."""
     from weir.loadtest.faults import fault_runner
 
     if at not in {None, "embedded"} or endpoint:
         scenarios = fault_runner.chosen(names, anywhere=True)
         target = load_target(choose_place(at, endpoint, stack), say)
-        return fault_runner.play_elsewhere(scenarios, target, say, scale=scale, rate=rate)
+        return fault_runner.run_elsewhere(scenarios, target, say, scale=scale, rate=rate)
     scenarios = fault_runner.chosen(names, anywhere=False)
     target_of = partial(embedded_target, say=say)
-    return fault_runner.play_embedded(scenarios, start_stack, target_of, say, scale=scale, keep=keep)
+    return fault_runner.run_embedded(scenarios, start_stack, target_of, say, scale=scale, keep=keep)
 
 
 def _refuse_idle_options() -> None:

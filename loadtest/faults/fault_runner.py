@@ -1,4 +1,4 @@
-"""Playing the fault matrix: scenarios one after the other on one stack, each judged, all told in the end."""
+"""Running the fault matrix: scenarios one after the other on one stack, each judged, all reported in the end."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from weir.loadtest.session import Target
 
 
 def chosen(names: Sequence[str], *, anywhere: bool) -> list[Scenario]:
-    """Return scenarios by name; ``all``, or none named, are all that can be played there. Raises: OptionInvalid."""
+    """Return scenarios by name; ``all``, or none named, are all that can run there. Raises: OptionInvalid."""
     if unknown := [name for name in names if name != "all" and name not in SCENARIOS]:
         raise OptionInvalid(f"There is no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}.")
     wanted = list(SCENARIOS) if not names or "all" in names else list(names)
-    playable = [SCENARIOS[name] for name in wanted if SCENARIOS[name].anywhere or not anywhere]
-    if not playable:
+    runnable = [SCENARIOS[name] for name in wanted if SCENARIOS[name].anywhere or not anywhere]
+    if not runnable:
         raise OptionInvalid(
             f"{', '.join(wanted)}: only on the embedded stack, whose processes and engine can be stopped."
         )
-    return playable
+    return runnable
 
 
-def play_embedded(
+def run_embedded(
     scenarios: Sequence[Scenario],
     run_stack: RunStack,
     target: Callable[[Path], Target],
@@ -41,15 +41,15 @@ def play_embedded(
     scale: float = 1.0,
     keep: Path | None = None,
 ) -> list[Ending]:
-    """Start a stack of its own, play the scenarios on it and stop it."""
+    """Start a stack of its own, run the scenarios on it and stop it."""
     with FaultStack(run_stack, target, keep=keep) as stack:
         return [run_scenario(scenario, ScenarioRun(stack.target, stack, scale), say) for scenario in scenarios]
 
 
-def play_elsewhere(
+def run_elsewhere(
     scenarios: Sequence[Scenario], target: Target, say: Say, *, scale: float, rate: float
 ) -> list[Ending]:
-    """Play scenarios against a stack that runs already."""
+    """Run scenarios against a stack that runs already."""
     return [run_scenario(scenario, ScenarioRun(target, None, scale, rate), say) for scenario in scenarios]
 
 
@@ -69,13 +69,13 @@ def write(path: Path, endings: Sequence[Ending]) -> None:
 
 
 def run_scenario(scenario: Scenario, run: ScenarioRun, say: Say) -> Ending:
-    """Play one scenario, say how it ended and return that. What is left of a stack that broke down is started again."""
+    """Run one scenario, say how it ended and return that. What is left of a stack that broke down is started again."""
     started_s = time.monotonic()
     say(f"{scenario.name}: {scenario.claim}")
     try:
         scenario.inject(run)
         ending = run.judge(scenario.name, scenario.bounds, lambda _: None)
-    except Exception as error:  # noqa: BLE001 - whatever broke down, the other scenarios are played
+    except Exception as error:  # noqa: BLE001 - whatever broke down, the other scenarios run
         said = [str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"]
         if run.stack is not None and (words := run.stack.last_words()):
             said.append(f"the stack had ended; it last said: {words}")
