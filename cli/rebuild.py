@@ -12,6 +12,7 @@ from weir.cli.framework import Command
 from weir.cli.options import at_place, json_option
 from weir.cli.stacks import replay_context
 from weir.cli.terminal import Terminal
+from weir.operate.replay.origins import ORIGINS
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     "origin",
     default="events",
     show_default=True,
-    type=click.Choice(["events", "archive", "stream"]),
+    type=click.Choice([name for name, kind in ORIGINS.items() if kind.holds_all]),
     help="Where the past is read.",
 )
 @click.option("--since", metavar="TIME", help="Only what arrived since. Default: everything.")
