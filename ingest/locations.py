@@ -6,6 +6,7 @@
 ``field:name``         a field of a form body
 ``$.data.id``          a member of the JSON body; of the element when the body is split. ``[n]`` takes from an array
 ``$$.source``          a member of the whole JSON body, whatever the split
+``jws:$.a#$.b``        a member of the payload of a JSON Web Signature, here of the one at ``$.a``
 ``sha256``             the SHA-256 of the body or of the split element: the same for each retry of the same bytes
 ``request``            the request id: each delivery is an event of its own
 ``a | b``              the first of them that is there
@@ -26,11 +27,15 @@ from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator
 
+from weir.ingest.encodings import decode_base64
 from weir.ingest.envelope import Envelope
 
 MAX_HEADER_CHARS = 8192
+MAX_JWS_CHARS = 128 * 1024
+_JWS_PARTS = 3  # header, payload, signature
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]")
 _NAMED = re.compile(r"(header|query|field):(\S+)")
+_JWS = re.compile(r"jws:(\$[^#]*)#(\$.*)")
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _BOUNDARY = re.compile(r'boundary="?([^";,]{1,70})', re.IGNORECASE)
@@ -200,6 +205,8 @@ def _single(text: str) -> Reader:
         return _digest
     if text == "request":
         return lambda view: view.envelope.request_id
+    if signed := _JWS.fullmatch(text):
+        return _claim(_single(signed[1]), steps(signed[2]))
     named = _NAMED.fullmatch(text)
     if not named:
         raise ValueError(f"{text!r} is not a location: write header:Name, query:name, field:name or $.path")
@@ -213,6 +220,24 @@ def _named(kind: str, name: str) -> Reader:
     if kind == "query":
         return lambda view: view.envelope.query.get(name)
     return lambda view: view.fields().get(name)
+
+
+def _claim(read: Reader, path: list[str | int]) -> Reader:
+    def claim(view: View) -> Any:
+        text = text_of(read(view))
+        return follow(_payload(text), path) if text and len(text) <= MAX_JWS_CHARS else None
+
+    return claim
+
+
+@lru_cache(maxsize=8)
+def _payload(text: str) -> Any:
+    """Return the parsed payload of a JWS, None if it is none. Whether it is genuine is for the scheme to say."""
+    parts = text.split(".")
+    try:
+        return parse_json(decode_base64(parts[1], is_url_safe=True)) if len(parts) == _JWS_PARTS else None
+    except ValueError:
+        return None
 
 
 def _digest(view: View) -> str:

@@ -35,6 +35,7 @@ KNOWN = {
     ("elevenlabs", "second signature valid"): "The SDK takes the first signature only.",
     ("sanity", "second signature valid"): "The SDK takes the first signature only.",
     ("aws-sns", "another secret"): "The SDK takes any topic's message; Weir only those of the topics it was given.",
+    ("app-store", "old"): "The SDK does not judge the signed time; Weir does, by how long Apple tries again.",
     ("replicate", "old"): "The SDK does not judge the signed time; Weir does, as Standard Webhooks asks.",
     ("webflow", "old"): "The SDK does not judge the signed time; Webflow's documentation asks for 5 minutes.",
     ("twitch", "old"): "The third-party package leaves the time to its caller; Twitch asks for 10 minutes.",

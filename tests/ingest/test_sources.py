@@ -109,6 +109,7 @@ def test_cryptography_only_where_needed() -> None:
     """The function's package needs `cryptography` for public keys and certificates only."""
     needing = {name for name in presets.names() if source_of(name).needs_cryptography}
     assert needing == {
+        "app-store",
         "aws-sns",
         "discord",
         "http-message-signatures",

@@ -395,6 +395,19 @@ def _vonage(d: Delivery) -> bool:
     return bool(verify_signature(token, d.secret) and is_hash_right)
 
 
+def _app_store(d: Delivery) -> bool:
+    from appstoreserverlibrary.models.Environment import Environment
+    from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509 import load_pem_x509_certificate
+
+    bundle_id, _, root = d.secret.replace(" Sandbox", "").partition("\n")
+    der = load_pem_x509_certificate(root.encode()).public_bytes(Encoding.DER)
+    verifier = SignedDataVerifier([der], False, Environment.SANDBOX, bundle_id)
+    verifier.verify_and_decode_notification(json.loads(d.text)["signedPayload"])
+    return True
+
+
 class _KnownKey:
     """What http-message-signatures asks for the key: the one of the delivery, whatever keyid is sent."""
 
@@ -489,5 +502,6 @@ SDKS = (
     Sdk("modern-treasury", "modern-treasury", _modern_treasury),
     Sdk("mercado-pago", "mercadopago", _mercado_pago),
     Sdk("vonage", "vonage-jwt", _vonage),
+    Sdk("app-store", "app-store-server-library", _app_store),
     Sdk("http-message-signatures", "http-message-signatures", _http_signatures, _http_signatures_signs),
 )
