@@ -55,6 +55,7 @@ NOT_SIGNED = {
     "chargebee",
     "freshdesk",
     "google-cloud-monitoring",
+    "google-pubsub",
     "mercado-pago",
     "microsoft-graph",
     "monday",
@@ -69,7 +70,7 @@ NOT_SIGNED = {
 IN_HEADER = [name for name in PRESETS if signature_header(source_of(name).scheme)]
 SEVERAL = [name for name in IN_HEADER if has_several_signatures(source_of(name).scheme)]
 HEX = [name for name in IN_HEADER if is_hex(source_of(name).scheme)]
-IN_QUERY = {"azure-event-grid", "pandadoc", "pingdom"}
+IN_QUERY = {"azure-event-grid", "google-pubsub", "pandadoc", "pingdom"}
 # Their proof is a part of the body or takes values from it, so that a body of any bytes cannot be signed.
 NEEDS_BODY = {"hygraph", "linear", "mandrill", "pusher"}
 
