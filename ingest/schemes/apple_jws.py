@@ -35,7 +35,7 @@ class AppleScheme(Scheme):
     """
 
     alg: Literal["apple-jws"]
-    at: Location = "$.signedPayload"
+    at: Location = Field(default="$.signedPayload", description="where the signed payload stands")
     tolerance_s: int | None = Field(
         default=None, ge=1, description="how much older than its arrival `signedDate` may be"
     )
