@@ -19,7 +19,7 @@ _VALID_FROM, _VALID_UNTIL = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 
 def leaf_key(chain: tuple[bytes, ...], root_pem: str, *, at_ms: int) -> Any:
     """Return the P-256 key of a chain's leaf if the chain ends in the pinned root and was valid at ``at_ms``.
 
-    None when another root signed it. Raises: Unreadable when it is no chain of such certificates.
+    None when another root signed it. Raises: Unreadable when it is not a chain of such certificates.
     """
     if len(chain) != _LENGTH:
         raise Unreadable(f"the chain has {len(chain)} certificates, not {_LENGTH}")
@@ -33,7 +33,7 @@ def leaf_key(chain: tuple[bytes, ...], root_pem: str, *, at_ms: int) -> Any:
 
 
 def check_root(pem: str) -> None:
-    """Raises: ValueError when the text is no PEM certificate."""
+    """Raises: ValueError when the text is not a PEM certificate."""
     _root(pem)
 
 
