@@ -34,11 +34,11 @@ def test_an_absent_package_is_named_with_what_installs_it(
         assert "make .venv/load" in caught.value.advice
 
 
-@pytest.mark.parametrize("command", ["report", "reconcile", "faults"])
+@pytest.mark.parametrize("command", ["report", "reconcile --at localstack", "faults"])
 def test_a_command_says_so_before_it_does_anything(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that judges or draws names the package at once, without a stack to ask."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    ended = CliRunner().invoke(main, ["load", command])
+    ended = CliRunner().invoke(main, ["load", *command.split()])
     assert ended.exit_code != 0
     assert "need matplotlib" in ended.output
     assert "weir-webhooks[load]" in ended.output
