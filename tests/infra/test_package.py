@@ -158,7 +158,7 @@ def test_same_content_gives_the_same_bytes(built: tuple[bytes, bytes]) -> None:
 
 
 def test_package_is_small_and_has_what_it_needs(built: tuple[bytes, bytes]) -> None:
-    """No larger than with whole rooms; our modules, the sources and pinned libraries are in, boto3 and samples are not."""
+    """No larger than with whole rooms; our modules, sources and pinned libraries are in, boto3 and samples are not."""
     names = zipfile.ZipFile(io.BytesIO(built[0])).namelist()
     tops = {name.partition("/")[0] for name in names}
     assert len(built[0]) < 3_219_139
