@@ -52,6 +52,15 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def all_headers_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option --all-headers."""
+    return click.option(
+        "--all-headers",
+        is_flag=True,
+        help="With an HTTP address: send Authorization, Cookie and forwarding headers, too. Default: without.",
+    )(command)
+
+
 @click.command(cls=Command)
 @click.option("--from", "origin", metavar="ORIGIN", help=f"Read from {origins.choices()}.")
 @click.option("--to", "target", metavar="TARGET", help=f"Deliver to {targets.choices()}.")
@@ -64,6 +73,7 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--dry-run", is_flag=True, help="Only say what would happen to each event.")
 @click.option("--diff", is_flag=True, help="With --dry-run: also say which items would change.")
 @click.option("--plain", is_flag=True, help="With --to stream: one record for each delivery, no KPL aggregates.")
+@all_headers_option
 @click.option(
     "--checkpoint",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -109,6 +119,7 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
     "--to", "target", required=True, metavar="URL", help="Where to POST; {source} and {key} in it are filled in."
 )
 @filters
+@all_headers_option
 @click.option("--new", "is_new", is_flag=True, help="Begin now, not where it stopped the last time.")
 @json_option("JSON Lines, one object for each answer of the server")
 @at_place

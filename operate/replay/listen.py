@@ -62,17 +62,18 @@ def _open(context: ReplayContext, request: ReplayRequest, folder: Path, *, is_ne
     checkpoint = load(path)
     context.console.say(f"going on where it stopped; {path} keeps the position, --new begins now")
     checkpoint.is_done = False
+    checkpoint.request = replace(checkpoint.request, all_headers=request.all_headers)
     return checkpoint
 
 
-def _show_answers(previewer: Previewer, console: Console) -> Callable[[Delivery, int, float], None]:
-    def show(delivery: Delivery, status: int, took_s: float) -> None:
+def _show_answers(previewer: Previewer, console: Console) -> Callable[[Delivery, int | None, float], None]:
+    def show(delivery: Delivery, status: int | None, took_s: float) -> None:
         preview = previewer.preview(delivery)
         event = preview.events[0] if preview.events else None
         envelope = preview.envelope
         if envelope is not None:
             what = f"{event.type or '-'} {event.event_id}" if event else envelope.request_id
-            verdict = "" if 200 <= status < 300 else "  not delivered: the server refused it"
+            verdict = _verdict(status)
             at = time.strftime("%H:%M:%S")
             facts = {
                 "source": envelope.source,
@@ -82,7 +83,13 @@ def _show_answers(previewer: Previewer, console: Console) -> Callable[[Delivery,
                 "status": status,
                 "took_ms": round(took_s * 1000, 1),
             }
-            line = f"{at}  {envelope.source:14} {what} -> {status} ({took_s * 1000:.0f} ms){verdict}"
+            line = f"{at}  {envelope.source:14} {what} -> {status or '-'} ({took_s * 1000:.0f} ms){verdict}"
             console.result(facts, [line])
 
     return show
+
+
+def _verdict(status: int | None) -> str:
+    if status is None:
+        return "  not delivered: HTTP cannot carry it to this address"
+    return "" if 200 <= status < 300 else "  not delivered: the server refused it"

@@ -57,6 +57,7 @@ def request_of(options: Mapping[str, Any]) -> ReplayRequest:
         dry_run=bool(options.get("dry_run")),
         diff=bool(options.get("diff")),
         plain=bool(options.get("plain")),
+        all_headers=bool(options.get("all_headers")),
     )
 
 
@@ -87,6 +88,8 @@ def _check(options: Mapping[str, Any]) -> None:
         raise OptionInvalid("--diff works only with --dry-run: add --dry-run.")
     if options.get("plain") and target != "stream":
         raise OptionInvalid("--plain works only with --to stream.")
+    if options.get("all_headers") and not (target and targets.is_http(target)):
+        raise OptionInvalid("--all-headers works only with --to an HTTP address.")
     _check_sequence(options)
     reasons = {kind.code for kind in _kinds(RecordError)} | {kind.code for kind in _kinds(TransientError)}
     if unknown := set(options.get("reasons", ())) - reasons:

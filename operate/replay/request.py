@@ -58,6 +58,7 @@ class ReplayRequest:
     dry_run: bool = False
     diff: bool = False
     plain: bool = False
+    all_headers: bool = False
     follow: bool = False
     stack: str = ""
 

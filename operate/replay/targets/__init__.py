@@ -32,7 +32,8 @@ class TargetKind:
     shown: str = ""
 
 
-def _is_http(text: str) -> bool:
+def is_http(text: str) -> bool:
+    """Tell whether a target is an HTTP address."""
     return text.lower().startswith(("http://", "https://"))
 
 
@@ -44,7 +45,7 @@ def _is_path(text: str) -> bool:
 TARGETS: dict[str, TargetKind] = {
     "consumer": TargetKind(f"{__name__}.to_consumer"),
     "stream": TargetKind(f"{__name__}.to_stream"),
-    "http": TargetKind(f"{__name__}.to_http", takes=_is_http, shown="an HTTP address"),
+    "http": TargetKind(f"{__name__}.to_http", takes=is_http, shown="an HTTP address"),
     "file": TargetKind(f"{__name__}.to_file", takes=_is_path, shown="a file"),
 }
 # What a request with ``dry_run`` delivers to, whatever its target.

@@ -34,6 +34,7 @@ STREAM = {"origin": "stream", "target": "consumer"}
         (STREAM | {"since": "yesterday"}, "'yesterday' is not a time"),
         (STREAM | {"diff": True}, "--diff works only with --dry-run"),
         (STREAM | {"plain": True}, "--plain works only with --to stream"),
+        (STREAM | {"all_headers": True}, "--all-headers works only with --to an HTTP address"),
         ({"origin": "stream", "target": "stream", "dry_run": True}, "leave out --to stream"),
         (STREAM | {"reasons": ["nonsense"]}, "'nonsense'"),
         (STREAM | {"from_sequence": "abc", "shards": ["0"]}, "'abc' is not a sequence number"),

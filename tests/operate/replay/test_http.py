@@ -28,6 +28,7 @@ class Server:
     def __init__(self, port: int = 0) -> None:
         self.requests: list[tuple[str, list[tuple[str, str]], bytes]] = []
         self.status = 200
+        self.location = ""
         kept = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -36,6 +37,8 @@ class Server:
                 kept.requests.append((self.path, self.headers.items(), body))
                 self.send_response(kept.status)
                 self.send_header("Content-Length", "0")
+                if kept.location:
+                    self.send_header("Location", kept.location)
                 self.end_headers()
 
             def log_message(self, *arguments: Any) -> None:
@@ -131,6 +134,84 @@ def test_a_server_that_comes_late_misses_nothing_and_one_that_never_comes_ends_i
         delivered(f"http://127.0.0.1:{port}/", envelope(b"never"), patience_s=0.3)
     with pytest.raises(OptionInvalid):
         ToHttp("ftp://x", Previewer({}), patience_s=1)
+
+
+@pytest.mark.parametrize("key", ["..", ".", "../../admin", "a/../../b", "..\\admin", "x/."])
+def test_no_key_leaves_its_part_of_the_path(server: Server, key: str) -> None:
+    """A key with a dot segment fails and the next delivery arrives; a slash in a key is quoted."""
+    url, one = f"{server.url}/hooks/{{source}}/{{key}}", "a source or key with '.' or '..' as a part of a path"
+    assert delivered(url, envelope(b"", key=key), envelope(b"", key="a/b?c#d%2e;{source}\r\n")) == [
+        ("failed", one),
+        ("delivered", ""),
+    ]
+    assert [path for path, _, _ in server.requests] == ["/hooks/stripe/a%2Fb%3Fc%23d%252e%3B%7Bsource%7D%0D%0A"]
+
+
+def test_a_sender_does_not_choose_the_host() -> None:
+    """An address whose host or port holds a placeholder is refused."""
+    for url in ("http://{key}/", "http://{source}.localhost/", "http://127.0.0.1:3000@{key}/"):
+        with pytest.raises(OptionInvalid):
+            ToHttp(url, Previewer({}), patience_s=1)
+
+
+TRUSTED = (
+    "Authorization",
+    "Cookie",
+    "X-Forwarded-For",
+    "x_forwarded_host",
+    "Forwarded",
+    "Via",
+    "X-HTTP-Method-Override",
+)
+CONNECTION = ("Transfer-Encoding", "Proxy-Authorization", "Upgrade", "TE", "X-Hop")
+
+
+@pytest.mark.parametrize("all_headers", [False, True])
+def test_headers_that_servers_trust_stay_behind_unless_asked_for(server: Server, all_headers: bool) -> None:
+    """Credentials and forwarding headers need --all-headers; what belongs to one connection never goes on."""
+    given = [(name, "x") for name in (*TRUSTED, *CONNECTION, "X-Signature")]
+    delivered(server.url, envelope(b"{}", *given, ("Connection", "x, X-Hop")), all_headers=all_headers)
+    kept = {name for name, _ in server.requests[0][1]} - {"Host", "Content-Length"}
+    assert kept == {"X-Signature", *(TRUSTED if all_headers else ())}
+
+
+ILLEGAL = [
+    (" X", "1"),
+    ("X:Y", "1"),
+    ("X\tY", "1"),
+    ("X-\xe9", "1"),
+    ("A", "a\rb"),
+    ("A", "a\r\n b"),
+    ("A", "\0"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), ILLEGAL)
+def test_a_header_that_http_does_not_allow_fails_its_delivery_only(server: Server, name: str, value: str) -> None:
+    """It is counted as failed, none of it is sent, and the next delivery arrives whole."""
+    seen: list[int | None] = []
+    results = delivered(
+        server.url, envelope(b"1", (name, value)), envelope(b"2"), answered=lambda _, status, __: seen.append(status)
+    )
+    assert [kind for kind, _ in results] == ["failed", "delivered"]
+    assert results[0][1].endswith("that HTTP does not allow")
+    assert [body for _, _, body in server.requests] == [b"2"]
+    assert seen == [None, 200]
+
+
+def test_an_address_that_http_does_not_allow_fails_the_delivery(server: Server) -> None:
+    """A blank in the address, and letters that are not ASCII, are counted at once."""
+    assert delivered(f"{server.url}/a b", envelope(b"")) == [("failed", "an address that HTTP does not allow")]
+    assert delivered(f"{server.url}/\xe9", envelope(b"")) == [("failed", "an address that HTTP does not allow")]
+
+
+def test_a_redirection_is_not_followed(server: Server) -> None:
+    """302 with a Location is a failure, and nothing is asked there."""
+    server.status, server.location = 302, f"{server.url}/elsewhere"
+    assert delivered(f"{server.url}/here", envelope(b"1")) == [
+        ("failed", "HTTP 302: a redirection, which is not followed")
+    ]
+    assert [path for path, _, _ in server.requests] == ["/here"]
 
 
 @pytest.mark.engine
