@@ -19,6 +19,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from weir.ingest.calendar import MAX_MS
 from weir.ingest.errors import EnvelopeMalformed
 from weir.ingest.ids import RequestId, SourceName
 
@@ -39,7 +40,7 @@ class _Wire(BaseModel):
 
     v: Literal[1]
     id: RequestId = Field(min_length=1, max_length=256)
-    at: int = Field(ge=0, lt=1 << 53)
+    at: int = Field(ge=0, le=MAX_MS)
     source: SourceName = Field(min_length=1, max_length=64)
     key: str
     ip: str

@@ -17,6 +17,7 @@ from weir.consumers.events_table import blob as codec
 from weir.consumers.events_table.attributes import Field, binary, clean, string
 from weir.consumers.events_table.mark import UNREADABLE, delivery_name, mark_key, quarantined_key, unreadable_key
 from weir.consumers.outcome import Outcome
+from weir.ingest.calendar import is_time
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import RecordError, ServiceError, TransientError
 from weir.ingest.ids import EventId, RequestId, SourceName
@@ -188,8 +189,12 @@ def refusal_key(judged: JudgedEvent) -> str:
 
 
 def payload_key(judged: JudgedEvent) -> str:
-    """Return where in the bucket the blob of a large delivery lies: the same for each try and each of its events."""
-    day = datetime.fromtimestamp(judged.received_at_ms / 1000, UTC).strftime("%Y/%m/%d")
+    """Return where in the bucket the blob of a large delivery lies: the same for each try and each of its events.
+
+    An arrival that no calendar has, which only a record from elsewhere can say, has a folder of its own.
+    """
+    at_ms = judged.received_at_ms
+    day = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y/%m/%d") if is_time(at_ms) else "undated"
     name = judged.stream_position or f"{judged.source}!{judged.request_id}"
     return f"payloads/{day}/{sha256(name.encode()).hexdigest()[:32]}"
 

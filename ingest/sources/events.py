@@ -16,7 +16,7 @@ from weir.ingest.errors import EventMalformed
 from weir.ingest.ids import EventId, SourceName
 from weir.ingest.locations import Reader, Unreadable, View, reader, text_of
 from weir.ingest.sources.catalogue import EventSpec, Source
-from weir.ingest.times import parse_ms
+from weir.ingest.times import NUMBER_UNITS, parse_ms
 
 # One Kinesis record cannot have more than this of the smallest event.
 MAX_EVENTS = 10_000
@@ -117,7 +117,7 @@ class _Compiled:
             return None
         try:
             text = text_of(self._time(view))
-            return parse_ms(text.partition(".")[0] if spec.unit in {"s", "ms"} else text, spec.unit) if text else None
+            return parse_ms(text.partition(".")[0] if spec.unit in NUMBER_UNITS else text, spec.unit) if text else None
         except Unreadable:
             return None
 

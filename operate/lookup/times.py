@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from weir.ingest.calendar import is_time
 from weir.ingest.errors import OptionInvalid
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -71,5 +72,10 @@ def show_bytes(size_bytes: int) -> str:
 
 
 def show_time(at_ms: int) -> str:
-    """Write epoch milliseconds as ISO 8601 in UTC, which `parse_time_ms` reads back."""
+    """Write epoch milliseconds as ISO 8601 in UTC, which `parse_time_ms` reads back.
+
+    A time outside the years 1 to 9999 is written as the number: one stored value must not break a whole listing.
+    """
+    if not is_time(at_ms):
+        return f"{at_ms} ms"
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -133,6 +134,12 @@ def test_a_payload_has_one_place_for_all_tries() -> None:
     assert payload_key(one) == payload_key(other)
     assert payload_key(one).startswith("payloads/2026/09/21/")
     assert ".." not in payload_key(one)
+
+
+@pytest.mark.parametrize("at_ms", [1 << 52, 253402300800000, 10**30, -(10**30)])
+def test_a_payload_of_no_day_has_a_place(at_ms: int) -> None:
+    """An arrival that no calendar has does not hold up its lane: its object has a place as well."""
+    assert payload_key(replace(judged("e1"), received_at_ms=at_ms)).startswith("payloads/undated/")
 
 
 def test_a_wait_says_what_it_waits_for() -> None:

@@ -203,7 +203,11 @@ def test_key_of_the_url_comes_first() -> None:
     [("s", 1700000000, 1700000000000), ("s", 1700000000.75, 1700000000000), ("ms", "1700000000123", 1700000000123),
      ("rfc3339", "2023-11-14T22:13:20.123456789Z", 1700000000123), ("rfc3339", "2023-11-14T22:13:20", 1700000000000),
      ("http-date", "Tue, 14 Nov 2023 22:13:20 GMT", 1700000000000), ("s", "soon", None), ("rfc3339", "x", None),
-     ("http-date", "x", None), ("s", None, None), ("s", -1, None)],
+     ("http-date", "x", None), ("s", None, None), ("s", -1, None),
+     ("s-or-ms", 1700000000, 1700000000000), ("s-or-ms", 1700000000123, 1700000000123),
+     ("s", 1700000000123, None), ("ms", 253402300799999, 253402300799999), ("ms", 253402300800000, None),
+     ("s", 253402300799, 253402300799000), ("s", 253402300800, None), ("rfc3339", "0001-01-01T00:00:00+02:00", None),
+     ("rfc3339", "9999-12-31T23:59:59-05:00", None), ("rfc3339", "9999-12-31T23:59:59.9999999Z", None)],
 )  # fmt: skip
 def test_time(unit: str, value: Any, at_ms: int | None) -> None:
     """The event's time is read in the unit of its source; one that cannot be read is not a reason to refuse."""

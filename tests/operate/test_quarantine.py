@@ -21,6 +21,7 @@ from weir.ingest.schemes import signatures
 from weir.ingest.sources.events import Event
 from weir.operate import quarantine
 from weir.operate.lookup.causes import group_quarantined
+from weir.operate.lookup.events import summary
 from weir.operate.quarantine import Selection
 from weir.operate.replay.targets.release import Release
 
@@ -252,3 +253,20 @@ def test_a_source_that_is_known_by_now_is_judged(quarantine_env: QuarantineEnv) 
     assert quarantine_env.verify("later").counts["ignored"] == 1
     assert quarantine_env.quarantined() == {}
     assert quarantine_env.events()["later#msg_new"]["outcome"]["S"] == "ignored"
+
+
+def test_a_time_of_no_calendar_breaks_no_listing(quarantine_env: QuarantineEnv) -> None:
+    """What an earlier version stored with a time of the year 51723 is listed with its number, beside all others."""
+    quarantine_env.consume(quarantine_env.payment("ann", 1), quarantine_env.payment("bob", 2))
+    key = next(iter(quarantine_env.events()))
+    quarantine_env.dynamodb.update_item(
+        TableName=quarantine_env.events_table,
+        Key={"pk": {"S": key}},
+        UpdateExpression="SET event_at = :at, received_at = :at",
+        ExpressionAttributeValues={":at": {"N": "1570053170926000"}},
+    )
+    listed = quarantine_env.table.listing(source=None, outcome=None, limit=None, in_order=True)
+    assert [event["event_at"] for event in listed] == [None, "1570053170926000 ms"]
+    item = quarantine_env.table.item(key)
+    assert item is not None
+    assert summary(item)["received_at"] == "1570053170926000 ms"
