@@ -32,6 +32,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
             "envelope",
             "locations",
             "times",
+            "calendar",
             "encodings",
             "structured_fields",
         ),
