@@ -39,7 +39,11 @@ _JWS = re.compile(r"jws:(\$[^#]*)#(\$.*)")
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _BOUNDARY = re.compile(r'boundary="?([^";,]{1,70})', re.IGNORECASE)
-_PART_NAME = re.compile(rb'(?i)content-disposition:[^\r\n]*[; ]name="([^"\r\n]{1,256})"')
+# Anchored to the start of a line, so that a line is searched once however often it repeats itself.
+_PART_NAME = re.compile(rb'(?im)^content-disposition:[^\r\n]*[; ]name="([^"\r\n]{1,256})"')
+_MAX_FIELDS = 1000
+_MAX_PARTS = 100
+_MAX_PART_HEAD = 8192
 
 
 def _refuse_constant(name: str) -> Any:
@@ -188,7 +192,7 @@ def form_pairs(envelope: Envelope) -> list[tuple[str, str]]:
     try:
         if kind == _FORM:
             text = envelope.body.decode("utf-8")
-            return parse_qsl(text, keep_blank_values=True, max_num_fields=1000, errors="surrogateescape")
+            return parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="surrogateescape")
         return _multipart_pairs(envelope) if kind == _MULTIPART else []
     except ValueError:
         return []
@@ -261,13 +265,20 @@ def _parse_body(envelope: Envelope, payload_field: str) -> Any:
 
 
 def _multipart_pairs(envelope: Envelope) -> list[tuple[str, str]]:
+    """Return the fields of a multipart body. Raises: ValueError when it has too many parts. Takes linear time."""
     boundary = _BOUNDARY.search(envelope.header("content-type") or "")
     if not boundary:
         return []
-    found = []
-    for part in envelope.body.split(b"--" + boundary.group(1).encode("latin-1", "replace"), 1000)[1:]:
-        head, _, content = part.partition(b"\r\n\r\n")
-        if name := _PART_NAME.search(head):
-            text = content.removesuffix(b"\r\n").decode("utf-8", "surrogateescape")
-            found.append((name.group(1).decode("utf-8", "replace"), text))
-    return found
+    delimiter = b"--" + boundary.group(1).encode("latin-1", "replace")
+    pieces = envelope.body.split(delimiter, _MAX_PARTS + 2)
+    if len(pieces) > _MAX_PARTS + 2:  # what is before the first part and behind the last one is a piece too
+        raise ValueError(f"the form has more than {_MAX_PARTS} parts")
+    return [pair for piece in pieces[1:] if (pair := _part(piece))]
+
+
+def _part(piece: bytes) -> tuple[str, str] | None:
+    head, _, content = piece.partition(b"\r\n\r\n")
+    name = _PART_NAME.search(head[:_MAX_PART_HEAD])
+    if not name:
+        return None
+    return name.group(1).decode("utf-8", "replace"), content.removesuffix(b"\r\n").decode("utf-8", "surrogateescape")

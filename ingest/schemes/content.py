@@ -1,7 +1,7 @@
 """A signature or a hash over a text that the sources file describes: most providers need no more.
 
 A scheme is compiled once into a few closures; what is left for each delivery is a search for its headers, one HMAC per
-live secret and a comparison in constant time. Work is bounded by `MAX_SIGNATURES` and `MAX_SECRETS`.
+live secret and a comparison in constant time. Work is bounded by the constants of `parts.checks`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ from weir.ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismat
 from weir.ingest.locations import Location, Unreadable, View, header_names, one_header, reader, steps
 from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
 from weir.ingest.schemes.crypto import public_keys
-from weir.ingest.schemes.parts.checks import bounded, check_age, public_urls
+from weir.ingest.schemes.parts.checks import (
+    MAX_KEY_PAIR_SIGNATURES,
+    MAX_SIGNATURES,
+    bounded,
+    check_age,
+    public_urls,
+)
 from weir.ingest.schemes.parts.content_text import (
     SignatureAt,
     TimestampAt,
@@ -132,7 +138,9 @@ class ContentProver:
         self._parts = [compile_part(part, scheme.id) for part in parts_of(scheme.content)]
         self._is_plain_body = scheme.content == "{body}"
         self._holds_secret = "{secret}" in scheme.content
-        self._elements = compile_elements(scheme.signature)
+        self._elements = compile_elements(
+            scheme.signature, MAX_KEY_PAIR_SIGNATURES if self._is_asymmetric else MAX_SIGNATURES
+        )
         self._time = compile_time(scheme.timestamp, scheme.signature)
         self._require = [(name.lower(), value) for name, value in scheme.require.items()]
 

@@ -30,7 +30,7 @@ from weir.ingest.errors import (
 from weir.ingest.locations import Unreadable, one_header
 from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
 from weir.ingest.schemes.crypto import public_keys
-from weir.ingest.schemes.parts.checks import bounded, check_age, public_urls
+from weir.ingest.schemes.parts.checks import MAX_KEY_PAIR_SIGNATURES, bounded, check_age, public_urls
 from weir.ingest.schemes.parts.keys import Key, decode_key
 from weir.ingest.structured_fields import Item, Items, parse_dictionary, serialize
 
@@ -171,7 +171,7 @@ class HttpSignatureProver:
         """See `Prover.verify`. Raises: of several signatures' reasons, the one closest to a proof."""
         keys = self._keys(bounded(secrets))
         try:
-            found = _signatures(envelope)
+            found = _signatures(envelope, MAX_LABELS if self._is_shared else MAX_KEY_PAIR_SIGNATURES)
         except ValueError as error:
             raise SignatureMalformed(str(error)) from error
         reasons: list[RecordError] = []
@@ -283,14 +283,14 @@ def _cut(secret: str) -> tuple[str, str]:
     return (line.removeprefix("keyid:").strip(), rest.strip()) if line.startswith("keyid:") else ("", secret.strip())
 
 
-def _signatures(envelope: Envelope) -> list[_Signature]:
-    """Return the labels that both headers have. Raises: SignatureMissing, ValueError."""
+def _signatures(envelope: Envelope, limit: int) -> list[_Signature]:
+    """Return the labels that both headers have, at most ``limit``. Raises: SignatureMissing, ValueError."""
     texts = [one_header(envelope, name) for name in ("signature-input", "signature")]
     if not all(texts):
         raise SignatureMissing("There is no header signature-input or signature.")
     inputs, values = (parse_dictionary(text or "") for text in texts)
-    if len(inputs) > MAX_LABELS:
-        raise Unreadable(f"there are {len(inputs)} signatures, at most {MAX_LABELS} are tried")
+    if len(inputs) > limit:
+        raise Unreadable(f"there are {len(inputs)} signatures, at most {limit} are tried")
     found = [_signature(label, inputs[label], values[label]) for label in inputs if label in values]
     if not found:
         raise Unreadable("no label is in both signature-input and signature")

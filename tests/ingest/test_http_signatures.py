@@ -30,6 +30,7 @@ from weir.ingest.locations import Unreadable
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft, SecretPair
 from weir.ingest.schemes.http_message_signatures import MAX_COMPONENTS, MAX_LABELS, HttpSignatureScheme
+from weir.ingest.schemes.parts.checks import MAX_KEY_PAIR_SIGNATURES
 from weir.ingest.sources.sources_file import SourceEntry, resolve
 from weir.ingest.structured_fields import parse_dictionary, serialize
 
@@ -249,6 +250,18 @@ def test_one_right_signature_of_several_is_enough() -> None:
         signatures.verify(
             scheme, [pair.verify_with], with_header(envelope, "Signature-Input", lambda _: f"sig1=({names})")
         )
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
+def test_of_too_many_signatures_of_a_key_pair_none_is_tried(algorithm: str) -> None:
+    """A signature of a key pair is dear to verify: of more than four none is, the right one among them."""
+    scheme = scheme_of(algorithm)
+    envelope, pair = made(scheme)
+    for count, error in ((MAX_KEY_PAIR_SIGNATURES - 1, None), (MAX_KEY_PAIR_SIGNATURES, SignatureMalformed)):
+        covered = [envelope.header("Signature-Input") or "", *(f"x{n}=()" for n in range(count))]
+        flooded = with_headers(envelope, {"Signature-Input": ", ".join(covered)})
+        with pytest.raises(error, match="at most 4") if error else contextlib.nullcontext():
+            signatures.verify(scheme, [pair.verify_with], flooded)
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,15 @@ def test_too_many_signatures(preset: str) -> None:
         verify(source, flooded, pair.verify_with)
 
 
+def test_too_many_signatures_of_a_key_pair() -> None:
+    """A signature of a key pair is dear to verify: four are tried, of five none, the right one among them."""
+    source, pair, envelope = made("standard-webhooks-ed25519")
+    wrong = " v1a," + "A" * 86 + "=="
+    assert verify(source, with_header(envelope, "webhook-signature", lambda value: value + wrong * 3), pair.verify_with)
+    with pytest.raises(SignatureMalformed, match="at most 4"):
+        verify(source, with_header(envelope, "webhook-signature", lambda value: value + wrong * 4), pair.verify_with)
+
+
 @pytest.mark.parametrize("preset", IN_HEADER)
 def test_megabyte_of_header(preset: str) -> None:
     """A signature header of a megabyte is refused."""

@@ -11,6 +11,8 @@ from weir.ingest.errors import SecretAbsent, SignatureExpired, SignatureMismatch
 
 # DocuSign sends one header per active key, up to 100: https://developers.docusign.com/platform/webhooks/connect/hmac/
 MAX_SIGNATURES = 100
+# A signature of a key pair costs a thousand times what comparing an HMAC does; during a rotation there are two.
+MAX_KEY_PAIR_SIGNATURES = 4
 MAX_SECRETS = 16
 
 

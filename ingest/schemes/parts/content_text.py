@@ -18,7 +18,6 @@ from weir.ingest.encodings import Encoding
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMissing
 from weir.ingest.locations import MAX_HEADER_CHARS, Location, Reader, Unreadable, View, reader, text_of
-from weir.ingest.schemes.parts.checks import MAX_SIGNATURES
 from weir.ingest.schemes.parts.drafts import NUMBERED
 from weir.ingest.strict import Strict
 from weir.ingest.times import TimeUnit
@@ -80,8 +79,11 @@ class TimestampAt(Strict):
     unit: TimeUnit = Field(default="s", description="how the time is written")
 
 
-def compile_elements(at: SignatureAt) -> Elements:
-    """Return a function that gives all elements of the signature's text, and those that are signatures."""
+def compile_elements(at: SignatureAt, limit: int) -> Elements:
+    """Return a function that gives all elements of the signature's text, and those that are signatures.
+
+    It raises Unreadable when more than ``limit`` are signatures.
+    """
     raw, separators = _compile_raw(at), at.separators
 
     def elements(view: View) -> tuple[list[str], list[str]]:
@@ -97,8 +99,8 @@ def compile_elements(at: SignatureAt) -> Elements:
             texts = [text.rpartition(at.after)[2] for text in texts]
         if not texts:
             raise Unreadable(f"{at.at} has no {at.prefix or 'signature'!r}")
-        if len(texts) > MAX_SIGNATURES:
-            raise Unreadable(f"there are {len(texts)} signatures, at most {MAX_SIGNATURES} are tried")
+        if len(texts) > limit:
+            raise Unreadable(f"there are {len(texts)} signatures, at most {limit} are tried")
         return values, texts
 
     return elements
