@@ -84,15 +84,10 @@ class Judge:
         signed = (envelope.with_alternative_body() if verdict.alternative_body else None) or envelope
         stored = _redacted(source, signed)
         try:
-            found = events.extract(source, signed)
+            found = events.extract(source, verdict.proven(envelope))
         except RecordError as error:
             return [self._quarantine(delivery, error, stored, verdict=verdict)]
-        return [
-            self._apply(
-                delivery, source, event if stored is signed else replace(event, envelope=stored), verdict, len(found)
-            )
-            for event in found
-        ]
+        return [self._apply(delivery, source, replace(event, envelope=stored), verdict, len(found)) for event in found]
 
     def _apply(self, delivery: _Delivery, source: Source, event: Event, verdict: Verdict, count: int) -> JudgedEvent:
         try:

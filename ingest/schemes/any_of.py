@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from pydantic import Field
@@ -49,6 +50,11 @@ class AnyOf(Scheme):
         """Return what any of them reads."""
         return frozenset().union(*(option.header_names for option in self.any_of))
 
+    @cached_property
+    def unproven_headers(self) -> tuple[frozenset[str], ...]:
+        """Return for each option what only the others sign."""
+        return tuple(self.header_names - option.header_names for option in self.any_of)
+
     def own_hmac(self, secret: str, value: bytes) -> bytes | None:
         """Return the HMAC of the first of them that makes one."""
         return next((made for one in self.any_of if (made := one.own_hmac(secret, value)) is not None), None)
@@ -67,15 +73,18 @@ class AnyOfProver:
 
     def __init__(self, scheme: AnyOf) -> None:
         self._options = [option.prover() for option in scheme.any_of]
+        self._unproven = scheme.unproven_headers
 
     def verify(self, secrets: Sequence[str], envelope: Envelope, fetch: Fetch | None) -> Verdict:
         """See `Prover.verify`. Raises: of all the reasons, the one closest to a proof."""
         reasons: list[RecordError] = []
-        for option in self._options:
+        for option, unproven in zip(self._options, self._unproven, strict=True):
             try:
-                return option.verify(secrets, envelope, fetch)
+                verdict = option.verify(secrets, envelope, fetch)
             except RecordError as error:
                 reasons.append(error)
+            else:
+                return replace(verdict, unproven_headers=verdict.unproven_headers | unproven)
         raise min(reasons, key=_distance)
 
     def sign(self, secret: str, draft: Draft) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from itertools import accumulate
@@ -32,12 +32,25 @@ Fetch = Callable[[str], bytes]
 class Verdict:
     """How a delivery was proven: the scheme's name and which of the secrets it was.
 
-    ``alternative_body`` tells that `Envelope.with_alternative_body` is what was signed.
+    ``alternative_body`` tells that `Envelope.with_alternative_body` is what was signed. ``unproven_headers`` are the
+    lower-case names of headers that only other schemes of the source sign: anyone may have added them.
     """
 
     scheme: str
     secret_index: int
     alternative_body: bool = False
+    unproven_headers: frozenset[str] = frozenset()
+
+    def proven(self, envelope: Envelope) -> Envelope:
+        """Return the delivery as it was proven: with the body that was signed, without the unproven headers."""
+        signed = (envelope.with_alternative_body() if self.alternative_body else None) or envelope
+        return without_headers(signed, self.unproven_headers)
+
+
+def without_headers(envelope: Envelope, lower_names: frozenset[str]) -> Envelope:
+    """Return the envelope without some headers, the same one if it has none of them."""
+    kept = tuple(header for header in envelope.headers if header[0].lower() not in lower_names)
+    return envelope if len(kept) == len(envelope.headers) else replace(envelope, headers=kept)
 
 
 _NO_SOURCE = SourceName("")
@@ -151,6 +164,11 @@ class Scheme(Strict, ABC):
     def header_names(self) -> frozenset[str]:
         """Return the lower-case names of the headers that proving needs."""
         return frozenset()
+
+    @cached_property
+    def unproven_headers(self) -> tuple[frozenset[str], ...]:
+        """Return for each of its ways the lower-case names of headers that only the others sign."""
+        return (frozenset(),)
 
     def own_hmac(self, _secret: str, _value: bytes) -> bytes | None:
         """Return the HMAC of a value as the scheme makes one of a delivery, None if it makes none.

@@ -7,6 +7,7 @@ certificates are at a URL; only it may raise a `TransientError`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SampleInvalid, SignatureMismatch
@@ -31,8 +32,7 @@ def verify(scheme: Scheme, secrets: Sequence[str], envelope: Envelope, *, fetch:
         other = envelope.with_alternative_body()
         if other is None:
             raise
-        verdict = prover.verify(secrets, other, fetch)
-        return Verdict(verdict.scheme, verdict.secret_index, alternative_body=True)
+        return replace(prover.verify(secrets, other, fetch), alternative_body=True)
 
 
 def sign(

@@ -12,6 +12,7 @@ from weir.consumers.events_table.mark import delivery_names, mark_key, quarantin
 from weir.ingest.envelope import Envelope, decode
 from weir.ingest.errors import RecordError
 from weir.ingest.ids import MarkKey
+from weir.ingest.schemes.base import without_headers
 from weir.ingest.sources import events
 from weir.ingest.sources.catalogue import Source
 from weir.ingest.sources.events import Event
@@ -20,7 +21,7 @@ from weir.operate.lookup.delivery import Delivery
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A delivery read without proof; ``readings`` are its events, twice where its body may be empty or ``{}``."""
+    """A delivery read without proof; ``readings`` are its events, several where a scheme or a body has several."""
 
     envelope: Envelope | None = None
     readings: tuple[tuple[Event, ...], ...] = ()
@@ -63,11 +64,15 @@ class Previewer:
         source = self._catalogue.get(envelope.source)
         if source is None:
             return Preview(envelope)
-        readings = [_extract(source, envelope)]
-        other = envelope.with_alternative_body()
-        if other is not None:
-            readings.append(_extract(source, other))
+        readings = [_extract(source, spelled) for spelled in _spellings(source, envelope)]
         return Preview(envelope, tuple(found for found in readings if found))
+
+
+def _spellings(source: Source, envelope: Envelope) -> list[Envelope]:
+    """Return the delivery as each scheme of its source may have proven it, the likeliest first, each once."""
+    bodies = [envelope, envelope.with_alternative_body()]
+    made = [without_headers(one, names) for one in bodies if one for names in source.scheme.unproven_headers]
+    return list({(one.body, one.headers): one for one in made}.values())
 
 
 def _extract(source: Source, envelope: Envelope) -> tuple[Event, ...]:
