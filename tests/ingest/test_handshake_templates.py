@@ -138,6 +138,10 @@ def test_head_is_answered(preset: str) -> None:
 @example("meta", "$foo #if(1) ${x}", "")
 @example("microsoft-graph", "<script>alert('x')</script>", REFUSAL)
 @example("asana", "é\"'\\", "")
+@example("microsoft-graph", "", "00")
+@example("microsoft-graph", "", "00=")
+@example("microsoft-graph", "", "nul")
+@example("microsoft-graph", "", "00000")
 def test_both_engines_render_the_same(velocity: Velocity, preset: str, value: str, body: str) -> None:
     """Whatever is echoed, request and answer are the same on Apache Velocity and on the embedded gateway."""
     method = "post" if preset in POSTED else "get"

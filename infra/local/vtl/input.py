@@ -171,6 +171,9 @@ def _base64_encode(value: str) -> str:
 
 
 def _base64_decode(value: str) -> str:
+    if "=" not in value and len(value) % 4 > 1:
+        # Source: java.util.Base64.Decoder: padding is not required, but must be complete where it is given.
+        value += "=" * (-len(value) % 4)
     try:
         return binascii.a2b_base64(value, strict_mode=True).decode("utf-8", "replace") if value else ""
     except ValueError as error:
