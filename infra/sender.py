@@ -161,6 +161,7 @@ def _request_id(response: http.client.HTTPResponse, text: str) -> str | None:
 def _event_ids(source: Source | None, draft: Draft) -> tuple[str, ...]:
     try:
         envelope = replace(draft.envelope(), request_id=RequestId(_REQUEST_ID))
-        return tuple(event.event_id for event in events.extract(source, envelope)) if source else ()
+        found = events.extract(source, envelope) if source else []
+        return tuple(event.event_id for event in found if not isinstance(event, events.RefusedEvent))
     except RecordError:
         return ()

@@ -24,7 +24,7 @@ from weir.ingest.schemes import signatures
 from weir.ingest.schemes.signatures import Fetch, Verdict
 from weir.ingest.sources import events
 from weir.ingest.sources.catalogue import Catalogue, Source
-from weir.ingest.sources.events import Event
+from weir.ingest.sources.events import Event, RefusedEvent
 
 
 class _Delivery(NamedTuple):
@@ -87,7 +87,16 @@ class Judge:
             found = events.extract(source, verdict.proven(envelope))
         except RecordError as error:
             return [self._quarantine(delivery, error, stored, verdict=verdict)]
-        return [self._apply(delivery, source, replace(event, envelope=stored), verdict, len(found)) for event in found]
+        return [
+            self._judge_event(delivery, source, replace(event, envelope=stored), verdict, len(found)) for event in found
+        ]
+
+    def _judge_event(
+        self, delivery: _Delivery, source: Source, event: Event, verdict: Verdict, count: int
+    ) -> JudgedEvent:
+        if isinstance(event, RefusedEvent):
+            return self._quarantine(delivery, event.error, event.envelope, event=event, verdict=verdict, count=count)
+        return self._apply(delivery, source, event, verdict, count)
 
     def _apply(self, delivery: _Delivery, source: Source, event: Event, verdict: Verdict, count: int) -> JudgedEvent:
         try:

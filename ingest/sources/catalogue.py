@@ -66,20 +66,26 @@ class EventSpec(Strict):
 
     id: Location | tuple[Location, ...] = Field(
         default="sha256",
-        description="all of a list must be there; `sha256`: hash of the bytes; `request`: retries are not recognised",
+        description="all of a list must be there; `sha256`: hash of the bytes; `request`: retries are not recognised; "
+        "an element of a batch that lacks its id has the hash of it",
     )
     type: Location | tuple[Location, ...] = Field(default=(), description="of a list, those that are there")
     time: EventTime | None = Field(default=None, description="where the time of the event is")
     key: Location | None = Field(
         default=None, description="the ordering key, if the URL has none; shown to people only"
     )
-    split: str | None = Field(default=None, pattern=r"^\$", description="the array whose elements are the events")
+    split: str | None = Field(
+        default=None,
+        pattern=r"^\$[^|]*( \| \$[^|]*)*$",
+        description="the array whose elements are the events; an object there is one event",
+    )
     payload_field: str = Field(default="", description="the form field with the JSON body")
 
     @field_validator("split")
     @classmethod
     def _is_path(cls, path: str | None) -> str | None:
-        steps(path or "")
+        for option in (path or "").split(" | "):
+            steps(option.strip())
         return path
 
 

@@ -1,7 +1,8 @@
 """From a verified delivery to its events: one as a rule, several where the provider sends batches.
 
 Every delivery gives at least one event, so that it can be accounted for: an empty batch is an event of type
-``batch.empty``. An id never depends on the order of a batch.
+``batch.empty``. An id never depends on the order of a batch. One bad element of a batch is
+refused alone, and the others are events.
 """
 
 from __future__ import annotations
@@ -41,47 +42,64 @@ class Event:
     envelope: Envelope
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedEvent(Event):
+    """An element of a batch that cannot be an event, in its place among the others; it has no id and no type."""
+
+    error: EventMalformed
+
+
 def extract(source: Source, envelope: Envelope) -> list[Event]:
-    """Return the events of a verified delivery. Raises: EventMalformed."""
+    """Return the events of a verified delivery; among several, what cannot be one is a RefusedEvent.
+
+    Raises: EventMalformed when there is nothing but one element that cannot be an event, or no batch.
+    """
     compiled = _compiled(source)
     view = View(envelope, source.event.payload_field)
     try:
         if source.event.split is None:
-            return [compiled.event(view, view.root(), 0)]
+            return [compiled.event(view, view.root(), 0, compiled.own_id(view))]
         return _batch(compiled, view)
     except (Unreadable, UnicodeError) as error:
         raise EventMalformed(str(error)) from error
 
 
 def _batch(compiled: _Compiled, view: View) -> list[Event]:
-    spec = compiled.source.event
-    elements = reader(spec.split or "$")(view)
-    if not isinstance(elements, list):
-        raise EventMalformed(f"{spec.split} is not an array.")
-    if len(elements) > MAX_EVENTS:
-        raise EventMalformed(f"{spec.split} has {len(elements)} events; at most {MAX_EVENTS} are accepted.")
+    elements = compiled.elements(view)
     if not elements:
         digest = reader("sha256")(view)
         return [
             Event(compiled.source.name, digest, EMPTY_BATCH, None, view.envelope.key, view.root(), 0, view.envelope)
         ]
-    found = [compiled.event(view.split(element), element, index) for index, element in enumerate(elements)]
-    return found if compiled.has_own_ids else _told_apart(found)
+    if len(elements) == 1:
+        element_view = view.split(elements[0])
+        return [compiled.event(element_view, elements[0], 0, compiled.element_id(element_view)[0])]
+    ids = _Ids()
+    return [_element(compiled, view.split(element), ids, index) for index, element in enumerate(elements)]
 
 
-def _told_apart(events: list[Event]) -> list[Event]:
-    """Number the equal events among those whose ids are hashes of their content: each of them happened."""
-    seen: Counter[str] = Counter()
-    found = []
-    for event in events:
-        repeats = seen[event.event_id]
-        seen[event.event_id] += 1
-        found.append(_renamed(event, EventId(f"{event.event_id}.{repeats}")) if repeats else event)
-    return found
+def _element(compiled: _Compiled, view: View, ids: _Ids, index: int) -> Event:
+    source, envelope = compiled.source.name, view.envelope
+    try:
+        event_id, is_derived = compiled.element_id(view)
+        return compiled.event(view, view.element, index, ids.told_apart(event_id) if is_derived else event_id)
+    except EventMalformed as error:
+        refused = error
+    except (Unreadable, UnicodeError) as error:
+        refused = EventMalformed(str(error))
+    return RefusedEvent(source, EventId(""), "", None, envelope.key, view.element, index, envelope, refused)
 
 
-def _renamed(event: Event, event_id: EventId) -> Event:
-    return Event(event.source, event_id, event.type, event.at_ms, event.key, event.payload, event.index, event.envelope)
+class _Ids:
+    """The ids of one batch that are hashes of content: equal ones are numbered, since each of the events happened."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[EventId] = Counter()
+
+    def told_apart(self, event_id: EventId) -> EventId:
+        repeats = self._seen[event_id]
+        self._seen[event_id] += 1
+        return EventId(f"{event_id}.{repeats}") if repeats else event_id
 
 
 class _Compiled:
@@ -91,18 +109,44 @@ class _Compiled:
         spec = source.event
         self.source = source
         options = {option for text in _texts(spec.id) for option in text.split(" | ")}
-        self.has_own_ids = not options & {"sha256", "request"}
-        self._id = _compile_id(spec)
+        self._has_own_ids = not options & {"sha256", "request"}
+        self._batches = [reader(option.strip()) for option in (spec.split or "").split(" | ")] if spec.split else []
+        self.own_id = _compile_id(spec)
         self._type = _compile_type(spec)
         self._time = reader(spec.time.at) if spec.time else None
         self._key = reader(spec.key) if spec.key else None
 
-    def event(self, view: View, payload: Any, index: int) -> Event:
+    def elements(self, view: View) -> list[Any]:
+        """Return the elements of the first array there is, or an object as the only one. Raises: EventMalformed."""
+        split = self.source.event.split
+        for batch in self._batches:
+            found = batch(view)
+            if isinstance(found, list):
+                if len(found) > MAX_EVENTS:
+                    raise EventMalformed(f"{split} has {len(found)} events; at most {MAX_EVENTS} are accepted.")
+                return found
+            if isinstance(found, dict) and found:
+                return [found]
+        raise EventMalformed(f"There is neither an array nor an object at {split}.")
+
+    def element_id(self, view: View) -> tuple[EventId, bool]:
+        """Return the id of an element, and whether it is a hash of the element: an object without an id gets one.
+
+        Raises: EventMalformed, Unreadable, UnicodeError.
+        """
+        try:
+            return self.own_id(view), not self._has_own_ids
+        except EventMalformed:
+            if not isinstance(view.element, dict):
+                raise
+        return EventId(str(reader("sha256")(view))), True
+
+    def event(self, view: View, payload: Any, index: int, event_id: EventId) -> Event:
         """Read one event. Raises: EventMalformed, Unreadable, UnicodeError."""
         envelope = view.envelope
         return Event(
             source=self.source.name,
-            event_id=self._id(view),
+            event_id=event_id,
             type=self._type(view),
             at_ms=self._at_ms(view),
             key=envelope.key or (_printable(self._key(view)) if self._key else ""),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
+from typing import Any
 
 import pytest
 
-from tests.support.deliveries import AT_MS, source_of
+from tests.support.deliveries import AT_MS, draft_with, envelope_of, pair_of, source_of
 from weir.ingest.envelope import Envelope, decode, encode
-from weir.ingest.errors import EnvelopeMalformed
+from weir.ingest.errors import EnvelopeMalformed, EventMalformed
 from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.sources import events
@@ -52,3 +54,83 @@ def test_arrival_in_microseconds_is_unreadable() -> None:
     assert decode(record).arrived_at_ms == AT_MS
     with pytest.raises(EnvelopeMalformed, match="at"):
         decode(record.replace(str(AT_MS).encode(), f"{AT_MS}000".encode()))
+
+
+def read_signed(preset: str, body: Any) -> list[Event]:
+    """Return the events of a body that is signed with the preset's own scheme."""
+    source = source_of(preset)
+    pair = pair_of(source)
+    envelope = envelope_of(source, draft_with(source, pair, json.dumps(body).encode()))
+    return read(preset, envelope, pair.verify_with)
+
+
+def test_sendgrid_event_without_id() -> None:
+    """An event without `sg_event_id` has a derived id, its batch is whole. https://github.com/sendgrid/docs/issues/2862"""
+    unsubscribed = {"email": "b@example.com", "timestamp": 1789999000, "event": "group_unsubscribe"}
+    batch = [{"sg_event_id": "a", "event": "delivered"}, unsubscribed, {"sg_event_id": "c", "event": "bounce"}]
+    found = read_signed("sendgrid", batch)
+    assert [event.type for event in found] == ["delivered", "group_unsubscribe", "bounce"]
+    assert [found[0].event_id, found[2].event_id] == ["a", "c"]
+    assert found[1].event_id == read_signed("sendgrid", [unsubscribed])[0].event_id
+    twice = read_signed("sendgrid", [*batch, unsubscribed])
+    assert [event.event_id for event in twice[1::2]] == [found[1].event_id, f"{found[1].event_id}.1"]
+
+
+def test_bad_element_is_refused_alone() -> None:
+    """What cannot be an event is refused in its place; an id that is there twice stays one id."""
+    batch = [{"sg_event_id": "a"}, 7, {"sg_event_id": "\ud800"}, {"sg_event_id": "a"}, None]
+    found = read_signed("sendgrid", batch)
+    assert [event.event_id for event in found] == ["a", "", "", "a", ""]
+    assert [isinstance(event, events.RefusedEvent) for event in found] == [False, True, True, False, True]
+    assert [event.index for event in found] == [0, 1, 2, 3, 4]
+    with pytest.raises(EventMalformed, match="no event id"):
+        read_signed("sendgrid", [7])
+
+
+@pytest.mark.parametrize("preset", ["hubspot", "hubspot-v2"])
+def test_hubspot_workflow_object(preset: str) -> None:
+    """A workflow's webhook is one object, one event. https://github.com/HubSpot/hubspot-api-python/issues/19"""
+    contact = {"vid": 55, "portal-id": 1, "properties": {"email": {"value": "a@example.com"}}}
+    (event,) = read_signed(preset, contact)
+    assert event.payload == contact
+    assert event.event_id == read_signed(preset, contact)[0].event_id != read_signed(preset, {"vid": 56})[0].event_id
+
+
+def test_quickbooks_cloudevents() -> None:
+    """An array of CloudEvents has their ids. https://github.com/ballerina-platform/ballerina-library/issues/9079"""
+    changed = {
+        "specversion": "1.0",
+        "id": "88cd52aa-33b6-4351-9aa4-47572edbd068",
+        "source": "intuit.dsnBgbseACLLRZNxo2dfc4evmEJdxde58xeeYcZliOU=",
+        "type": "qbo.customer.created.v1",
+        "time": "2026-09-21T14:13:20Z",
+        "intuitentityid": "1234",
+        "intuitaccountid": "310687",
+        "data": {},
+    }
+    body = json.dumps([changed, {**changed, "id": "2"}]).encode()
+    signature = base64.b64encode(hmac.digest(SECRET.encode(), body, "sha256")).decode()
+    found = read("quickbooks", received("quickbooks", body, {"intuit-signature": signature}))
+    assert [event.event_id for event in found] == [changed["id"], "2"]
+    assert [(event.type, event.key, event.at_ms) for event in found] == [
+        ("qbo.customer.created.v1", "310687", 1790000000000)
+    ] * 2
+
+
+def test_quickbooks_old_form() -> None:
+    """The form of before is read beside it, with ids of its content."""
+    entity = {"name": "Customer", "id": "1", "operation": "Create", "lastUpdated": "2026-09-21T14:13:20.000Z"}
+    notification = {"realmId": "310687", "dataChangeEvent": {"entities": [entity]}}
+    (event,) = read_signed("quickbooks", {"eventNotifications": [notification]})
+    digest = hashlib.sha256(json.dumps(notification, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    assert (event.event_id, event.type, event.key) == (digest, "Customer.Create", "310687")
+
+
+def test_klaviyo_batch_and_retry() -> None:
+    """Two topics are two events; a retry with another `meta.timestamp` has the same ids (Klaviyo documents it)."""
+    data = [{"topic": "event:klaviyo.sent_sms", "payload": {"data": {"id": "1"}}}, {"topic": "b", "payload": {}}]
+    first, again = (
+        read_signed("klaviyo", {"data": data, "meta": {"timestamp": at}}) for at in ("2026-09-21", "2026-09-22")
+    )
+    assert [event.type for event in first] == ["event:klaviyo.sent_sms", "b"]
+    assert [event.event_id for event in first] == [event.event_id for event in again]

@@ -13,15 +13,20 @@ from tests.support.engine_env import AT_MS, SECRET
 from tests.support.quarantine_env import QuarantineEnv
 from weir.consumers.business.changes import Change, Update, exists
 from weir.consumers.business.effects import effect
+from weir.consumers.outcome import Outcome
 from weir.infra.local.engine.engine import Engine
-from weir.ingest.envelope import Envelope
+from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import IdUnknown, OptionInvalid
 from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.events import Event
 from weir.operate import quarantine
 from weir.operate.lookup.causes import group_quarantined
+from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.events import summary
+from weir.operate.lookup.marks import Marks
+from weir.operate.lookup.preview import Previewer
+from weir.operate.lookup.status import DeliveryStatuses
 from weir.operate.quarantine import Selection
 from weir.operate.replay.targets.release import Release
 
@@ -270,3 +275,16 @@ def test_a_time_of_no_calendar_breaks_no_listing(quarantine_env: QuarantineEnv) 
     item = quarantine_env.table.item(key)
     assert item is not None
     assert summary(item)["received_at"] == "1570053170926000 ms"
+
+
+def test_bad_element_is_quarantined_alone(quarantine_env: QuarantineEnv) -> None:
+    """Of a batch with an element that is not an event, the others are applied, and the delivery has an outcome."""
+    good = {"id": "one", "type": "credit", "to": "ann", "cents": 5}
+    envelope = quarantine_env.delivery(json.dumps({"events": [good, 7]}).encode(), source="batches")
+    quarantine_env.consume(envelope)
+    assert quarantine_env.balances() == {"ann": 5}
+    assert list(quarantine_env.quarantined().values()) == ["event_malformed"]
+    statuses = DeliveryStatuses(
+        Previewer(quarantine_env.catalogue), Marks(quarantine_env.dynamodb, quarantine_env.events_table)
+    )
+    assert statuses.of([Delivery(encode(envelope), "shard", "1")]) == [Outcome.QUARANTINED]
