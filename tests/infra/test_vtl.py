@@ -175,6 +175,9 @@ ARGUMENTS = ["$u", "'b'", "''", "'Host'", "0", "1", "-1", "$t.length()", '"$t$u"
     text=st.text("abAB .ß😀\x00\t/$\\'\"", max_size=8),
     other=st.text("ab.😀", max_size=2),
 )
+@example("$t", [("split", ["$u"])], "a😀", "")
+@example("$t", [("replace", ["$u", "'b'"])], "a😀", "")
+@example("$t", [("replaceAll", ["$u", "$u"])], "a😀", "")
 def test_methods_are_javas(
     velocity: Velocity, receiver: str, calls: list[tuple[str, list[str]]], text: str, other: str
 ) -> None:

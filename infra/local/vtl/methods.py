@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weir.infra.local.vtl.java import KEYS, RenderError, get_member, text
-from weir.infra.local.vtl.regex import java_pattern, replace_all, split
+from weir.infra.local.vtl.regex import between_units, java_pattern, replace_all, split
 
 JavaMethod = Callable[..., Any]
 
@@ -93,6 +93,11 @@ def _matches(receiver: str, pattern: str) -> bool:
     return java_pattern(pattern).fullmatch(receiver) is not None
 
 
+def _replace(receiver: str, target: str, replacement: str) -> str:
+    # Java's empty text stands between the two UTF-16 units of one character, too.
+    return receiver.replace(target, replacement) if target else between_units(receiver, replacement)
+
+
 def _split(receiver: str, pattern: str) -> tuple[str, ...]:
     return split(receiver, java_pattern(pattern))
 
@@ -142,7 +147,7 @@ _METHODS: dict[type, dict[tuple[str, int], JavaMethod]] = {
         ("lastIndexOf", 1): _last_index_of,
         ("length", 0): lambda receiver: len(_units(receiver)),
         ("matches", 1): _of_strings(_matches),
-        ("replace", 2): _of_strings(str.replace),
+        ("replace", 2): _of_strings(_replace),
         ("replaceAll", 2): _of_strings(_replace_all),
         ("split", 1): _of_strings(_split),
         ("startsWith", 1): _of_strings(str.startswith),

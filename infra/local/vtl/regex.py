@@ -57,29 +57,31 @@ def replace_all(text: str, pattern: re.Pattern[str], replacement: str) -> str:
     """
     pieces: list[str] = []
     start = 0
+    text = _units(text, pattern)
     for match in _matches(text, pattern):
         parts = java_replacement(replacement, pattern.groups)
         pieces.append(text[start : match.start()])
         pieces += [(match[part] or "") if isinstance(part, int) else part for part in parts]
         start = match.end()
-    return "".join(pieces) + text[start:] if pieces else text
+    return _characters("".join(pieces) + text[start:])
 
 
 def split(text: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
     """Split as ``String.split(regex)`` does: no empty strings at the end, none before an empty match at the start."""
     pieces: list[str] = []
     start = 0
+    text = _units(text, pattern)
     for match in _matches(text, pattern):
         if match.end() == 0:
             continue
         pieces.append(text[start : match.start()])
         start = match.end()
     if start == 0:
-        return (text,)
+        return (_characters(text),)
     pieces.append(text[start:])
     while pieces and not pieces[-1]:
         pieces.pop()
-    return tuple(pieces)
+    return tuple(map(_characters, pieces))
 
 
 @lru_cache(maxsize=256)
@@ -115,6 +117,27 @@ def _matches(text: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
             return
         yield match
         at = match.end() + (match.end() == match.start())
+
+
+_EMPTY = re.compile("")
+
+
+def _units(text: str, pattern: re.Pattern[str]) -> str:
+    """Return a text as UTF-16 units where Java would find an empty match between the two units of one character."""
+    if text.isascii() or not pattern.fullmatch(""):
+        return text
+    encoded = text.encode("utf-16-le", "surrogatepass")
+    return "".join(chr(int.from_bytes(encoded[at : at + 2], "little")) for at in range(0, len(encoded), 2))
+
+
+def between_units(text: str, inserted: str) -> str:
+    """Insert a text before, between and behind all UTF-16 units, as ``String.replace("", inserted)`` does."""
+    return _characters(_units(text, _EMPTY).replace("", inserted))
+
+
+def _characters(text: str) -> str:
+    """Undo `_units`: two units that are side by side are one character again."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _rewritten(pattern: str) -> list[str]:
