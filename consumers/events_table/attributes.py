@@ -80,7 +80,7 @@ def clean(value: str) -> str:
 
 
 def number(value: int | Decimal) -> str:
-    """Write a number in its one canonical spelling, so that equal keys are equal text.
+    """Write a number in its one canonical spelling, so that equal keys are equal text: 100 for 100, 100.0 and 1E+2.
 
     Raises: ValueError when it has more digits than DynamoDB keeps.
     """
@@ -92,7 +92,9 @@ def number(value: int | Decimal) -> str:
     digits = "".join(map(str, exact.as_tuple().digits)).strip("0")
     if len(digits) > _DIGITS_MAX or (exact and not _EXPONENT_MIN <= exact.adjusted() <= _EXPONENT_MAX):
         raise ValueError(f"{value} does not fit in DynamoDB's 38 digits")
-    return str(exact.normalize(_ALL_DIGITS)) if exact else "0"
+    shortest = exact.normalize(_ALL_DIGITS)
+    is_whole = abs(shortest) < 10**_DIGITS_MAX and shortest == shortest.to_integral_value()
+    return str(int(shortest)) if is_whole else str(shortest)
 
 
 def _collection(value: Value) -> WireValue:

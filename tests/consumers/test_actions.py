@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+import uuid
+from decimal import Context, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support import aws
 from weir.consumers.business.changes import (
     Change,
     Check,
@@ -24,8 +26,10 @@ from weir.consumers.business.changes import (
     exists,
 )
 from weir.consumers.events_table.actions import ADDS, Action, compile_changes, merged
-from weir.consumers.events_table.attributes import item_bytes, number, to_wire
+from weir.consumers.events_table.attributes import from_item, item_bytes, number, to_wire
+from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import ChangeInvalid, EventTooLarge
+from weir.operate.replay.targets.simulate import Simulation
 
 TABLES = {"things": "real-things"}
 KEY = {"id": "x"}
@@ -52,7 +56,7 @@ def request_of(change: Change) -> dict[str, Any]:
         (5, {"N": "5"}),
         (True, {"BOOL": True}),
         (None, {"NULL": True}),
-        (Decimal("10.00"), {"N": "1E+1"}),
+        (Decimal("10.00"), {"N": "10"}),
         (Decimal("-0.50"), {"N": "-0.5"}),
         (Decimal(0), {"N": "0"}),
         (b"\x00\xff", {"B": "AP8="}),
@@ -85,6 +89,64 @@ def test_what_dynamodb_cannot_hold_is_refused(value: Any) -> None:
 def test_a_number_keeps_its_value(value: Any) -> None:
     """Writing a number and reading it back is exact."""
     assert Decimal(number(value)) == value
+
+
+def spellings(value: Decimal) -> list[int | Decimal]:
+    """Return a number as Python may have it: as it is, shortest, with a zero behind its last digit, and as an int."""
+    padded = Decimal((value.as_tuple().sign, (*value.as_tuple().digits, 0), int(value.as_tuple().exponent) - 1))
+    found: list[int | Decimal] = [value, value.normalize(Context(prec=38)), padded]
+    return [*found, int(value)] if value == value.to_integral_value() else found
+
+
+NUMBERS = st.builds(
+    lambda digits, exponent: Decimal(digits).scaleb(exponent, Context(prec=38)),
+    st.integers(-(10**30), 10**30),
+    st.integers(-12, 60),
+)
+
+
+@given(NUMBERS)
+@example(Decimal("1E+2"))
+@example(Decimal("-0.0"))
+@example(Decimal("1E+38"))
+@example(Decimal("1E+125"))
+def test_a_number_has_one_spelling(value: Decimal) -> None:
+    """Equal numbers are equal text, as a key and in a sum (https://github.com/scylladb/scylladb/pull/29501)."""
+    assert len({number(one) for one in spellings(value)}) == 1
+    actions = compile_changes([Update("things", {"n": one}, add={"EUR": 1}) for one in spellings(value)], TABLES)
+    assert len(actions) == 1
+
+
+@pytest.mark.engine
+def test_spellings_of_a_number_are_one_item(engine: Engine) -> None:
+    """On the engine, additions under each spelling of a key meet in one item, and so do they in a dry run."""
+    dynamodb = aws.client("dynamodb", engine.endpoint)
+    table = f"numbers-{uuid.uuid4().hex}"
+    dynamodb.create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "n", "AttributeType": "N"}],
+        KeySchema=[{"AttributeName": "n", "KeyType": "HASH"}],
+    )
+
+    @settings(max_examples=25, deadline=None)
+    @given(NUMBERS)
+    @example(Decimal("1E+2"))
+    def meet(value: Decimal) -> None:
+        simulation = Simulation(lambda _, __: None)
+        for one in spellings(value):
+            change = Update("things", {"n": one}, add={"EUR": Decimal("100.0")})
+            [action] = compile_changes([change], {"things": table})
+            dynamodb.transact_write_items(TransactItems=[json.loads(merged([action]))])
+            simulation.apply((change,))
+        items = dynamodb.scan(TableName=table, ConsistentRead=True)["Items"]
+        for item in items:
+            dynamodb.delete_item(TableName=table, Key={"n": item["n"]})
+        total = 100 * len(spellings(value))
+        assert [from_item(item) for item in items] == [{"n": value, "EUR": total}]
+        assert [after for _, _, after in simulation.differences()] == [{"n": value, "EUR": total}]
+
+    meet()
 
 
 def test_sizes_are_those_that_are_billed() -> None:

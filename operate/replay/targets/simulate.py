@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, TypeAlias
 
 from weir.consumers.business.changes import Change, Check, Condition, Delete, Put, Update
@@ -18,6 +18,8 @@ from weir.ingest.errors import ConditionFailed
 Plain: TypeAlias = dict[str, Any]
 ItemId: TypeAlias = tuple[str, str]  # logical table, canonical JSON of the key
 LoadItem: TypeAlias = Callable[[str, Mapping[str, Any]], Mapping[str, Any] | None]
+
+_EXACT = Context(prec=38)  # as many digits as DynamoDB keeps; Python's own context would round to 28
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda left, right: bool(left == right),
@@ -62,8 +64,8 @@ class Simulation:
 
 
 def item_id(change: Change) -> ItemId:
-    """Return which item a change is about."""
-    return change.table, json.dumps(dict(change.key), sort_keys=True, default=str)
+    """Return which item a change is about, the same for each spelling of a number in its key."""
+    return change.table, json.dumps(_normal(change.key), sort_keys=True, default=str)
 
 
 def show(change: Change) -> str:
@@ -106,7 +108,7 @@ def _changed(change: Change, item: Plain | None) -> Plain | None:
         return _normal({**change.attributes, **version, **change.key})
     changed = {**(item or dict(change.key)), **_normal({**change.set, **version})}
     for name, amount in change.add.items():
-        changed[name] = read_number(str(Decimal(changed.get(name, 0)) + amount))
+        changed[name] = read_number(str(_EXACT.add(Decimal(changed.get(name, 0)), Decimal(amount))))
     return {name: value for name, value in changed.items() if name not in change.remove}
 
 
