@@ -23,7 +23,7 @@ test: .venv/test ## Run the tests; those of an absent engine skip and say how to
 check: .venv/test ## Format, lint, types and the templates
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/cfn-lint infra/template.yaml
 
-load: .venv/load ## A minute of load on a running stack, with report and verdict
+load: .venv/load ## Measure what a running stack can take, then 15 s of load, with report and verdict
 	@.venv/bin/weir load attack --profile smoke $(ARGS)
 
 faults: .venv/load ## The whole fault matrix with its long times, on a stack of its own

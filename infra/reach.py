@@ -1,8 +1,9 @@
 """Which files of `weir` a Lambda entry reaches: what its module imports, at once or later, and all that those import.
 
 Modules are read, not run. An import counts wherever it is written, except under ``if TYPE_CHECKING``. So does a
-string that begins with the dotted name of a module, since registries name modules so. A package that imports whatever
-is in its folder (``pkgutil.iter_modules``) is taken whole, with its data files.
+string that begins with the dotted name of a module, since registries name modules so; a name that an f-string makes is
+not followed. A package that imports whatever is in its folder (``pkgutil.iter_modules``) is taken whole, with its data
+files.
 """
 
 from __future__ import annotations

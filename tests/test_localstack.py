@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -218,9 +219,21 @@ KINESIS_ERRORS = [
 ]
 
 
+def answers_as_asked(where: place.Place) -> bool:
+    """Tell whether Kinesis answers with the error that the stream's name asks for, and not that there is no stream."""
+    try:
+        where.client("kinesis").put_record(StreamName="answers-KMSDisabledException", Data=b"x", PartitionKey="x")
+    except ClientError as error:
+        return error.response["Error"]["Code"] == "KMSDisabledException"
+    return False
+
+
 @pytest.fixture(scope="module")
 def failing_api() -> Iterator[tuple[Any, str]]:
-    gateway = place.at_endpoint(str(ENDPOINT), STACK).client("apigateway")
+    where = place.at_endpoint(str(ENDPOINT), STACK)
+    if not answers_as_asked(where):
+        pytest.skip("LocalStack runs without tests/localstack/start.d: copy it to /etc/localstack/init/start.d")
+    gateway = where.client("apigateway")
     role = "arn:aws:iam::000000000000:role/any"
     definition = routes.api_definition(["github"], {"partition": "aws", "region": "us-east-1", "credentials": role})
     api = gateway.import_rest_api(body=routes.render(definition))["id"]

@@ -2,7 +2,8 @@
 
 All of it is a pure function of the record, the secrets and the code: whatever fails here fails again at the next
 reading. So each failure is that event's own fate, and an unexpected exception is one too: it is quarantined with its
-place in the code, never retried, or one POST could hold up a shard. Only a secret that cannot be read is waited for.
+place in the code, never retried, or one POST could hold up a shard. An event waits only for a secret or a certificate
+that cannot be read now, or for memory.
 """
 
 from __future__ import annotations

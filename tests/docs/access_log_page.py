@@ -10,12 +10,12 @@ from tests.docs import markdown
 from weir.infra import template
 
 MEANINGS = {
-    "id": "the id of the answer's header `x-amz-apigw-id`; no caller can choose it",
-    "request_id": 'the id in `{"id": ...}` of the answer, in the envelope and in the events table',
+    "id": "the request id: the id in the answer, in the envelope and in the events table, and the answer's header `x-amz-apigw-id`; no caller can choose it",
+    "request_id": "API Gateway's other id, which Weir does not use; a caller may choose it",
     "at": "arrival at the gateway, milliseconds since the epoch",
     "resource": "the path of the API definition that matched, such as `/v1/shop/{key}`: it names the source",
     "method": "the HTTP method",
-    "status": "the status that the sender got; 2xx means stored",
+    "status": "the status that the sender got; a delivery is stored if it is 2xx and `integration_status` is 200",
     "integration_status": "the status that Kinesis (or the handshake function) answered with",
     "latency_ms": "time from the request to the answer",
     "integration_latency_ms": "the part of it that Kinesis (or the function) took",

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from tests.docs import markdown
 from weir.consumers.settings import HANDSHAKE_VARIABLES, VARIABLES, Variable
+from weir.infra import template
 
 _ROOT = Path(__file__).parents[2]
+CONSUMER, HANDSHAKE = "weir.consumers.handler.handler", "weir.consumers.handshake_handler.handler"
 _NAME = re.compile(r"WEIR_[A-Z_]+\Z")
 
 # What the command line reads: the names are found in cli/ and compared with these.
@@ -40,10 +42,11 @@ def page() -> str:
             [(markdown.code(name), default, markdown.sentence(text)) for name, (default, text) in COMMAND_LINE.items()],
         ),
         "## The consumer",
-        "Set by `infra/template.yaml` and read once, by `consumers/settings.py`. The scheduled account check reads the same.",
-        _variables(VARIABLES),
+        "Read once, by `consumers/settings.py`. The scheduled account check reads the same; the template sets `EVENTS_TABLE`, `PAYLOAD_BUCKET` and\n"
+        "`STACK` there. What `infra/template.yaml` does not set has its default on a deployed function.",
+        _variables(VARIABLES, CONSUMER),
         "## The handshake function",
-        _variables(HANDSHAKE_VARIABLES),
+        _variables(HANDSHAKE_VARIABLES, HANDSHAKE),
         "## Read by libraries",
         "`AWS_ENDPOINT_URL`, `AWS_REGION` and the other variables that begin with `AWS_` belong to botocore and to the Lambda\n"
         "runtime; `AWS_EMF_NAMESPACE` and `AWS_EMF_DISABLE_METRIC_EXTRACTION` to aws-embedded-metrics.",
@@ -57,11 +60,24 @@ def named_in_cli() -> set[str]:
     return {text for text in texts if isinstance(text, str) and _NAME.match(text)}
 
 
-def _variables(variables: Iterable[Variable]) -> str:
+def set_by_template(handler: str) -> set[str]:
+    """Return the variables that the template sets for the function with this handler."""
+    found = (resource["Properties"] for resource in template.load()["Resources"].values())
+    function = next(one for one in found if one.get("Handler") == handler)
+    return set(function["Environment"]["Variables"])
+
+
+def _variables(variables: Iterable[Variable], handler: str) -> str:
+    ours = set_by_template(handler)
     return markdown.table(
-        ["variable", "default", "meaning"],
+        ["variable", "set by the template", "default", "meaning"],
         [
-            (markdown.code(one.name), _default(one.default), markdown.sentence(one.meaning))
+            (
+                markdown.code(one.name),
+                "yes" if one.name in ours else "no",
+                _default(one.default),
+                markdown.sentence(one.meaning),
+            )
             for one in sorted(variables, key=lambda one: one.name)
         ],
     )

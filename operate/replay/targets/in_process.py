@@ -58,7 +58,7 @@ class ConsumerOutputs(Protocol):
 
 
 def settings_of(outputs: ConsumerOutputs) -> Settings:
-    """Return the consumer's settings for a stack's outputs."""
+    """Return the consumer's settings for a stack's outputs; what is not an output has its default."""
     return Settings.from_environment(
         {
             "EVENTS_TABLE": outputs.events_table,
