@@ -166,6 +166,17 @@ class SecretAbsent(RecordError):
     )
 
 
+class CertificateAbsent(RecordError):
+    """The certificate that the delivery names could not be fetched."""
+
+    code = "certificate_unavailable"
+    hint = "Verify the quarantine again if the delivery is the provider's, or pin the certificate in the secret."
+    raised_in = (
+        "ingest/schemes/",
+        "consumers/judging/",
+    )
+
+
 class TransientError(ServiceError):
     """Waiting may help: the record is not finished and will be read again."""
 
@@ -208,6 +219,14 @@ class SecretUnavailable(TransientError):
     code = "secret_store_unavailable"
     hint = "The event waits. Check that the function may read the parameter and use its KMS key."
     raised_in = ("ingest/schemes/", "consumers/")
+
+
+class CertificateUnavailable(TransientError):
+    """The provider's host of certificates did not answer, so the signature was not checked."""
+
+    code = "certificate_host_unavailable"
+    hint = "The event waits for a minute, then it is quarantined. Check the function's way to the provider's host."
+    raised_in = ("ingest/schemes/",)
 
 
 class DeadlineNear(TransientError):

@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
+from weir.ingest.errors import (
+    CertificateAbsent,
+    CertificateUnavailable,
+    SecretAbsent,
+    SecretUnavailable,
+    SignatureMismatch,
+)
 from weir.ingest.live_secrets import secret_values
 from weir.ingest.sources.catalogue import SSM, Source
 
@@ -28,6 +34,8 @@ ReadParameters = Callable[[Sequence[str]], Mapping[str, Reading]]
 
 # The gateway's clock and this one differ a little: a reading counts as newer than an event only beyond this.
 _SKEW_MS = 5_000
+# A delivery chose which certificate it waits for, and nothing of it is proven: it holds up its shard no longer.
+_CERTIFICATE_PATIENCE_MS = 60_000
 
 
 @dataclass(slots=True, eq=False, repr=False)  # without a repr: it holds secrets
@@ -72,12 +80,17 @@ class Secrets:
         """Return what ``verdict`` says of the live secrets, newest first; on its first refusal read them again.
 
         They are read again at most once a source and batch, and only if what is known may be older than the event.
-        Raises: SecretAbsent, SecretUnavailable, and what ``verdict`` raises.
+        Raises: SecretAbsent, SecretUnavailable, CertificateAbsent, CertificateUnavailable, and what ``verdict`` raises.
         """
         try:
             return self._judge_again(source, envelope, verdict)
         except SecretUnavailable as error:
             raise self._bounded(error, envelope) from error
+        except CertificateUnavailable as error:
+            waited_ms = self._waited_ms(envelope)
+            if waited_ms <= _CERTIFICATE_PATIENCE_MS:
+                raise
+            raise CertificateAbsent(error.detail, **error.facts, waited_s=waited_ms // 1000) from error
 
     def _judge_again(self, source: str, envelope: Envelope, verdict: Callable[[Sequence[str]], T]) -> T:
         try:
@@ -124,12 +137,15 @@ class Secrets:
         return SecretUnavailable("", source=source, **(failure.facts if failure else {}))
 
     def _bounded(self, error: SecretUnavailable, envelope: Envelope) -> SecretUnavailable | SecretAbsent:
-        """Return the error, or its end if the event has waited long enough: for a secret or for a certificate."""
-        waited_ms = self._clock_ms() - envelope.arrived_at_ms
+        """Return the error, or its end if the event has waited long enough."""
+        waited_ms = self._waited_ms(envelope)
         if waited_ms <= self._patience_ms:
             return error
         facts = {**error.facts, "waited_s": waited_ms // 1000}
         return SecretAbsent(error.detail or "The secret store did not answer.", **facts)
+
+    def _waited_ms(self, envelope: Envelope) -> int:
+        return self._clock_ms() - envelope.arrived_at_ms
 
     def _drop_if_too_old(self, source: str) -> None:
         known = self._known.get(source)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import (
+    CertificateAbsent,
     RecordError,
     SecretAbsent,
     SignatureExpired,
@@ -20,7 +21,14 @@ from weir.ingest.errors import (
 from weir.ingest.schemes.base import AnyScheme, Draft, Fetch, Prover, Scheme, SecretPair, Verdict
 
 # The closest to a proof comes first: of several reasons, that one is reported.
-_CLOSEST_FIRST = (SignatureExpired, SignatureMismatch, SignatureMalformed, SignatureMissing, SecretAbsent)
+_CLOSEST_FIRST = (
+    SignatureExpired,
+    SignatureMismatch,
+    CertificateAbsent,
+    SignatureMalformed,
+    SignatureMissing,
+    SecretAbsent,
+)
 
 
 class AnyOf(Scheme):

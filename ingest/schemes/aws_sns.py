@@ -24,6 +24,7 @@ from weir.ingest.times import format_ms, parse_ms
 _SNS_CERTIFICATE = re.compile(
     r"https://sns\.[a-z0-9-]{3,40}\.amazonaws\.com(\.cn)?/SimpleNotificationService-[a-z0-9]{8,64}\.pem"
 )
+_TOPIC = re.compile(r"arn:(?P<partition>aws[a-z-]{0,20}):sns:(?P<region>[a-z0-9-]{3,40}):\d{12}:\S{1,256}")
 
 
 class SnsScheme(Scheme):
@@ -67,10 +68,12 @@ class SnsProver(CertificateProver):
         return Claim(decode_base64(str(message["Signature"])), url, "sha1" if version == "1" else "sha256")
 
     def content(self, envelope: Envelope, identity: str) -> bytes | None:
-        """Return the members that are signed, if the topic is this one."""
+        """Return the members that are signed, if the topic is this one; its certificate must be of its own Region."""
         message = self._message(envelope)
         if message.get("TopicArn") != identity:
             return None
+        if not str(message.get("SigningCertURL")).startswith(f"https://{_host(identity)}/"):
+            raise Unreadable("the certificate's URL is not in the Region of the topic")
         names = self._NOTIFICATION if message.get("Type") == "Notification" else self._CONFIRMATION
         lines = [f"{name}\n{message[name]}\n" for name in names if message.get(name) is not None]
         return "".join(lines).encode("utf-8")
@@ -83,13 +86,12 @@ class SnsProver(CertificateProver):
 
     def prepare(self, draft: Draft, identity: str) -> None:
         """Write topic, time and certificate into the body."""
-        host = "https://sns.eu-west-1.amazonaws.com"
         rewrite_json(
             draft,
             TopicArn=identity,
             Timestamp=format_ms(draft.at_ms, "rfc3339"),
             SignatureVersion="2",
-            SigningCertURL=f"{host}/SimpleNotificationService-{'0' * 32}.pem",
+            SigningCertURL=f"https://{_host(identity)}/SimpleNotificationService-{'0' * 32}.pem",
         )
 
     def place(self, draft: Draft, signature: str) -> None:
@@ -106,3 +108,14 @@ class SnsProver(CertificateProver):
         if not isinstance(message, dict):
             raise Unreadable("the body is not a JSON object")
         return message
+
+
+def _host(topic: str) -> str:
+    """Return the SNS endpoint of a topic's Region, where its certificates are. Raises: Unreadable.
+
+    Source: https://docs.aws.amazon.com/general/latest/gr/sns.html
+    """
+    arn = _TOPIC.fullmatch(topic)
+    if not arn:
+        raise Unreadable("the secret does not begin with the ARN of a topic")
+    return f"sns.{arn['region']}.amazonaws.com{'.cn' if arn['partition'] == 'aws-cn' else ''}"

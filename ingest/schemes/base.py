@@ -24,7 +24,7 @@ from weir.ingest.envelope import Envelope
 from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.strict import Strict
 
-# Returns the PEM certificate at a URL. Raises: TransientError when it cannot be fetched now.
+# Returns the PEM certificate at a URL. Raises: CertificateAbsent, CertificateUnavailable.
 Fetch = Callable[[str], bytes]
 
 

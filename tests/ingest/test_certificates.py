@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 from collections.abc import Callable
 from email.message import Message
 
 import pytest
 
-from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
+from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header, with_headers
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import (
+    CertificateAbsent,
+    CertificateUnavailable,
     SecretAbsent,
-    SecretUnavailable,
     SignatureExpired,
     SignatureMalformed,
     SignatureMismatch,
@@ -22,7 +24,12 @@ from weir.ingest.errors import (
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.aws_sns import SnsScheme
 from weir.ingest.schemes.base import Draft
-from weir.ingest.schemes.crypto.certificate_cache import MAX_FETCHES_PER_MINUTE, MAX_KEPT, CertificateCache
+from weir.ingest.schemes.crypto.certificate_cache import (
+    MAX_FETCHES_PER_MINUTE,
+    MAX_KEPT,
+    PAUSE_S,
+    CertificateCache,
+)
 
 SNS = source_of("aws-sns")
 PAYPAL = source_of("paypal")
@@ -42,6 +49,11 @@ def sns_delivery(secret: str, **members: object) -> Envelope:
     signatures.sign_draft(SNS.scheme, secret, draft)
     message = json.loads(draft.body) | members
     return envelope_of(SNS, Draft(json.dumps(message).encode(), AT_MS, "m", draft.headers))
+
+
+def never(url: str) -> bytes:
+    """A fetch that must not happen."""
+    raise AssertionError(url)
 
 
 def test_fetched_certificate() -> None:
@@ -97,6 +109,57 @@ def test_only_urls_of_the_provider(url: object) -> None:
     spoilt = with_header(delivery, "PAYPAL-CERT-URL", lambda _: str(url))
     with pytest.raises(SignatureMalformed):
         signatures.verify(PAYPAL.scheme, [paypal.verify_with], spoilt)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["api.nowhere.paypal.com", "api.sandbox.sandbox.paypal.com", "paypal.com", "api-paypal.com", "apixpaypal.com"],
+)
+def test_paypal_has_two_hosts(host: str) -> None:
+    """A certificate is asked for at PayPal's live host and its sandbox; a delivery can name no other."""
+    paypal = pair_of(PAYPAL)
+    delivery = envelope_of(PAYPAL, draft_of(PAYPAL, paypal))
+    identity, pem = identity_and_pem(paypal.verify_with)
+    for known in ("api.paypal.com", "api.sandbox.paypal.com"):
+        signed = with_headers(delivery, {"PAYPAL-CERT-URL": f"https://{known}/v1/notifications/certs/CERT-1"})
+        assert signatures.verify(PAYPAL.scheme, [identity], signed, fetch=lambda _: pem.encode())
+    forged = with_header(delivery, "PAYPAL-CERT-URL", lambda url: url.replace("api.paypal.com", host))
+    with pytest.raises(SignatureMalformed):
+        signatures.verify(PAYPAL.scheme, [identity], forged, fetch=never)
+
+
+@pytest.mark.parametrize("region", ["nowhere", "us-east-1", "eu-west-1.amazonaws.com.cn/", "cn-north-1"])
+def test_the_certificate_of_a_topic_is_of_its_region(region: str) -> None:
+    """Of SNS, only the endpoint of the topic's own Region is asked for a certificate."""
+    pair = pair_of(SNS)
+    topic, _ = identity_and_pem(pair.verify_with)
+    url = CERTIFICATE_URL.replace("eu-west-1", region)
+    with pytest.raises(SignatureMalformed):
+        signatures.verify(SNS.scheme, [topic], sns_delivery(pair.sign_with, SigningCertURL=url), fetch=never)
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "host"),
+    [
+        ("aws", "ap-southeast-2", "sns.ap-southeast-2.amazonaws.com"),
+        ("aws-cn", "cn-north-1", "sns.cn-north-1.amazonaws.com.cn"),
+        ("aws-us-gov", "us-gov-west-1", "sns.us-gov-west-1.amazonaws.com"),
+    ],
+)
+def test_topics_of_other_regions(partition: str, region: str, host: str) -> None:
+    """A topic of any Region is verified with the certificate at that Region's endpoint."""
+    secrets = pair_of(SNS)
+    signing, topic, pem = secrets.sign_with, *identity_and_pem(secrets.verify_with)
+    there = topic.replace("arn:aws:sns:eu-west-1", f"arn:{partition}:sns:{region}")
+    asked: list[str] = []
+
+    def fetch(url: str) -> bytes:
+        asked.append(url)
+        return pem.encode()
+
+    delivery = sns_delivery(signing.replace(topic, there, 1))
+    assert signatures.verify(SNS.scheme, [there], delivery, fetch=fetch).secret_index == 0
+    assert asked == [f"https://{host}/SimpleNotificationService-{'0' * 32}.pem"]
 
 
 def test_sns_confirmation() -> None:
@@ -181,6 +244,11 @@ def http_error(status: int) -> urllib.error.HTTPError:
     return error
 
 
+def lookup_error(code: int) -> urllib.error.URLError:
+    """Return what urllib raises when a host name has no address, or cannot be looked up."""
+    return urllib.error.URLError(socket.gaierror(code, "lookup failed"))
+
+
 def test_cache_asks_once() -> None:
     """A certificate is asked for once, and so is a URL that names none."""
     asked: list[str] = []
@@ -194,16 +262,44 @@ def test_cache_asks_once() -> None:
     cache = CertificateCache(Clock(), get)
     assert [cache.fetch("https://x/a") for _ in range(3)] == [b"pem"] * 3
     for _ in range(3):
-        with pytest.raises(SignatureMalformed):
+        with pytest.raises(CertificateAbsent):
             cache.fetch("https://x/none")
     assert asked == ["https://x/a", "https://x/none"]
 
 
-@pytest.mark.parametrize("error", [OSError("no route"), TimeoutError(), http_error(503)])
-def test_cache_waits_for_the_network(error: Exception) -> None:
-    """A network that fails makes the event wait; it says nothing about the signature."""
-    with pytest.raises(SecretUnavailable):
+@pytest.mark.parametrize(
+    "error", [OSError("no route"), TimeoutError(), http_error(503), lookup_error(socket.EAI_AGAIN)]
+)
+def test_cache_waits_for_the_host(error: Exception) -> None:
+    """A host that fails makes the event wait; it says nothing about the signature."""
+    with pytest.raises(CertificateUnavailable):
         CertificateCache(Clock(), failing(error)).fetch("https://x/a")
+
+
+def test_a_name_that_does_not_exist_is_not_waited_for() -> None:
+    """A host without an address is the delivery's own choice, so that the delivery is refused at once."""
+    with pytest.raises(CertificateAbsent, match="does not exist"):
+        CertificateCache(Clock(), failing(lookup_error(socket.EAI_NONAME))).fetch("https://x/a")
+
+
+def test_a_silent_host_is_left_alone_for_a_while() -> None:
+    """A host that did not answer is asked again after a pause, since each question may take the whole time-out."""
+    clock, asked = Clock(), []
+
+    def get(url: str) -> bytes:
+        asked.append(url)
+        raise TimeoutError
+
+    cache = CertificateCache(clock, get)
+    for n in range(100):
+        with pytest.raises(CertificateUnavailable):
+            cache.fetch(f"https://x/{n}")
+    with pytest.raises(CertificateUnavailable):
+        cache.fetch("https://other/a")
+    clock.now_s += PAUSE_S
+    with pytest.raises(CertificateUnavailable):
+        cache.fetch("https://x/a")
+    assert asked == ["https://x/0", "https://other/a", "https://x/a"]
 
 
 def test_cache_is_bounded() -> None:
@@ -218,14 +314,14 @@ def test_cache_is_bounded() -> None:
     cache = CertificateCache(clock, get)
     cache.fetch("https://x/good")
     for n in range(MAX_FETCHES_PER_MINUTE - 1):
-        with pytest.raises(SignatureMalformed):
+        with pytest.raises(CertificateAbsent):
             cache.fetch(f"https://x/{n}")
-    with pytest.raises(SecretUnavailable):
+    with pytest.raises(CertificateAbsent):
         cache.fetch("https://x/more")
     assert cache.fetch("https://x/good") == b"pem"
     for n in range(2 * MAX_KEPT):
         clock.now_s += 60
-        with pytest.raises(SignatureMalformed):
+        with pytest.raises(CertificateAbsent):
             cache.fetch(f"https://x/later-{n}")
     assert cache.fetch("https://x/good") == b"pem"
 
@@ -233,5 +329,5 @@ def test_cache_is_bounded() -> None:
 def test_cache_fetches_https_only() -> None:
     """Nothing but https is ever opened."""
     for url in ("http://localhost/", "file:///etc/passwd"):
-        with pytest.raises(SecretUnavailable):
+        with pytest.raises(CertificateAbsent):
             CertificateCache(Clock()).fetch(url)

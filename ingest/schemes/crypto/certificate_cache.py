@@ -3,23 +3,33 @@
 A certificate that is kept is used as long as the process lives: providers give a new one a new URL. A URL
 without a certificate is remembered too. A forger who invents URLs causes at most `MAX_FETCHES_PER_MINUTE` requests, and
 meanwhile deliveries under certificates already kept are verified as usual.
+
+The delivery chose the URL, and nothing of it is proven. So what fails because of the URL is the delivery's own fault,
+and it does not wait: a shard would wait with it. Only when the provider's host itself fails may waiting help.
 """
 
 from __future__ import annotations
 
+import socket
 import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
-from weir.ingest.errors import SecretUnavailable, SignatureMalformed
+from weir.ingest.errors import CertificateAbsent, CertificateUnavailable
 
 TIMEOUT_S = 3.0
 MAX_BYTES = 64 * 1024
 MAX_FETCHES_PER_MINUTE = 20
 MAX_KEPT = 256
+# For how long a host that did not answer is not asked again: each question may take the time-out.
+PAUSE_S = 10.0
+_NOTHING_THERE = {400, 403, 404, 410}
+_UNKNOWN_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}  # BSD has no EAI_NODATA
 
-Get = Callable[[str], bytes]
+# Returns what is at a URL, None if that cannot be a certificate. Raises: OSError.
+Get = Callable[[str], bytes | None]
 
 
 class CertificateCache:
@@ -30,32 +40,44 @@ class CertificateCache:
         self._get = get or _get
         self._kept: dict[str, bytes | None] = {}
         self._asked_s: deque[float] = deque(maxlen=MAX_FETCHES_PER_MINUTE)
+        self._silent_since_s: dict[str, float] = {}
 
     def fetch(self, url: str) -> bytes:
         """Return the PEM certificate at ``url``.
 
-        Raises: SignatureMalformed when there is none; SecretUnavailable when it cannot be fetched now.
+        Raises: CertificateAbsent when there is none, or too many were asked for; CertificateUnavailable when the host
+        does not answer.
         """
         if url not in self._kept:
             self._keep(url, self._ask(url))
         found = self._kept[url]
         if found is None:
-            raise SignatureMalformed("There is no certificate at the certificate's URL.")
+            raise CertificateAbsent("There is no certificate at the certificate's URL.")
         return found
 
     def _ask(self, url: str) -> bytes | None:
-        now_s = self._clock_s()
-        if len(self._asked_s) == MAX_FETCHES_PER_MINUTE and now_s - self._asked_s[0] < 60:
-            raise SecretUnavailable("Too many certificates were requested within a minute.")
-        self._asked_s.append(now_s)
+        host = urlsplit(url).netloc
+        self._spend(host)
         try:
             return self._get(url)
         except urllib.error.HTTPError as error:
-            if error.code in {400, 403, 404, 410}:
+            if error.code in _NOTHING_THERE:
                 return None
-            raise SecretUnavailable("The certificate could not be fetched.", status=error.code) from error
+            raise CertificateUnavailable(status=error.code) from error
         except OSError as error:
-            raise SecretUnavailable(f"The certificate could not be fetched: {error}.") from error
+            if _is_unknown_name(error):
+                raise CertificateAbsent("The certificate's host does not exist.") from error
+            self._silent_since_s[host] = self._clock_s()
+            raise CertificateUnavailable(f"{error}.", host=host) from error
+
+    def _spend(self, host: str) -> None:
+        """Count one request. Raises: CertificateAbsent after too many, CertificateUnavailable soon after a failure."""
+        now_s = self._clock_s()
+        if now_s - self._silent_since_s.get(host, -PAUSE_S) < PAUSE_S:
+            raise CertificateUnavailable(host=host)
+        if len(self._asked_s) == MAX_FETCHES_PER_MINUTE and now_s - self._asked_s[0] < 60:
+            raise CertificateAbsent("Too many certificates were requested within a minute.")
+        self._asked_s.append(now_s)
 
     def _keep(self, url: str, found: bytes | None) -> None:
         if len(self._kept) >= MAX_KEPT:
@@ -65,11 +87,14 @@ class CertificateCache:
         self._kept[url] = found
 
 
-def _get(url: str) -> bytes:
+def _is_unknown_name(error: OSError) -> bool:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_NAME
+
+
+def _get(url: str) -> bytes | None:
     if not url.startswith("https://"):
-        raise OSError("not https")
+        return None
     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - https only, and allowed by pattern
         content: bytes = answer.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise OSError(f"more than {MAX_BYTES} bytes")
-    return content
+    return content if len(content) <= MAX_BYTES else None

@@ -23,7 +23,7 @@ from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
 from weir.consumers.wiring import certificates
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import SecretAbsent, SignatureMismatch, TargetUnavailable
+from weir.ingest.errors import CertificateAbsent, SecretAbsent, SignatureMismatch, TargetUnavailable
 from weir.ingest.sources.catalogue import Catalogue
 from weir.operate.replay.ports import Stopped
 from weir.operate.replay.waits import rest
@@ -185,7 +185,7 @@ class TrustingSecrets(Secrets):
         """Judge by the live secrets; where they disprove the delivery, by what is stored of it."""
         try:
             return super().judge(source, envelope, verdict)
-        except (SignatureMismatch, SecretAbsent):
+        except (SignatureMismatch, SecretAbsent, CertificateAbsent):
             stored = self.proven(envelope)
             if stored is None:
                 raise
