@@ -87,7 +87,12 @@ def list_(place: Place, as_json: bool) -> None:
 
 
 def _read_secret(source: str) -> str:
-    """Read one secret from standard input, without its line end; ask without echo at a terminal."""
-    if sys.stdin.isatty():
-        return str(click.prompt(f"secret of {source}", hide_input=True, err=True))
-    return sys.stdin.read().rstrip("\r\n")
+    """Read one secret from standard input, without what is blank around it; ask without echo at a terminal."""
+    from weir.infra import secrets as store
+
+    is_typed = sys.stdin.isatty()
+    given = str(click.prompt(f"secret of {source}", hide_input=True, err=True)) if is_typed else sys.stdin.read()
+    value = store.clean(given)
+    if value and value != given.rstrip("\r\n"):
+        click.echo(f"{source}: blanks or a byte order mark around the secret were left out", err=True)
+    return value

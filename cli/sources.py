@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,9 +37,12 @@ def check(as_json: bool, **where: Any) -> None:
 
     found = project.catalogue()
     routes.api_definition(found, {})
+    secrets = {name: _secrets(source, **where) for name, source in found.items()}
     for name, source in found.items():
-        count = _secrets_count(source, **where)
+        live_secrets = secrets[name]
+        count = None if live_secrets is None else len(live_secrets)
         warnings = [*source.warnings, *([f"it has no secret: `weir secrets set {name}`."] if count == 0 else [])]
+        warnings += _shared(name, secrets)
         facts = {"source": name, "preset": source.preset, "scheme": source.scheme.label, "secrets": count}
         if as_json:
             emit_json({**facts, "warnings": warnings})
@@ -50,12 +53,22 @@ def check(as_json: bool, **where: Any) -> None:
             emit(f"{'':24} warning: {warning}")
 
 
-def _secrets_count(source: Source, at: str | None, endpoint: str | None, stack: str) -> int | None:
-    """Return how many secrets of a source are live; None if no stack is there to ask."""
+def _shared(name: str, secrets: Mapping[str, set[str] | None]) -> list[str]:
+    """Return a sentence if a secret of a source is live for another one, too."""
+    own = secrets[name] or set()
+    others = [other for other, live in secrets.items() if other != name and live and own & live]
+    if not others:
+        return []
+    sentence = f"it shares a secret with {', '.join(others)}: what is signed for one is accepted by the other."
+    return [f"{sentence} Where the provider can have another secret, set one."]
+
+
+def _secrets(source: Source, at: str | None, endpoint: str | None, stack: str) -> set[str] | None:
+    """Return the live secrets of a source; None if no stack is there to ask."""
     from weir.infra import secrets as store
 
     try:
-        return len(store.live(choose_place(at, endpoint, stack), source))
+        return {secret.value for secret in store.live(choose_place(at, endpoint, stack), source)}
     except (StackAbsent, StackFailed):
         if at or endpoint:
             raise

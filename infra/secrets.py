@@ -6,6 +6,7 @@ the same text: `weir.ingest.live_secrets`.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ _STANDARD_TIER_BYTES = 4096
 _ADVANCED_TIER_BYTES = 8192
 # Source: https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
 _MANAGED_BYTES = 65_536
+# Around a pasted secret: white space of any kind, a byte order mark, blanks of no width.
+_AROUND = re.compile(r"\A[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+\Z")
+_QUOTES = {'""', "''", "``", "\u201c\u201d", "\u2018\u2019"}
 _ABSENT = {"ParameterNotFound", "ResourceNotFoundException"}
 
 
@@ -99,7 +103,17 @@ def where(place: Place, source: Source) -> str:
     return source.secret.removeprefix(SECRETS_MANAGER)
 
 
+def clean(value: str) -> str:
+    """Return a pasted secret without white space, byte order mark and invisible blanks around it.
+
+    No provider's secret begins or ends with them. Sources: https://github.com/honojs/examples/issues/159 ,
+    https://github.com/stripe/stripe-node/issues/1812
+    """
+    return _AROUND.sub("", value)
+
+
 def _with(place: Place, source: Source, value: str) -> list[LiveSecret]:
+    value = clean(value)
     _check(source, value)
     others = [secret for secret in live(place, source) if secret.value != value]
     return [LiveSecret(value, int(time.time() * 1000)), *others]
@@ -120,6 +134,8 @@ def _check(source: Source, value: str) -> None:
     several_lines = any(character in value.strip() for character in "\r\n") and "-----BEGIN" not in value
     if not value.strip() or several_lines or "\0" in value:
         raise SecretInvalid("A secret must be one line of text and not empty.", source=source.name)
+    if len(value) > 1 and value[0] + value[-1] in _QUOTES:
+        raise SecretInvalid("The secret is in quotes: give it without them.", source=source.name)
     try:
         signatures.check_secret(source.scheme, value)
     except ValueError as error:

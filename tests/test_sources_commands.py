@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from tests.support.places import write_state
 from weir.cli.main import main
+from weir.infra.local.engine.engine import Engine
 from weir.ingest.sources import presets, sources_file
 
 
@@ -96,6 +98,25 @@ def test_checking_warns_of_what_may_surprise(file: Path) -> None:
         "source": "shop", "preset": "shopify", "scheme": "shopify-sha256", "secrets": None, "warnings": []
     }  # fmt: skip
     assert "no stack runs" in weir("sources", "check").output
+
+
+@pytest.mark.engine
+def test_a_shared_secret_is_pointed_out(file: Path, engine: Engine) -> None:
+    """A secret of two sources is named for both, never printed; one that is pasted with blanks is the same secret."""
+    file.write_text("".join(f"{name}: {{preset: github}}\n" for name in ("one", "two", "three")))
+    home = file.parent / "home"
+    home.mkdir()
+    write_state(home, engine=engine.endpoint, SecretsPrefix=f"/{uuid.uuid4().hex}")
+    for name, secret in (("one", "private\n"), ("two", "\ufeffprivate \r\n"), ("three", "another")):
+        done = CliRunner().invoke(main, ["secrets", "set", name], input=secret)
+        assert done.exit_code == 0, done.output
+        assert ("left out" in done.stderr) == (name == "two")
+    checked = weir("sources", "check", "--json").output
+    warnings = {one["source"]: " ".join(one["warnings"]) for one in map(json.loads, checked.splitlines())}
+    assert "shares a secret with two" in warnings["one"]
+    assert "shares a secret with one" in warnings["two"]
+    assert warnings["three"] == ""
+    assert "private" not in checked
 
 
 def test_checking_finds_what_the_gateway_could_not_serve(file: Path) -> None:

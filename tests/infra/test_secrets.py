@@ -89,6 +89,21 @@ def test_what_cannot_be_a_secret_is_refused(place: Place, value: str) -> None:
         secrets.add(place, source("ssm"), value)
 
 
+@pytest.mark.parametrize("pasted", ["{} ", " {}", "{}\t", "\t{} \r\n", "\ufeff{}", "{}\u00a0", "\u200b {}\u2060"])
+def test_blanks_around_a_secret_are_left_out(place: Place, pasted: str) -> None:
+    """Blanks, tabs and a byte order mark do not belong to it. https://github.com/stripe/stripe-node/issues/1812"""
+    stripe = source("ssm", "stripe")
+    assert secrets.add(place, stripe, pasted.format("whsec_a b")) == 1
+    assert [secret.value for secret in secrets.live(place, stripe)] == ["whsec_a b"]
+
+
+@pytest.mark.parametrize("pasted", ['"{}"', "'{}'", "`{}`", " \u201c{}\u201d\n", "\u2018{}\u2019"])
+def test_a_secret_in_quotes_is_refused(place: Place, pasted: str) -> None:
+    """A secret with the quotes of a settings file is refused. https://github.com/honojs/examples/issues/159"""
+    with pytest.raises(SecretInvalid, match="in quotes"):
+        secrets.add(place, source("ssm", "stripe"), pasted.format("whsec_private"))
+
+
 @pytest.mark.parametrize(
     ("preset", "value"),
     [
