@@ -7,7 +7,7 @@
 ``$.data.id``          a member of the JSON body; of the element when the body is split. ``[n]`` takes from an array
 ``$$.source``          a member of the whole JSON body, whatever the split
 ``jws:$.a#$.b``        a member of the payload of a JSON Web Signature, here of the one at ``$.a``
-``sha256``             the SHA-256 of the body or of the split element: the same for each retry of the same bytes
+``sha256``             the SHA-256 of the body, or of what is signed of it, or of the split element: equal in a retry
 ``request``            the request id: each delivery is an event of its own
 ``a | b``              the first of them that is there
 =====================  ==========================================================================================
@@ -36,7 +36,7 @@ _JWS_PARTS = 3  # header, payload, signature
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]")
 _NAMED = re.compile(r"(header|query|field):(\S+)")
 _JWS = re.compile(r"jws:(\$[^#]*)#(\$.*)")
-_FORM = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _BOUNDARY = re.compile(r'boundary="?([^";,]{1,70})', re.IGNORECASE)
 # Anchored to the start of a line, so that a line is searched once however often it repeats itself.
@@ -64,13 +64,15 @@ class View:
     """A delivery and what has been read of it so far.
 
     ``payload_field`` names the form or multipart field that has the JSON body, for providers that send one;
-    ``element`` is the part that ``$`` means once a batch is split.
+    ``element`` is the part that ``$`` means once a batch is split; ``signed_content`` gives what ``sha256`` hashes of a
+    delivery that is not split, its body if it is None.
     """
 
     envelope: Envelope
     payload_field: str = ""
     element: Any = None
     is_split: bool = False
+    signed_content: Callable[[Envelope], bytes] | None = None
     _root: list[Any] = field(default_factory=list)
     _fields: list[dict[str, str]] = field(default_factory=list)
 
@@ -88,7 +90,7 @@ class View:
 
     def split(self, element: Any) -> View:
         """Return the view of one element of the batch."""
-        return View(self.envelope, self.payload_field, element, True, self._root, self._fields)
+        return View(self.envelope, self.payload_field, element, True, self.signed_content, self._root, self._fields)
 
 
 Reader = Callable[[View], Any]
@@ -190,12 +192,34 @@ def form_pairs(envelope: Envelope) -> list[tuple[str, str]]:
     """Return the fields of a form body in their order; empty if the body is not a form, or too large a one."""
     kind = media_type(envelope)
     try:
-        if kind == _FORM:
-            text = envelope.body.decode("utf-8")
-            return parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="surrogateescape")
+        if kind == FORM:
+            return _urlencoded_pairs(envelope.body)
         return _multipart_pairs(envelope) if kind == _MULTIPART else []
     except ValueError:
         return []
+
+
+def signed_form(envelope: Envelope) -> list[tuple[str, str]]:
+    """Return the fields of an urlencoded body in their order, none of an empty body.
+
+    Raises: Unreadable for a body that has no such field, or that `View.root` may read as JSON: it is not signed.
+    """
+    if not envelope.body:
+        return []
+    if media_type(envelope) != FORM or envelope.body.startswith((b"{", b"[")):
+        raise Unreadable("the body is not a form, and so it is not signed")
+    try:
+        pairs = _urlencoded_pairs(envelope.body)
+    except ValueError as error:
+        raise Unreadable(f"the body is a form that cannot be read: not UTF-8, or above {_MAX_FIELDS} fields") from error
+    if not pairs:
+        raise Unreadable("the body is a form without a field, and so it is not signed")
+    return pairs
+
+
+def _urlencoded_pairs(body: bytes) -> list[tuple[str, str]]:
+    text = body.decode("utf-8")
+    return parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="surrogateescape")
 
 
 def _single(text: str) -> Reader:
@@ -244,8 +268,13 @@ def _payload(text: str) -> Any:
         return None
 
 
+def _body(envelope: Envelope) -> bytes:
+    return envelope.body
+
+
 def _digest(view: View) -> str:
-    content = canonical_json(view.element) if view.is_split else view.envelope.body
+    whole = view.signed_content or _body
+    content = canonical_json(view.element) if view.is_split else whole(view.envelope)
     return hashlib.sha256(content).hexdigest()
 
 

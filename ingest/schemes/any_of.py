@@ -63,6 +63,10 @@ class AnyOf(Scheme):
         """Return for each option what only the others sign."""
         return tuple(self.header_names - option.header_names for option in self.any_of)
 
+    def signed_content(self, envelope: Envelope) -> bytes:
+        """Return what the first of them signs: of one provider's schemes all sign the same of a body."""
+        return self.any_of[0].signed_content(envelope)
+
     def own_hmac(self, secret: str, value: bytes) -> bytes | None:
         """Return the HMAC of the first of them that makes one."""
         return next((made for one in self.any_of if (made := one.own_hmac(secret, value)) is not None), None)

@@ -75,8 +75,7 @@ class SnsProver(CertificateProver):
         if not str(message.get("SigningCertURL")).startswith(f"https://{_host(identity)}/"):
             raise Unreadable("the certificate's URL is not in the Region of the topic")
         names = self._NOTIFICATION if message.get("Type") == "Notification" else self._CONFIRMATION
-        lines = [f"{name}\n{message[name]}\n" for name in names if message.get(name) is not None]
-        return "".join(lines).encode("utf-8")
+        return "".join([_line(message, name) for name in names]).encode("utf-8")
 
     def check_time(self, envelope: Envelope) -> None:
         """Compare the signed time with the time of arrival, if the scheme has a tolerance."""
@@ -119,3 +118,15 @@ def _host(topic: str) -> str:
     if not arn:
         raise Unreadable("the secret does not begin with the ARN of a topic")
     return f"sns.{arn['region']}.amazonaws.com{'.cn' if arn['partition'] == 'aws-cn' else ''}"
+
+
+def _line(message: dict[str, Any], name: str) -> str:
+    """Return the lines that are signed of a member. Raises: Unreadable where they could be those of several members."""
+    value = message.get(name)
+    if value is None and name == "Subject":  # the only one that may be left out
+        return ""
+    if not isinstance(value, str):
+        raise Unreadable(f"{name} is not a text")
+    if name != "Message" and not value.isprintable():  # a message comes first, and may have lines of its own
+        raise Unreadable(f"{name} has a line end or a control character")
+    return f"{name}\n{value}\n"

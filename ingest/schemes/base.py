@@ -170,6 +170,13 @@ class Scheme(Strict, ABC):
         """Return for each of its ways the lower-case names of headers that only the others sign."""
         return (frozenset(),)
 
+    def signed_content(self, envelope: Envelope) -> bytes:
+        """Return what is signed of a body, without times: other bytes that the same signature proves give the same.
+
+        Raises: Unreadable.
+        """
+        return envelope.body
+
     def own_hmac(self, _secret: str, _value: bytes) -> bytes | None:
         """Return the HMAC of a value as the scheme makes one of a delivery, None if it makes none.
 

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from weir.ingest.encodings import decode, encode
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismatch, SignatureMissing
-from weir.ingest.locations import Location, Unreadable, View, header_names, one_header, reader, steps
+from weir.ingest.locations import Location, Unreadable, View, header_names, one_header, reader, steps, text_of
 from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
 from weir.ingest.schemes.crypto import public_keys
 from weir.ingest.schemes.parts.checks import (
@@ -44,6 +44,7 @@ Shared = Literal["hmac-sha256", "hmac-sha1", "hmac-sha384", "hmac-sha512", "sha1
 KeyPair = Literal["ed25519", "ecdsa-p256-sha256", "ecdsa-p256-sha256-raw", "rsa-sha256", "rsa-sha512", "rsa-pss-sha256",
                   "rsa-pss-sha512"]  # fmt: skip
 _KEY_PAIRS = frozenset(get_args(KeyPair))
+_NOT_OF_BODY = frozenset({"url", "method", "path", "secret", "timestamp"})
 
 
 class ContentScheme(Scheme):
@@ -109,6 +110,14 @@ class ContentScheme(Scheme):
         places = [self.signature.at, self.id or "", (self.timestamp and self.timestamp.at) or "", *self.require]
         places += [part for part in parts_of(self.content) if isinstance(part, str)]
         return frozenset(name for place in places for name in header_names(place))
+
+    def signed_content(self, envelope: Envelope) -> bytes:
+        """Return the form field where it alone is signed, else the body."""
+        parts = [part for part in parts_of(self.content) if isinstance(part, str)]
+        fields = [part for part in parts if part.startswith("field:")]
+        if len(fields) != 1 or set(parts) - set(fields) - _NOT_OF_BODY:
+            return envelope.body
+        return (text_of(reader(fields[0])(View(envelope))) or "").encode("utf-8", "surrogateescape")
 
     def own_hmac(self, secret: str, value: bytes) -> bytes | None:
         """Return the HMAC of a value by the algorithm and with the key of the scheme, None if it makes no HMAC."""

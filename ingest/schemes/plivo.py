@@ -5,16 +5,21 @@ Source: https://www.plivo.com/docs/messaging/concepts/signature-validation and t
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMissing
-from weir.ingest.locations import form_pairs, one_header
+from weir.ingest.locations import Unreadable, one_header, signed_form
 from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.schemes.parts.checks import public_urls
-from weir.ingest.schemes.parts.header_hmac import HeaderHmacProver, sorted_pairs
+from weir.ingest.schemes.parts.header_hmac import HeaderHmacProver, query_text, sorted_pairs
+
+# Between the signed parts are only "&", "=" and ".": whatever could move one of them is refused.
+_NONCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_AMBIGUOUS_NAME, _AMBIGUOUS_VALUE = re.compile(r"[&=.]"), re.compile(r"[&.]")
 
 
 class PlivoScheme(Scheme):
@@ -23,6 +28,10 @@ class PlivoScheme(Scheme):
     alg: Literal["plivo-v3"]
     url: str = Field(default="", description="the public URL, if it is signed; a source may give it as its own `url`")
     reads_url: ClassVar[bool] = True
+
+    def signed_content(self, envelope: Envelope) -> bytes:
+        """Return query and fields as they are signed."""
+        return _parameters(envelope).encode("utf-8", "surrogateescape")
 
     def prover(self) -> PlivoProver:
         """See `Scheme.prover`."""
@@ -46,13 +55,22 @@ class PlivoProver(HeaderHmacProver):
         nonce = one_header(envelope, "x-plivo-signature-v3-nonce")
         if not nonce:
             raise SignatureMissing("There is no header x-plivo-signature-v3-nonce.")
-        query = "&".join(f"{name}={value}" for name, value in sorted(envelope.query.items()))
-        fields = sorted_pairs(form_pairs(envelope))
+        if not _NONCE.fullmatch(nonce):
+            raise Unreadable("the nonce is not 1 to 64 letters, digits, underscores and hyphens")
         url = public_urls(self._url, envelope)[0].partition("?")[0]
-        mark = "?" if query or fields else ""
-        dot = "." if query and fields else ""
-        return [f"{url}{mark}{query}{dot}{fields}.{nonce}".encode("utf-8", "surrogateescape")]
+        parameters = _parameters(envelope)
+        mark = "?" if parameters else ""
+        return [f"{url}{mark}{parameters}.{nonce}".encode("utf-8", "surrogateescape")]
 
     def prepare(self, draft: Draft) -> None:
         """Add the nonce."""
-        draft.headers["X-Plivo-Signature-V3-Nonce"] = draft.message_id
+        draft.headers["X-Plivo-Signature-V3-Nonce"] = re.sub(r"[^A-Za-z0-9_-]", "-", draft.message_id)[:64]
+
+
+def _parameters(envelope: Envelope) -> str:
+    """Return query and form fields as Plivo signs them. Raises: Unreadable where that has two readings."""
+    for name, value in envelope.query.items():
+        if _AMBIGUOUS_NAME.search(name) or _AMBIGUOUS_VALUE.search(value):
+            raise Unreadable(f"the query parameter {name!r} holds a separator of what is signed")
+    query, fields = query_text(envelope), sorted_pairs(signed_form(envelope))
+    return f"{query}.{fields}" if query and fields else query + fields

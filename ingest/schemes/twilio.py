@@ -14,12 +14,10 @@ from pydantic import Field
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMismatch
-from weir.ingest.locations import Unreadable, form_pairs, media_type
+from weir.ingest.locations import FORM, Unreadable, media_type, signed_form
 from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.schemes.parts.checks import public_urls
-from weir.ingest.schemes.parts.header_hmac import HeaderHmacProver, sorted_pairs
-
-_FORM = "application/x-www-form-urlencoded"
+from weir.ingest.schemes.parts.header_hmac import HeaderHmacProver, query_text, sorted_pairs
 
 
 class TwilioScheme(Scheme):
@@ -29,6 +27,10 @@ class TwilioScheme(Scheme):
     hash: Literal["sha1", "sha256"] = Field(default="sha1", description="sha256: signed with a SharedKey")
     url: str = Field(default="", description="the public URL, if it is signed; a source may give it as its own `url`")
     reads_url: ClassVar[bool] = True
+
+    def signed_content(self, envelope: Envelope) -> bytes:
+        """Return query and fields as they are signed; the hash of another body is in the query."""
+        return (query_text(envelope) + _fields(envelope)).encode("utf-8", "surrogateescape")
 
     def prover(self) -> TwilioProver:
         """See `Scheme.prover`."""
@@ -50,25 +52,30 @@ class TwilioProver(HeaderHmacProver):
 
     def texts(self, envelope: Envelope) -> list[bytes]:
         """Return the text with each spelling of the URL, without and with its port."""
-        suffix = "" if self._is_hashed(envelope) else sorted_pairs(form_pairs(envelope))
+        suffix = _fields(envelope)
         spelled = [text for url in public_urls(self._url, envelope) for text in _port_spellings(url)]
         return [(url + suffix).encode("utf-8", "surrogateescape") for url in spelled]
 
     def prepare(self, draft: Draft) -> None:
         """Put the hash of a body that is not a form into the query."""
-        if draft.body and media_type(draft.envelope()) != _FORM:
+        if draft.body and media_type(draft.envelope()) != FORM:
             draft.query["bodySHA256"] = hashlib.sha256(draft.body).hexdigest()
 
-    def _is_hashed(self, envelope: Envelope) -> bool:
-        if not envelope.body or media_type(envelope) == _FORM:
-            return False
-        given = envelope.query.get("bodySHA256", "")
-        if not given:
-            raise Unreadable("the URL has no bodySHA256, and so the body is not signed")
-        actual = hashlib.sha256(envelope.body).hexdigest()
-        if not hmac.compare_digest(actual.encode("ascii"), given.lower().encode("utf-8", "replace")):
-            raise SignatureMismatch("bodySHA256 is not the hash of the body.")
-        return True
+
+def _fields(envelope: Envelope) -> str:
+    """Return what is signed behind the URL: the fields of a form, nothing for a body whose hash is in the URL.
+
+    Raises: SignatureMismatch when that hash is another body's; Unreadable when nothing covers the body.
+    """
+    given = envelope.query.get("bodySHA256", "")
+    actual = hashlib.sha256(envelope.body).hexdigest()
+    if given and not hmac.compare_digest(actual.encode("ascii"), given.lower().encode("utf-8", "replace")):
+        raise SignatureMismatch("bodySHA256 is not the hash of the body.")
+    if not envelope.body or media_type(envelope) == FORM:
+        return sorted_pairs(signed_form(envelope))
+    if not given:
+        raise Unreadable("the URL has no bodySHA256, and so the body is not signed")
+    return ""
 
 
 def _port_spellings(url: str) -> list[str]:

@@ -66,8 +66,8 @@ class EventSpec(Strict):
 
     id: Location | tuple[Location, ...] = Field(
         default="sha256",
-        description="all of a list must be there; `sha256`: hash of the bytes; `request`: retries are not recognised; "
-        "an element of a batch that lacks its id has the hash of it",
+        description="all of a list must be there; `sha256`: hash of what is signed of the body; `request`: retries are "
+        "not recognised; an element of a batch that lacks its id has the hash of it",
     )
     type: Location | tuple[Location, ...] = Field(default=(), description="of a list, those that are there")
     time: EventTime | None = Field(default=None, description="where the time of the event is")

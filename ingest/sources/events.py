@@ -55,7 +55,7 @@ def extract(source: Source, envelope: Envelope) -> list[Event]:
     Raises: EventMalformed when there is nothing but one element that cannot be an event, or no batch.
     """
     compiled = _compiled(source)
-    view = View(envelope, source.event.payload_field)
+    view = View(envelope, source.event.payload_field, signed_content=source.scheme.signed_content)
     try:
         if source.event.split is None:
             return [compiled.event(view, view.root(), 0, compiled.own_id(view))]

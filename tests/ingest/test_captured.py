@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from tests.support.deliveries import AT_MS, envelope_of, pair_of, source_of
+from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
 from weir.ingest.envelope import Envelope
+from weir.ingest.errors import SignatureMalformed, SignatureMismatch
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.any_of import AnyOf
-from weir.ingest.schemes.base import Scheme
+from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.sources import events, presets, samples
 from weir.ingest.sources.catalogue import Source
 
@@ -49,3 +51,119 @@ def test_header_of_another_option(preset: str, place: int, name: str) -> None:
     bare = replace(envelope, headers=tuple(one for one in envelope.headers if one[0].lower() != name))
     forged = replace(bare, headers=(*bare.headers, (name, "forged")))
     assert read(source, pair.verify_with, forged) == read(source, pair.verify_with, bare)
+
+
+FORM_MAC = [name for name in PRESETS if getattr(options_of(name)[0], "alg", "") in {"twilio", "plivo-v3"}]
+FORM = "application/x-www-form-urlencoded"
+UNSIGNED_BODIES = {
+    "too many fields": (FORM, b'{"id":"EZ1","pad":"' + b"&" * 1001 + b'"}'),
+    "not UTF-8": (FORM, b'id=EZ1&x="\xff"'),
+    "JSON as a form": (FORM, b'{"id":"EZ1"}'),
+    "no field": (FORM, b"&"),
+    "JSON": ("application/json", b'{"id":"EZ1"}'),
+    "text": ("text/plain", b"id=EZ1"),
+    "multipart": (
+        "multipart/form-data; boundary=x",
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--',
+    ),
+}
+
+
+def typed(envelope: Envelope, content_type: str, body: bytes) -> Envelope:
+    """Return the delivery with another body and its type."""
+    kept = tuple(header for header in envelope.headers if header[0].lower() != "content-type")
+    return replace(envelope, headers=(*kept, ("Content-Type", content_type)), body=body)
+
+
+@pytest.mark.parametrize("preset", FORM_MAC)
+@pytest.mark.parametrize(
+    "signed", [("application/json", b'{"id":"EZ0"}'), ("application/json", b"")], ids=["json", "empty"]
+)
+@pytest.mark.parametrize("forged", UNSIGNED_BODIES)
+def test_unreadable_form_is_not_an_empty_one(preset: str, signed: tuple[str, bytes], forged: str) -> None:
+    """Under a signature of the URL alone no other body is accepted: one that gives no fields is refused."""
+    source, pair = source_of(preset), pair_of(source_of(preset))
+    draft = Draft(b"" if preset == "plivo" else signed[1], AT_MS, "msg_1", {"Content-Type": signed[0]})
+    signatures.sign_draft(source.scheme, pair.sign_with, draft)
+    envelope = envelope_of(source, draft)
+    assert signatures.verify(source.scheme, [pair.verify_with], envelope).secret_index == 0
+    with pytest.raises((SignatureMalformed, SignatureMismatch)):
+        signatures.verify(source.scheme, [pair.verify_with], typed(envelope, *UNSIGNED_BODIES[forged]))
+
+
+def test_nonce_has_one_form() -> None:
+    """Fields cannot move into Plivo's nonce, nor into a query, although both are signed beside them."""
+    source, pair = source_of("plivo"), pair_of(source_of("plivo"))
+    draft = Draft(b"Amount=100&Duration=10.5&Text=a%3Db&To=1", AT_MS, "nonce-1", {"Content-Type": FORM})
+    signatures.sign_draft(source.scheme, pair.sign_with, draft)
+    envelope = envelope_of(source, draft)
+    assert signatures.verify(source.scheme, [pair.verify_with], envelope).secret_index == 0
+    moved = with_header(envelope, "X-Plivo-Signature-V3-Nonce", lambda nonce: f"5Texta=bTo1.{nonce}")
+    with pytest.raises(SignatureMalformed):
+        signatures.verify(source.scheme, [pair.verify_with], replace(moved, body=b"Amount=100&Duration=10"))
+    queried = replace(typed(envelope, "application/json", b""), query={"Amount100Duration10.5Texta": "bTo1"})
+    with pytest.raises(SignatureMalformed):
+        signatures.verify(source.scheme, [pair.verify_with], queried)
+
+
+@pytest.mark.parametrize(("name", "value"), [("a.b", "1"), ("a=b", "1"), ("a&b", "1"), ("a", "1&b=2"), ("a", "1.2")])
+def test_ambiguous_query(name: str, value: str) -> None:
+    """A query whose names or values hold a separator of Plivo's text is refused, even if it was signed so."""
+    source, pair = source_of("plivo"), pair_of(source_of("plivo"))
+    draft = draft_of(source, pair)
+    envelope = replace(envelope_of(source, draft), query={name: value})
+    with pytest.raises(SignatureMalformed, match="separator"):
+        signatures.verify(source.scheme, [pair.verify_with], envelope)
+
+
+def test_parameters_do_not_merge() -> None:
+    """Of two signed query parameters no single one can be made, although its plain spelling is the same."""
+    source, pair = source_of("twilio"), pair_of(source_of("twilio"))
+    draft = draft_of(source, pair)
+    draft.query = {"a": "1", "b": "2"}
+    signatures.sign_draft(source.scheme, pair.sign_with, draft)
+    envelope = envelope_of(source, draft)
+    assert signatures.verify(source.scheme, [pair.verify_with], envelope).secret_index == 0
+    with pytest.raises(SignatureMismatch):
+        signatures.verify(source.scheme, [pair.verify_with], replace(envelope, query={"a": "1&b=2"}))
+
+
+RESPELLED = {
+    "twilio": lambda body: b"&" + body,
+    "plivo": lambda body: b"&" + body,
+    "braintree": lambda body: body + b"&x=1",
+}
+
+
+@pytest.mark.parametrize("preset", RESPELLED)
+def test_hash_is_of_what_is_signed(preset: str) -> None:
+    """Other bytes that the same signature proves have the same id where the id is a hash."""
+    source, pair = source_of(preset), pair_of(source_of(preset))
+    envelope = envelope_of(source, draft_of(source, pair))
+    bare = replace(envelope, headers=tuple(one for one in envelope.headers if "idempotency" not in one[0].lower()))
+    forged = replace(bare, body=RESPELLED[preset](bare.body))
+    assert read(source, pair.verify_with, forged) == read(source, pair.verify_with, bare)
+
+
+@pytest.mark.parametrize("name", ["MessageId", "Subject", "Timestamp", "TopicArn", "Type", "Message"])
+@pytest.mark.parametrize("value", [7, ["x"], {"x": 1}, True, "a\nb", "a\rb"])
+def test_members_of_sns_have_one_reading(name: str, value: object) -> None:
+    """A member that is not a text, or has lines of its own, is refused, for it could be several members."""
+    source, pair = source_of("aws-sns"), pair_of(source_of("aws-sns"))
+    envelope = envelope_of(source, draft_of(source, pair))
+    forged = replace(envelope, body=json.dumps(json.loads(envelope.body) | {name: value}).encode())
+    with pytest.raises((SignatureMalformed, SignatureMismatch)):
+        signatures.verify(source.scheme, [pair.verify_with], forged)
+
+
+@pytest.mark.parametrize("cut", ["MessageId", "Subject"])
+def test_lines_of_sns_do_not_move(cut: str) -> None:
+    """The lines of one member cannot become those of another, although the signed text is the same."""
+    source, pair = source_of("aws-sns"), pair_of(source_of("aws-sns"))
+    envelope = envelope_of(source, draft_of(source, pair))
+    message = json.loads(envelope.body)
+    before = {"MessageId": "Message", "Subject": "MessageId"}[cut]
+    merged = {**message, before: f"{message[before]}\n{cut}\n{message[cut]}"}
+    del merged[cut]
+    with pytest.raises(SignatureMalformed):
+        signatures.verify(source.scheme, [pair.verify_with], replace(envelope, body=json.dumps(merged).encode()))

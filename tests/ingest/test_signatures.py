@@ -71,8 +71,8 @@ IN_HEADER = [name for name in PRESETS if signature_header(source_of(name).scheme
 SEVERAL = [name for name in IN_HEADER if has_several_signatures(source_of(name).scheme)]
 HEX = [name for name in IN_HEADER if is_hex(source_of(name).scheme)]
 IN_QUERY = {"azure-event-grid", "google-pubsub", "pandadoc", "pingdom"}
-# Their proof is a part of the body or takes values from it, so that a body of any bytes cannot be signed.
-NEEDS_BODY = {"hygraph", "linear", "mandrill", "pusher"}
+# Their proof is in the body or takes values or fields from it, so that a body of any bytes cannot be signed.
+NEEDS_BODY = {"hygraph", "linear", "mandrill", "plivo", "pusher", "twilio"}
 
 every_preset = pytest.mark.parametrize("preset", PRESETS)
 

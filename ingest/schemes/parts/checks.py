@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from urllib.parse import quote, quote_plus, urlencode
+from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureExpired, SignatureMismatch
@@ -53,9 +53,9 @@ def public_urls(base: str, envelope: Envelope) -> list[str]:
     if not envelope.query:
         return [url]
     pairs = list(envelope.query.items())
-    spelled = [
-        urlencode(pairs, quote_via=quote),
-        urlencode(pairs, quote_via=quote_plus),
-        "&".join(f"{name}={value}" for name, value in pairs),
-    ]
+    spelled = [urlencode(pairs, quote_via=quote), urlencode(pairs, quote_via=quote_plus)]
+    plain = "&".join(f"{name}={value}" for name, value in pairs)
+    # Only if it has one reading: "a=1&b=2" may not be one value that holds "&b=2".
+    if parse_qsl(plain.replace("+", "%2B"), keep_blank_values=True) == pairs:
+        spelled.append(plain)
     return [f"{url}?{query}" for query in dict.fromkeys(spelled)]

@@ -77,6 +77,11 @@ class HeaderHmacProver(ABC):
         return any(hmac.compare_digest(one, given) for one in expected for given in signatures)
 
 
+def query_text(envelope: Envelope) -> str:
+    """Return the query as names and values, decoded and sorted."""
+    return "&".join(f"{name}={value}" for name, value in sorted(envelope.query.items()))
+
+
 def sorted_pairs(pairs: list[tuple[str, str]]) -> str:
     """Return names and values of a form, each different pair once, sorted, with nothing between them."""
     return "".join(name + value for name, value in sorted(set(pairs)))
