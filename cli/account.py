@@ -12,7 +12,7 @@ import click
 from weir.cli.exit_codes import BAD_ANSWER, FINE
 from weir.cli.framework import Command
 from weir.cli.options import SINCE, at_place, json_option
-from weir.cli.output import emit, emit_json, note
+from weir.cli.output import emit_json, emit_lines, note
 from weir.cli.stacks import open_stack
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def account(place: Place, since: str, until: str, grace: str, as_json: bool) -> 
     if as_json:
         emit_json(closed.as_dict())
     else:
-        emit("\n".join(closed.lines()))
+        emit_lines(closed.lines())
     sys.exit(FINE if closed.is_even else BAD_ANSWER)
 
 

@@ -14,7 +14,7 @@ from weir.cli import project
 from weir.cli.exit_codes import BAD_ANSWER, FINE
 from weir.cli.framework import Group
 from weir.cli.options import at_place, json_option
-from weir.cli.output import comments, emit, emit_json, note
+from weir.cli.output import comments, emit_json, emit_lines, note
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
@@ -75,8 +75,7 @@ def consumer(rounds: int, batches: int, powertools: bool, folder: Path | None, o
     text = json.dumps(report, indent=2)
     if out:
         out.write_text(text + "\n", encoding="utf-8")
-    for line in [text] if as_json else bench_consumer.lines(report):
-        emit(line)
+    emit_lines(text.splitlines() if as_json else bench_consumer.lines(report))
     sys.exit(FINE if bench_consumer.is_reached(report) else BAD_ANSWER)
 
 

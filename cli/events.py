@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from weir.cli import project
 from weir.cli.formats import show_event, show_row
 from weir.cli.framework import Command, IdCommand
 from weir.cli.options import at_place, json_option
-from weir.cli.output import emit, emit_json, note
+from weir.cli.output import emit, emit_bytes, emit_json, note
 from weir.cli.stacks import events_table
 from weir.consumers.outcome import LISTED
 from weir.ingest.errors import IdUnknown
@@ -52,7 +51,7 @@ def events(
         return
     matching = _find(place, stored, identifier, [source] if source else list(project.catalogue()))
     if body:
-        sys.stdout.buffer.write(stored.body(matching[0]))
+        emit_bytes(stored.body(matching[0]))
         return
     for item in matching:
         show_event(place, stored, item, as_json=as_json)

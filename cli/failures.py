@@ -9,7 +9,7 @@ import click
 
 from weir.cli.framework import DefaultGroup, IdCommand
 from weir.cli.options import Number, at_place, json_option
-from weir.cli.output import comments, emit, emit_json
+from weir.cli.output import comments, emit, emit_json, emit_lines
 from weir.cli.stacks import open_stack, replay_context
 from weir.cli.terminal import Terminal
 
@@ -37,7 +37,7 @@ def list_(place: Place, as_json: bool) -> None:
         if as_json:
             emit_json(group.as_dict())
         else:
-            emit(group.show())
+            emit_lines(group.lines())
     if not groups and not as_json:
         emit("no failures")
 

@@ -16,7 +16,7 @@ _PREVIEW_BYTES = 2000
 
 def show_row(event: Mapping[str, Any]) -> str:
     """Return one line of the list of events."""
-    identity = event["event_id"] or event["request_id"]
+    identity = event["event_id"] or event["request_id"] or event["pk"]
     outcome = f"{event['outcome']}: {event['reason']}" if event["reason"] else event["outcome"]
     return f"{event['received_at']}  {event['source'] or '?':14} {event['type'] or '-':28} {identity:40} {outcome}"
 
@@ -45,9 +45,10 @@ def _identifiers(item: Mapping[str, Any]) -> list[str]:
     return [item[name]["S"] for name in ("event_id", "request_id") if name in item]
 
 
-def preview(body: bytes) -> str:
-    """Return the start of a body in letters that no terminal takes for a command."""
-    text = body[:_PREVIEW_BYTES].decode("utf-8", "backslashreplace")
-    shown = "".join(letter if letter.isprintable() or letter == "\n" else f"\\x{ord(letter):02x}" for letter in text)
+def preview(body: bytes) -> list[str]:
+    """Return the start of a body as lines, marked so that none is taken for a line of ours."""
+    lines = body[:_PREVIEW_BYTES].decode("utf-8", "backslashreplace").split("\n")
     rest = len(body) - _PREVIEW_BYTES
-    return f"{shown} ... {rest:,} bytes more; --body writes them all" if rest > 0 else shown
+    if rest > 0:
+        lines[-1] += f" ... {rest:,} bytes more; --body writes them all"
+    return [f"| {line}" for line in lines]

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from weir.cli.exit_codes import NO_ANSWER, STOPPED
+from weir.cli.output import escaped, note
 from weir.ingest.errors import ServiceError
 
 # A request id of API Gateway: base64 of eleven bytes. It may begin with one minus sign or two.
@@ -31,6 +32,10 @@ class NoAnswer(click.ClickException):
 
     exit_code = NO_ANSWER
 
+    def format_message(self) -> str:
+        """Return the message line by line; what it quotes may be a sender's choice."""
+        return "\n".join(map(escaped, self.message.split("\n")))
+
 
 class Command(click.Command):
     """A command whose errors are one sentence with what to do, never a traceback."""
@@ -42,7 +47,7 @@ class Command(click.Command):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+            note("stopped")
             ctx.exit(STOPPED)
         except click.Abort as error:
             raise NoAnswer("Not confirmed: nothing was done.") from error
@@ -58,7 +63,7 @@ def _sentence(error: Exception) -> str | None:
         return error.advice
     if type(error).__module__.startswith("botocore"):  # which takes 100 ms to import
         kinds = {kind.__name__ for kind in type(error).__mro__}
-        return f"{error}\n  {_UNREACHABLE if kinds & _CONNECTION_ERRORS else _REFUSED}"
+        return f"{escaped(str(error))}\n  {_UNREACHABLE if kinds & _CONNECTION_ERRORS else _REFUSED}"
     if not isinstance(error, OSError):
         return None
     # A file that cannot be written, a full disk.

@@ -17,7 +17,7 @@ from weir.cli.exit_codes import BAD_ANSWER, FINE
 from weir.cli.framework import Group
 from weir.cli.load_target import embedded_target, load_target, start_stack
 from weir.cli.options import Number, at_place, choose_place, json_option, place_options
-from weir.cli.output import comments, emit, emit_json
+from weir.cli.output import comments, emit, emit_json, emit_lines
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
@@ -245,7 +245,7 @@ def figures(place: Place, rounds: int, seconds: float, connections: int, sustain
     if as_json:
         emit_json([asdict(one) for one in found])
     else:
-        emit("\n".join(measuring.lines(found)))
+        emit_lines(measuring.lines(found))
     sys.exit(FINE if all(one.met for one in found) else BAD_ANSWER)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from weir.cli import project
 from weir.cli.formats import preview, show_event, show_row
 from weir.cli.framework import DefaultGroup, IdCommand
 from weir.cli.options import SINCE, at_place, json_option
-from weir.cli.output import emit, emit_json, note
+from weir.cli.output import emit, emit_bytes, emit_json, emit_lines, note
 from weir.cli.stacks import consumer_target, events_table
 from weir.consumers.outcome import Outcome
 
@@ -97,7 +96,7 @@ def show(place: Place, identifier: str, as_json: bool, body: bool) -> None:
     stored = events_table(place)
     item = cases.find(stored, identifier, project.catalogue())[0]
     if body:
-        sys.stdout.buffer.write(stored.body(item))
+        emit_bytes(stored.body(item))
         return
     show_event(place, stored, item, as_json=as_json)
     if as_json:
@@ -107,7 +106,7 @@ def show(place: Place, identifier: str, as_json: bool, body: bool) -> None:
         emit(f"{'request':14} {delivery.path} from {delivery.source_ip} {delivery.query or ''}".rstrip())
         for name, value in delivery.headers:
             emit(f"{'':14} {name}: {value}")
-    emit(preview(stored.body(item)))
+    emit_lines(preview(stored.body(item)))
 
 
 @quarantine.command(short_help="Judge again, and apply what passes now.")
@@ -129,7 +128,7 @@ def verify(place: Place, selection: Selection, as_json: bool) -> None:
     if as_json:
         emit_json(report.as_dict())
     else:
-        emit("\n".join(report.lines()))
+        emit_lines(report.lines())
 
 
 @quarantine.command(cls=IdCommand, short_help="Take deliveries out of the quarantine for good.")

@@ -13,7 +13,7 @@ from weir.cli import project
 from weir.cli.exit_codes import BAD_ANSWER
 from weir.cli.framework import Group, NoAnswer
 from weir.cli.options import at_place, choose_place, json_option, place_options
-from weir.cli.output import emit, emit_json
+from weir.cli.output import emit, emit_json, emit_lines
 from weir.cli.stacks import events_table
 from weir.ingest.errors import StackAbsent, StackFailed
 
@@ -170,4 +170,4 @@ def schema() -> None:
     """Print the JSON Schema of the sources file, by which editors complete and check it."""
     from weir.ingest.sources import sources_file as editor
 
-    emit(editor.json_schema().rstrip("\n"))
+    emit_lines(editor.json_schema().splitlines())

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from weir.cli.output import comments, emit, emit_json
+from weir.cli.output import clear_progress, comments, emit_json, emit_lines, show_progress
 
 if TYPE_CHECKING:
     from weir.operate.replay.progress import Progress
@@ -56,8 +56,7 @@ class Terminal:
         if self._as_json:
             emit_json(value)
             return
-        for line in lines:
-            emit(line)
+        emit_lines(lines)
 
     def watch(self, progress: Progress) -> None:
         """Show progress now and then."""
@@ -66,19 +65,12 @@ class Terminal:
             return
         is_terminal = sys.stderr.isatty()
         self._due_s = now_s + (_EVERY_S if is_terminal else _EVERY_PIPED_S)
-        line = progress.line(round(time.time() * 1000))
-        if is_terminal:
-            self._clear()
-            self._shown = line[:200]
-            sys.stderr.write(self._shown)
-        else:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        self._clear()
+        self._shown = show_progress(progress.line(round(time.time() * 1000)))
 
     def _clear(self) -> None:
         if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            clear_progress()
             self._shown = ""
 
     def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's signature

@@ -30,7 +30,7 @@ class ServiceError(Exception):
     @property
     def advice(self) -> str:
         """Return the text for the command line: what is wrong, where, then what to do about it."""
-        facts = ", ".join(f"{name}: {value}" for name, value in self.facts.items())
+        facts = ", ".join(f"{name}: {value}" for name, value in self.facts.items()).replace("\n", "\\n")
         what = self.detail or (type(self).__doc__ or "").strip().splitlines()[0]
         return "\n  ".join(part for part in (what, facts, self.hint) if part)
 

@@ -163,7 +163,8 @@ def retry(
 ) -> int:
     """Replay one group of failures to the consumer in this process; return the exit code. Raises: IdUnknown."""
     group, origin = failures.origin(group_id)
-    context.console.say(group.show())
+    for line in group.lines():
+        context.console.say(line)
     # By the name of an origin whose deliveries were refused, the consumer gives them another chance.
     request = ReplayRequest(origin="failures", target="consumer", dry_run=dry_run, rate_per_s=rate_per_s)
     target = make_target(context, request)

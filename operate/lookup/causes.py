@@ -74,16 +74,16 @@ class Group:
             "kept_until_ms": self.kept_until_ms,
         }
 
-    def show(self) -> str:
-        """Write it for a person, in a few lines."""
+    def lines(self) -> list[str]:
+        """Return it for a person."""
         cause = self.cause
         kept = "until it is deleted" if self.kept_until_ms is None else f"until {show_time(self.kept_until_ms)}"
         why = f"{cause.reason}{f' {cause.exception}' if cause.exception else ''}"
-        return (
-            f"{cause.group_id}  {self.count:>8,}  {cause.kind}: {why}  {cause.source or '?'} {cause.type or '-'}\n"
-            f"          {show_time(self.first_ms)} to {show_time(self.last_ms)}; payload kept {kept}\n"
-            f"          {self.example}  {self.detail}"
-        )
+        return [
+            f"{cause.group_id}  {self.count:>8,}  {cause.kind}: {why}  {cause.source or '?'} {cause.type or '-'}",
+            f"          {show_time(self.first_ms)} to {show_time(self.last_ms)}; payload kept {kept}",
+            f"          {self.example}  {self.detail}",
+        ]
 
 
 class Groups:

@@ -78,7 +78,8 @@ def run(
         is_done = job.run()
     except TransientError as error:
         _print_report(checkpoint, console)
-        console.say(f"{error.advice}{_how_to_resume(checkpoint)}")
+        for line in f"{error.advice}{_how_to_resume(checkpoint)}".split("\n"):
+            console.say(line)
         return _FAILED
     except BaseException:
         console.say(f"interrupted{_how_to_resume(checkpoint)}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from weir.cli.main import main
 from weir.consumers.events_table.item import EventResult, JudgedEvent
@@ -243,13 +243,17 @@ class StackEnv:
         return {"WEIR_HOME": str(self.home), "WEIR_SOURCES": str(self.home / "sources.yaml")}
 
     def weir(self, *arguments: str, code: int | None = 0) -> str:
-        """Run a command here, in this process, and return what it printed."""
-        gone = {name: None for name in os.environ if name.startswith(("AWS_", "WEIR_"))}
-        done = CliRunner().invoke(main, arguments, env={**gone, **self._own_variables()})
+        """Run a command here, in this process, and return what it printed as its result."""
+        done = self.invoke(*arguments)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         assert code is None or done.exit_code == code, (done.exit_code, done.stdout, done.stderr)
         return done.stdout
+
+    def invoke(self, *arguments: str) -> Result:
+        """Run a command here, in this process."""
+        gone = {name: None for name in os.environ if name.startswith(("AWS_", "WEIR_"))}
+        return CliRunner().invoke(main, arguments, env={**gone, **self._own_variables()})
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command here."""

@@ -7,11 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from tests.support.http_server import Server
 from tests.support.stack_env import StackEnv
 from weir.infra.local.engine.engine import free_port
 from weir.ingest.envelope import Envelope, encode
@@ -20,40 +20,6 @@ from weir.ingest.ids import RequestId, SourceName
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.targets.to_http import ToHttp
-
-
-class Server:
-    """Somebody's own server: keeps what it is sent, answers ``status`` and closes each connection."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.requests: list[tuple[str, list[tuple[str, str]], bytes]] = []
-        self.status = 200
-        self.location = ""
-        kept = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                kept.requests.append((self.path, self.headers.items(), body))
-                self.send_response(kept.status)
-                self.send_header("Content-Length", "0")
-                if kept.location:
-                    self.send_header("Location", kept.location)
-                self.end_headers()
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
