@@ -89,7 +89,7 @@ class SignatureMismatch(RecordError):
 
     code = "signature_mismatch"
     hint = "If the secret was changed at the provider: `weir secrets set SOURCE`, then verify the quarantine again."
-    raised_in = ("ingest/schemes/",)
+    raised_in = ("ingest/schemes/", "ingest/handshakes/")
 
 
 class SignatureExpired(RecordError):

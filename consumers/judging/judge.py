@@ -21,6 +21,7 @@ from weir.consumers.judging.secrets import Secrets
 from weir.consumers.raised import raised_at
 from weir.ingest.envelope import Envelope, decode
 from weir.ingest.errors import ChangeInvalid, EventFailed, MemoryShort, RecordError, SourceUnknown, TransientError
+from weir.ingest.handshakes import questions
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.signatures import Fetch, Verdict
 from weir.ingest.sources import events
@@ -82,6 +83,7 @@ class Judge:
         verdict = self._secrets.judge(
             source.name, envelope, lambda live: signatures.verify(source.scheme, live, envelope, fetch=self._fetch)
         )
+        questions.refuse_answers(source, verdict.contents)
         signed = (envelope.with_alternative_body() if verdict.alternative_body else None) or envelope
         stored = _redacted(source, signed)
         try:

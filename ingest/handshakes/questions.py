@@ -9,12 +9,12 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from weir.ingest.encodings import encode
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import EventMalformed, SecretAbsent
+from weir.ingest.errors import EventMalformed, SecretAbsent, SignatureMismatch
 from weir.ingest.locations import Unreadable, View, one_header, reader, text_of
 from weir.ingest.sources.catalogue import KEY_NAME, PLACEHOLDER, Handshake, Match, Scheme, Source, pattern_of
 
@@ -51,6 +51,27 @@ def answer(handshake: Handshake, source: Source, envelope: Envelope, secret: str
             raise EventMalformed("The value to echo cannot be in a header.", header=name)
         headers[name] = value
     return headers, _fill(reply.body, view, source.scheme, secret, _inside_json if is_json else str)
+
+
+def refuse_answers(source: Source, contents: Iterable[bytes]) -> None:
+    """Refuse a delivery that a question could have had signed: anyone may ask, so that its signature proves nothing.
+
+    ``contents`` are the texts that it signs. Raises: SignatureMismatch.
+    """
+    wanted = [pattern for handshake in source.handshakes for pattern in _signed_on_request(handshake)]
+    for content in contents if wanted else ():
+        text = content.decode("latin-1")
+        if _TOKEN.fullmatch(text) and any(pattern is None or pattern.fullmatch(text) for pattern in wanted):
+            raise SignatureMismatch("What it signs is what this source signs for anyone who asks: it proves nothing.")
+
+
+def _signed_on_request(handshake: Handshake) -> Iterator[re.Pattern[str] | None]:
+    """Yield for each value that the answer signs the pattern that it must have, None if it may be any token."""
+    for text in (handshake.reply.body, *handshake.reply.headers.values()):
+        for blank in PLACEHOLDER.finditer(text):
+            if blank["hmac"]:
+                wanted = handshake.match.query.get(blank["at"].removeprefix("query:"), "")
+                yield pattern_of(wanted)
 
 
 def needs_secret(handshake: Handshake) -> bool:

@@ -33,13 +33,15 @@ class Verdict:
     """How a delivery was proven: the scheme's name and which of the secrets it was.
 
     ``alternative_body`` tells that `Envelope.with_alternative_body` is what was signed. ``unproven_headers`` are the
-    lower-case names of headers that only other schemes of the source sign: anyone may have added them.
+    lower-case names of headers that only other schemes of the source sign: anyone may have added them. ``contents``
+    are the texts that were signed, where the scheme can sign a question's text, too.
     """
 
     scheme: str
     secret_index: int
     alternative_body: bool = False
     unproven_headers: frozenset[str] = frozenset()
+    contents: tuple[bytes, ...] = field(default=(), compare=False, repr=False)
 
     def proven(self, envelope: Envelope) -> Envelope:
         """Return the delivery as it was proven: with the body that was signed, without the unproven headers."""

@@ -161,11 +161,12 @@ class ContentProver:
                 if one_header(envelope, name) != value:
                     raise Unreadable(f"header {name} is not {value!r}")
             view = View(envelope, self._scheme.payload_field)
-            if self._scheme.each is None:
-                return Verdict(self._scheme.label, self._prove(keys, view))
-            return Verdict(self._scheme.label, max(self._prove(keys, one) for one in _split(view, self._scheme.each)))
+            views = [view] if self._scheme.each is None else _split(view, self._scheme.each)
+            proofs = [self._prove(keys, one) for one in views]
         except ValueError as error:
             raise SignatureMalformed(str(error)) from error
+        contents = () if self._is_asymmetric else tuple(content for _, content in proofs)
+        return Verdict(self._scheme.label, max(index for index, _ in proofs), contents=contents)
 
     def sign(self, secret: str, draft: Draft) -> None:
         """See `Prover.sign`."""
@@ -198,7 +199,7 @@ class ContentProver:
             return SecretPair(public_keys.pem("PRIVATE", private), public_keys.pem("PUBLIC", public))
         return SecretPair(key.prefix + encode(private, key.decode), key.prefix + encode(public, key.decode))
 
-    def _prove(self, keys: list[tuple[int, bytes]], view: View) -> int:
+    def _prove(self, keys: list[tuple[int, bytes]], view: View) -> tuple[int, bytes]:
         elements, texts = self._elements(view)
         signatures = self._decode(texts)
         stamp = self._time(view, elements) if self._time else ""
@@ -210,7 +211,7 @@ class ContentProver:
                     content = self._content(view, stamp, url, key)
                 if self._is_match(key, content, signatures):
                     self._check_age(stamp, view.envelope)
-                    return index
+                    return index, content
         raise SignatureMismatch
 
     def _is_match(self, key: bytes, content: bytes, signatures: list[bytes]) -> bool:

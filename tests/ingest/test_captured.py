@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import SignatureMalformed, SignatureMismatch
+from weir.ingest.errors import EventMalformed, RecordError, SignatureMalformed, SignatureMismatch
+from weir.ingest.handshakes import questions
+from weir.ingest.ids import RequestId
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.any_of import AnyOf
 from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.sources import events, presets, samples
-from weir.ingest.sources.catalogue import Source
+from weir.ingest.sources.catalogue import PLACEHOLDER, Source
 
 PRESETS = presets.names()
 
@@ -167,3 +172,58 @@ def test_lines_of_sns_do_not_move(cut: str) -> None:
     del merged[cut]
     with pytest.raises(SignatureMalformed):
         signatures.verify(source.scheme, [pair.verify_with], replace(envelope, body=json.dumps(merged).encode()))
+
+
+SIGNS_ON_REQUEST = [
+    name
+    for name, preset in presets.all_presets().items()
+    if any(blank["hmac"] for one in preset.handshakes for blank in PLACEHOLDER.finditer(one.reply.body))
+]
+TOKENS = st.from_regex(r"[A-Za-z0-9+/=_-]{1,256}|[a-f0-9]{20,32}", fullmatch=True)
+
+
+@pytest.mark.parametrize("preset", SIGNS_ON_REQUEST)
+@settings(max_examples=60, deadline=None)
+@given(token=TOKENS)
+@example(token="for_user_id=12345")
+@example(token="null")
+@example(token="12345")
+@example(token="00" * 16)
+def test_signed_on_request_proves_nothing(preset: str, token: str) -> None:
+    """Whatever text a question has signed: a delivery that signs that text is refused, in any shape of body."""
+    source, pair = source_of(preset), pair_of(source_of(preset))
+    bodies = ((FORM, token), (FORM, urlencode({"bt_payload": token})), ("application/json", token))
+    for content_type, body in bodies:
+        draft = Draft(body.encode(), AT_MS, "msg_1", {"Content-Type": content_type})
+        try:
+            signatures.sign_draft(source.scheme, pair.sign_with, draft)
+        except (ValueError, RecordError):
+            continue  # not of the provider's form
+        try:
+            verdict = signatures.verify(source.scheme, [pair.verify_with], envelope_of(source, draft))
+        except RecordError:
+            continue
+        if any(is_signed_on_request(source, pair.verify_with, content) for content in verdict.contents):
+            with pytest.raises(SignatureMismatch):
+                questions.refuse_answers(source, verdict.contents)
+        else:
+            questions.refuse_answers(source, verdict.contents)
+
+
+def is_signed_on_request(source: Source, secret: str, content: bytes) -> bool:
+    """Tell whether the handshake function signs a text, by asking it each of the source's questions."""
+    text = content.decode("latin-1")
+    for handshake in source.handshakes:
+        names = [name for name, wanted in handshake.match.query.items()]
+        body = json.dumps({"event": "endpoint.url_validation", "payload": {"plainToken": text}}).encode()
+        question = Envelope(
+            RequestId("r"), AT_MS, source.name, "", "", "", dict.fromkeys(names, text), (), b"" if names else body
+        )
+        if not questions.needs_secret(handshake) or questions.asked(source, handshake.match.method, question) is None:
+            continue
+        try:
+            questions.answer(handshake, source, question, secret)
+        except EventMalformed:
+            continue
+        return True
+    return False
