@@ -19,7 +19,6 @@ from weir.infra.signing_keys import signing_key
 from weir.ingest.errors import RecordError, StackAbsent
 from weir.ingest.ids import RequestId
 from weir.ingest.schemes import signatures
-from weir.ingest.schemes.any_of import AnyOf
 from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.schemes.content import ContentScheme
 from weir.ingest.sources import events, presets, samples
@@ -108,19 +107,15 @@ def _draft(place: Place, source: Source, body: bytes | None, url: str, key: str)
     at_ms, seed = int(time.time() * 1000), uuid.uuid4().hex
     sample, headers = samples.sample(source.preset, seed=seed, at_ms=at_ms)
     # Who signs the URL signs the public one, which is not where this machine posts to.
-    public = _public_url(source.scheme)
-    signed = f"{public}/{quote(key, safe='')}".rstrip("/") if public else url
+    public = signatures.public_url(source.scheme)
+    address, mark, fixed = public.partition("?")
+    signed = f"{address}/{quote(key, safe='')}".rstrip("/") + mark + fixed if public else url
     asked = samples.query(source.preset, seed=seed, at_ms=at_ms)
     message_id = samples.message_id(0, seed=seed)
     draft = Draft(sample if body is None else body, at_ms, message_id, headers, signed, query=asked)
     draft.source, draft.path = source.name, f"/v1/{source.name}/{quote(key, safe='')}".rstrip("/")
     signatures.sign_draft(source.scheme, signing_key(place, source), draft)
     return draft
-
-
-def _public_url(scheme: Scheme) -> str:
-    options = scheme.any_of if isinstance(scheme, AnyOf) else (scheme,)
-    return next((url for option in options if (url := getattr(option, "url", ""))), "")
 
 
 def _unknown(name: str, body: bytes | None, url: str) -> Draft:

@@ -22,6 +22,7 @@ from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
 from weir.ingest.schemes.crypto import public_keys
 from weir.ingest.schemes.parts.checks import (
     MAX_KEY_PAIR_SIGNATURES,
+    MAX_KEY_PAIR_URLS,
     MAX_SIGNATURES,
     bounded,
     check_age,
@@ -204,7 +205,7 @@ class ContentProver:
         signatures = self._decode(texts)
         stamp = self._time(view, elements) if self._time else ""
         urls = public_urls(self._scheme.url, view.envelope) if self._scheme.needs_url else ("",)
-        for url in urls:
+        for url in urls[: MAX_KEY_PAIR_URLS if self._is_asymmetric else None]:
             content = view.envelope.body if self._is_plain_body else self._content(view, stamp, url, b"")
             for index, key in keys:
                 if self._holds_secret:

@@ -30,7 +30,7 @@ from weir.ingest.errors import (
 from weir.ingest.locations import Unreadable, one_header
 from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
 from weir.ingest.schemes.crypto import public_keys
-from weir.ingest.schemes.parts.checks import MAX_KEY_PAIR_SIGNATURES, bounded, check_age, public_urls
+from weir.ingest.schemes.parts.checks import MAX_KEY_PAIR_SIGNATURES, MAX_KEY_PAIR_URLS, bounded, check_age, public_urls
 from weir.ingest.schemes.parts.keys import Key, decode_key
 from weir.ingest.structured_fields import Item, Items, parse_dictionary, serialize
 
@@ -323,7 +323,7 @@ def _component(name: str) -> Item:
 
 def _bases(covered: Items, envelope: Envelope, url: str) -> list[bytes]:
     """Return the signature base, RFC 9421, section 2.5, once for each spelling of the URL that makes a difference."""
-    urls: Sequence[str] = public_urls(url, envelope) if url else ("",)
+    urls: Sequence[str] = public_urls(url, envelope)[:MAX_KEY_PAIR_URLS] if url else ("",)
     return list(dict.fromkeys(b"\n".join(_lines(covered, envelope, one)) for one in urls))
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SampleInvalid, SignatureMismatch
 from weir.ingest.schemes.base import Draft, Fetch, Prover, Scheme, SecretPair, Verdict
+from weir.ingest.schemes.parts.checks import fixed_query
 
 __all__ = ["Draft", "Fetch", "SecretPair", "Verdict", "check_secret", "generate_secret", "sign", "sign_draft", "verify"]
 
@@ -57,8 +58,18 @@ def sign(
 
 
 def sign_draft(scheme: Scheme, secret: str, draft: Draft) -> None:
-    """Complete a delivery with its proof, in the headers, body or query as its scheme has it."""
+    """Complete a delivery with its proof, in the headers, body or query as its scheme has it.
+
+    The query that the scheme's URL has is a part of the delivery's.
+    """
+    draft.query = {**fixed_query(public_url(scheme)), **draft.query}
     _prover(scheme).sign(secret, draft)
+
+
+def public_url(scheme: Scheme) -> str:
+    """Return the public URL that a source gave its scheme, empty if there is none."""
+    options = getattr(scheme, "any_of", (scheme,))
+    return next((url for option in options if (url := getattr(option, "url", ""))), "")
 
 
 def check_secret(scheme: Scheme, secret: str) -> None:

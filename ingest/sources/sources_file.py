@@ -50,7 +50,9 @@ class SourceEntry(Strict):
     )
     event: EventSpec | None = Field(default=None, description="where id, type and time are; replaces the preset's")
     url: str | None = Field(
-        default=None, pattern=r"^https?://[^?#\s]+$", description="the public URL, for schemes that sign it"
+        default=None,
+        pattern=r"^https?://[^?#\s]+(\?[^#\s]+)?$",
+        description="the public URL with its query, exactly as the provider was given it, for schemes that sign it",
     )
     tolerance_s: int | None = Field(default=None, ge=1, description="how long before its arrival a signed time may be")
     dedupe_days: int = Field(

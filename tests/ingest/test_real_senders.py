@@ -6,17 +6,21 @@ import base64
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
 from tests.support.deliveries import AT_MS, draft_with, envelope_of, pair_of, source_of
 from weir.ingest.envelope import Envelope, decode, encode
-from weir.ingest.errors import EnvelopeMalformed, EventMalformed
+from weir.ingest.errors import EnvelopeMalformed, EventMalformed, SignatureMismatch
 from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
+from weir.ingest.schemes.parts.checks import MAX_URLS, public_urls
 from weir.ingest.sources import events
 from weir.ingest.sources.events import Event
+from weir.ingest.sources.sources_file import SourceEntry, resolve
 
 SECRET = "a-secret-of-a-real-sender"
 
@@ -134,3 +138,65 @@ def test_klaviyo_batch_and_retry() -> None:
     )
     assert [event.type for event in first] == ["event:klaviyo.sent_sms", "b"]
     assert [event.event_id for event in first] == [event.event_id for event in again]
+
+
+FORM = b"AccountSid=AC1&From=%2B14155550100&MessageSid=SM1"
+QUERIES = [
+    "tenant=7&kind=sms", "name=Jo%20Doe", "name=Jo+Doe", "email=jo@example.com", "to=sip:jo@example.com",
+    "state=Forli'", "email=jo@example.com&name=Jo%20Doe", "state=Trezzo+Sull'Adda&country=IT",
+    "next=https://app.example.com/x&label=a%20b", "ids=1,2,3&label=a%20b", "next=https%3a%2f%2fapp.example.com%2fx",
+    "u=%7Ejo", "q=*&n=a%20b", "flag&tenant=7",
+    "flag=&tenant=7", "n=Z%C3%BCrich", "n=100%25", "n=%2B1415",
+]  # fmt: skip
+
+
+def from_twilio(registered: str, called: str, arrived: str) -> None:
+    """Verify a Twilio delivery: ``registered`` is the source's query, ``called`` signed, ``arrived`` at the gateway."""
+    url = "https://hooks.example.com/v1/twilio"
+    fields = "".join(name + value for name, value in sorted(parse_qsl(FORM.decode())))
+    signed = f"{url}?{called}{fields}".encode()
+    headers = {"X-Twilio-Signature": base64.b64encode(hmac.digest(SECRET.encode(), signed, "sha1")).decode()}
+    source = resolve("twilio", SourceEntry(preset="twilio", url=url + registered))
+    form = (("Content-Type", "application/x-www-form-urlencoded"), *headers.items())
+    query = dict(parse_qsl(arrived, keep_blank_values=True))
+    envelope = replace(received("twilio", FORM, {}, query), headers=form)
+    assert signatures.verify(source.scheme, [SECRET], envelope).secret_index == 0
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_spellings_of_a_signed_query(query: str) -> None:
+    """A query verifies as it was spelled. https://github.com/twilio/twilio-node/issues/1059 , 621, 1183"""
+    from_twilio("", query, query)
+
+
+@pytest.mark.parametrize("query", [*QUERIES, "tag=a&tag=b", "tenant=7&", "a=%7e+%7E'&b=%20"])
+def test_query_as_the_provider_was_given_it(query: str) -> None:
+    """Any query verifies that the source's URL has, repeated names included, also with parameters that are added."""
+    from_twilio(f"?{query}", query, query)
+    added = "CallSid=CA1&x=a+b"
+    from_twilio(f"?{query}", f"{query}&{added}", f"{query}&{added}")
+
+
+def test_query_of_the_source_is_what_arrived() -> None:
+    """The source's query proves nothing of a delivery that arrives with another one."""
+    from_twilio("?tenant=7", "tenant=8", "tenant=8")
+    with pytest.raises(SignatureMismatch):
+        from_twilio("?tenant=7", "tenant=7", "tenant=8")
+    with pytest.raises(SignatureMismatch):
+        from_twilio("?tenant=7", "tenant=7", "tenant=7&admin=1")
+
+
+def test_urls_are_bounded() -> None:
+    """However a query looks, no more URLs are tried than the bound, each once."""
+    odd = {f"n{at}~": f"~ü+ '/*{at}" for at in range(40)} | {"empty": ""}
+    envelope = received("twilio", b"", {}, odd)
+    for base in ("https://x.example/v1/twilio", "https://x.example/v1/twilio?empty"):
+        urls = public_urls(base, envelope)
+        assert len(set(urls)) == len(urls) <= MAX_URLS
+
+
+def test_a_query_has_one_reading() -> None:
+    """No other query than the signed one verifies: a value may not hold what was a parameter, nor lose its end."""
+    envelope = received("twilio", b"", {}, {"a": "1&b=2", "c": "x=", "": ""})
+    urls = public_urls("https://x.example/v1/twilio", envelope)
+    assert all(dict(parse_qsl(url.partition("?")[2], keep_blank_values=True)) == envelope.query for url in urls)

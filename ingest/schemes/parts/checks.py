@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
 from weir.ingest.envelope import Envelope
@@ -14,6 +15,15 @@ MAX_SIGNATURES = 100
 # A signature of a key pair costs a thousand times what comparing an HMAC does; during a rotation there are two.
 MAX_KEY_PAIR_SIGNATURES = 4
 MAX_SECRETS = 16
+# URLs that are tried for one delivery; with a key pair, only the likeliest of them.
+MAX_URLS = 24
+MAX_KEY_PAIR_URLS = 4
+
+# What senders leave as it is in a query: JavaScript's encodeURIComponent, RFC 3986's query, browsers' URLs.
+# Sources: https://github.com/twilio/twilio-node/issues/1059 , 621, 1061, 1183; https://url.spec.whatwg.org/#query-state
+_UNESCAPED = ("!'()*", "/:@,;?!$'()*", "/:@,;?!$()*")
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
+_EMPTY_VALUE = re.compile(r"=(?=&|$)")
 
 
 def bounded(secrets: Sequence[str]) -> Sequence[str]:
@@ -45,17 +55,49 @@ def check_age(sent_at_ms: int, envelope: Envelope, *, past_s: int | None, future
 def public_urls(base: str, envelope: Envelope) -> list[str]:
     """Return the URLs that the provider may have signed, the likeliest first; more than one if there is a query.
 
-    The gateway gives the query decoded, so its exact spelling must be guessed among a few usual ones.
+    The gateway gives the query decoded, with one of several values of a name, so its exact spelling must be guessed. It
+    is known only as far as ``base`` has it as the provider was given it, and what arrived is the same decoded.
     """
+    address, _, fixed = base.partition("?")
     marker = f"/v1/{envelope.source}/"
     tail = envelope.path.partition(marker)[2] if envelope.source else ""
-    url = f"{base.rstrip('/')}/{tail}" if tail else base
-    if not envelope.query:
-        return [url]
-    pairs = list(envelope.query.items())
-    spelled = [urlencode(pairs, quote_via=quote), urlencode(pairs, quote_via=quote_plus)]
-    plain = "&".join(f"{name}={value}" for name, value in pairs)
+    url = f"{address.rstrip('/')}/{tail}" if tail else address
+    known = fixed_query(base)
+    if not known.items() <= envelope.query.items():
+        fixed, known = "", {}
+    rest = [(name, value) for name, value in envelope.query.items() if name not in known]
+    spelled = [f"{fixed}&{query}" if query else fixed for query in _spellings(rest)] if fixed else []
+    if fixed and rest:
+        spelled = spelled[: MAX_URLS // 2]
+    spelled += _spellings(list(envelope.query.items())) if not fixed or rest else []
+    return [f"{url}?{query}" if query else url for query in dict.fromkeys(spelled)][:MAX_URLS]
+
+
+def fixed_query(url: str) -> dict[str, str]:
+    """Return the query that a source's URL has, decoded as the gateway decodes it: of a name the last value."""
+    return dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
+
+
+def _spellings(pairs: list[tuple[str, str]]) -> list[str]:
+    """Return a query as senders write it: first as most do, then as libraries and hand-made URLs do."""
+    usual = [_written(pairs, quote), _written(pairs, quote_plus)]
+    others = [_written(pairs, way, safe) for safe in _UNESCAPED for way in (quote, quote_plus)]
+    tildes = [text.replace("~", "%7E") for text in (usual[0], _written(pairs, quote_plus, "*"))]
+    lower = [_ESCAPE.sub(lambda found: found[0].lower(), text) for text in usual]
+    plain = _with_bare_names("&".join(f"{name}={value}" for name, value in pairs))
     # Only if it has one reading: "a=1&b=2" may not be one value that holds "&b=2".
-    if parse_qsl(plain.replace("+", "%2B"), keep_blank_values=True) == pairs:
-        spelled.append(plain)
-    return [f"{url}?{query}" for query in dict.fromkeys(spelled)]
+    plain = [text for text in plain if _read(text.replace("+", "%2B")) == pairs]
+    bare = [text for query in [*usual, *others, *tildes, *lower] for text in _with_bare_names(query)]
+    return list(dict.fromkeys([*usual, *plain, *(text for text in bare if _read(text) == pairs)]))
+
+
+def _with_bare_names(query: str) -> list[str]:
+    return [query, _EMPTY_VALUE.sub("", query)]
+
+
+def _read(query: str) -> list[tuple[str, str]]:
+    return parse_qsl(query, keep_blank_values=True)
+
+
+def _written(pairs: list[tuple[str, str]], way: Callable[..., str], safe: str = "") -> str:
+    return urlencode(pairs, quote_via=way, safe=safe)
