@@ -42,14 +42,15 @@ def judge(configured: Settings) -> Judge:
     return Judge(sources, kept, quarantine_s=configured.quarantine_days * 86_400, fetch=certificates(sources))
 
 
-def secrets(sources: Catalogue, prefix: str, *, ttl_s: float, patience_s: float) -> Secrets:
-    """Return the secrets of all sources; nothing is read yet."""
+def secrets(sources: Catalogue, prefix: str, *, ttl_s: float, patience_s: float, reads_again: bool = True) -> Secrets:
+    """Return the secrets of all sources; nothing is read yet. See `Secrets` for the times."""
     return Secrets(
         secret_reader(_ssm, _secrets_manager),
         prefix,
         ttl_s=ttl_s,
         patience_s=patience_s,
         clock_ms=now_ms,
+        reads_again=reads_again,
         elsewhere=elsewhere(sources),
     )
 
@@ -61,7 +62,8 @@ def responder(stream: TextIO) -> Responder:
 
     configured = settings.handshake_from_process()
     sources = catalogue(configured.sources_file)
-    kept = secrets(sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=0)
+    # Anyone may ask, as often as they like, so that no question has the secrets read before their time.
+    kept = secrets(sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=0, reads_again=False)
     put = record_putter(lean_botocore.kinesis_client(_fell_back), configured.stream)
     return Responder(configured, sources, kept, put, stream=stream, fetch=certificates(sources))
 

@@ -3,8 +3,8 @@
 Three answers are kept apart. A source has secrets; or it has none, which a fresh reading must say and which only a
 person can fix; or it is not known, because the store did not answer: such an event waits, its signature is not bad.
 
-What was read lasts ``ttl_s``. While the store does not answer it may still prove a signature right for ``patience_s``
-more, but no longer prove one wrong.
+What was read lasts ``ttl_s``; that there is no secret lasts at most `ABSENT_S`. While the store does not answer, what
+was read may still prove a signature right for ``patience_s`` more, but no longer prove one wrong.
 
 Values are never written to a log, an exception or a table.
 """
@@ -32,6 +32,9 @@ T = TypeVar("T")
 Reading = str | SecretUnavailable | None
 ReadParameters = Callable[[Sequence[str]], Mapping[str, Reading]]
 
+# For how long it is believed that a source has no secret: its first one should be found soon.
+ABSENT_S = 30.0
+
 # The gateway's clock and this one differ a little: a reading counts as newer than an event only beyond this.
 _SKEW_MS = 5_000
 # A delivery chose which certificate it waits for, and nothing of it is proven: it holds up its shard no longer.
@@ -56,15 +59,20 @@ class Secrets:
         ttl_s: float,
         patience_s: float,
         clock_ms: Callable[[], int],
+        reads_again: bool = True,
         elsewhere: Mapping[str, str] | None = None,
     ) -> None:
-        """Keep nothing yet; parameters are named ``{prefix}/{source}``, but for the sources named in ``elsewhere``."""
+        """Keep nothing yet; parameters are named ``{prefix}/{source}``, but for the sources named in ``elsewhere``.
+
+        Without ``reads_again`` no refusal causes a reading: secrets are read by their ``ttl_s`` alone.
+        """
         self._read = read
         self._prefix = prefix
         self._elsewhere = elsewhere or {}
         self._ttl_ms = ttl_s * 1000
         self._patience_ms = patience_s * 1000
         self._clock_ms = clock_ms
+        self._reads_again = reads_again
         self._known: dict[str, _Known] = {}
         # Sources read in this batch, with what went wrong.
         self._tried: dict[str, SecretUnavailable | None] = {}
@@ -112,7 +120,7 @@ class Secrets:
         """Return whether there is a newer reading; raise SecretUnavailable if the one at hand proves nothing wrong."""
         known = self._known.get(source)
         may_be_older = known is not None and known.read_at_ms <= envelope.arrived_at_ms + _SKEW_MS
-        if may_be_older and source not in self._tried and self._try_to_read([source]):
+        if may_be_older and self._reads_again and source not in self._tried and self._try_to_read([source]):
             return True
         if self._tried.get(source) and not self._is_fresh(source):
             raise self._unavailable(source)
@@ -154,7 +162,9 @@ class Secrets:
 
     def _is_fresh(self, source: str) -> bool:
         known = self._known.get(source)
-        return known is not None and self._age_ms(known) <= self._ttl_ms
+        if known is None:
+            return False
+        return self._age_ms(known) <= (self._ttl_ms if known.values else min(self._ttl_ms, ABSENT_S * 1000))
 
     def _age_ms(self, known: _Known) -> int:
         return self._clock_ms() - known.read_at_ms

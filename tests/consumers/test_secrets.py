@@ -170,6 +170,38 @@ def test_forgeries_cost_one_reading_a_batch(store: Store, secrets: Secrets, cloc
     assert len(store.calls) == 2
 
 
+def test_by_the_time_to_live_alone(store: Store, clock: Clock) -> None:
+    """Where anyone may ask, as in the handshake function, no refusal has the secrets read before their time."""
+    read = parameter_reader(lambda: store.client)
+    secrets = Secrets(read, store.prefix, ttl_s=TTL_S, patience_s=0, clock_ms=clock, reads_again=False)
+    store.put("github", "real")
+    for _ in range(TTL_S + 1):
+        secrets.begin_batch(["github"])
+        with pytest.raises(SignatureMismatch):
+            secrets.judge("github", arrived(clock.now_ms), signed_with("forged"))
+        clock.pass_s(1)
+    assert len(store.calls) == 1
+    store.put("github", "new")
+    secrets.begin_batch(["github"])
+    assert secrets.judge("github", arrived(clock.now_ms), signed_with("new")) == 0
+
+
+@pytest.mark.parametrize("reads_again", [True, False])
+def test_a_first_secret_is_found_soon(store: Store, clock: Clock, reads_again: bool) -> None:
+    """That a source has no secret is asked again after 30 s, not after the time to live, and not more often."""
+    read = parameter_reader(lambda: store.client)
+    secrets = Secrets(read, store.prefix, ttl_s=TTL_S, patience_s=PATIENCE_S, clock_ms=clock, reads_again=reads_again)
+    for _ in range(31):
+        secrets.begin_batch(["github"])
+        with pytest.raises(SecretAbsent):
+            secrets.judge("github", arrived(clock.now_ms - 60_000), signed_with("first"))
+        clock.pass_s(1)
+    assert len(store.calls) == 1
+    store.put("github", "first")
+    secrets.begin_batch(["github"])
+    assert secrets.judge("github", arrived(clock.now_ms - 60_000), signed_with("first")) == 0
+
+
 def test_an_event_older_than_the_reading_does_not_cause_another(store: Store, secrets: Secrets, clock: Clock) -> None:
     """A mismatch of an event that came before the secrets were read is final at once."""
     store.put("github", "real")
