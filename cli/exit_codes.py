@@ -12,6 +12,6 @@ STOPPED: Final = 130  # 128 and SIGINT's number, as shells count it
 MEANINGS: Final = {
     FINE: "The command did its work, and the answer is good.",
     BAD_ANSWER: "The command did its work, and the answer is bad: something is lost, failed, refused or different.",
-    NO_ANSWER: "There is no answer: wrong usage, a missing stack or file, a service that did not answer.",
+    NO_ANSWER: "There is no answer: wrong usage, a missing stack or file, a service that did not answer, a bug.",
     STOPPED: "Stopped by Ctrl-C or SIGTERM before it was done.",
 }

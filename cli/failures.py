@@ -51,7 +51,8 @@ def list_(place: Place, as_json: bool) -> None:
 def retry(place: Place, group_id: str, rate: float | None, dry_run: bool, as_json: bool) -> None:
     """After the cause is fixed: judge and apply a group again, in this process. What still fails stays where it is.
 
-    Runs this working tree's business code. GROUP is an id that `weir failures` prints.
+    Runs this working tree's business code. GROUP is an id that `weir failures` prints. Exit code 1 when something
+    failed: it could not be judged or applied now.
     """
     from weir.operate import failures as cases
 

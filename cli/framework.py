@@ -9,6 +9,7 @@ import importlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ class NoAnswer(click.ClickException):
 
 
 class Command(click.Command):
-    """A command whose errors are one sentence with what to do, never a traceback."""
+    """A command whose errors are one sentence with what to do; only a bug shows its traceback, with exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -51,9 +52,12 @@ class Command(click.Command):
             ctx.exit(STOPPED)
         except click.Abort as error:
             raise NoAnswer("Not confirmed: nothing was done.") from error
+        except (click.exceptions.Exit, click.ClickException):
+            raise
         except Exception as error:
-            if (sentence := _sentence(error)) is None:
-                raise
+            if (sentence := _sentence(error)) is None:  # a bug: exit code 1 would read as a bad answer
+                traceback.print_exception(error)
+                ctx.exit(NO_ANSWER)
             raise NoAnswer(sentence) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weir.cli import project
+from weir.cli.exit_codes import BAD_ANSWER, FINE
 from weir.cli.formats import preview, show_event, show_row
 from weir.cli.framework import DefaultGroup, IdCommand
 from weir.cli.options import SINCE, at_place, json_option
@@ -116,7 +118,7 @@ def show(place: Place, identifier: str, as_json: bool, body: bool) -> None:
 def verify(place: Place, selection: Selection, as_json: bool) -> None:
     """Judge again, as of arrival, with today's secrets, schemes and business code; apply what passes now.
 
-    Runs this working tree's business code.
+    Runs this working tree's business code. Exit code 1 when something failed: it could not be judged or applied now.
     """
     from weir.operate import quarantine as cases
 
@@ -129,6 +131,7 @@ def verify(place: Place, selection: Selection, as_json: bool) -> None:
         emit_json(report.as_dict())
     else:
         emit_lines(report.lines())
+    sys.exit(BAD_ANSWER if report.counts.get("failed") else FINE)
 
 
 @quarantine.command(cls=IdCommand, short_help="Take deliveries out of the quarantine for good.")

@@ -99,7 +99,7 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
     weir replay --from ./today.jsonl.gz --to http://127.0.0.1:3000/hooks/{source}
 
     Idempotent: what is applied already is not applied again. Ctrl-C stops cleanly; --resume continues. Exit code 1
-    when something failed, 2 when it could not begin, 130 when it was stopped.
+    when something failed, 2 when it could not begin or a service did not answer, 130 when it was stopped.
     """
     from weir.operate.replay import options as replay_options
     from weir.operate.replay import runner

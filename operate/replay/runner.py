@@ -22,7 +22,7 @@ from weir.operate.replay.progress import Console, peak_mib
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.targets import make_target
 
-_STOPPED, _FAILED = 130, 1
+_FAILED, _NO_ANSWER, _STOPPED = 1, 2, 130
 
 
 def default_name() -> str:
@@ -39,6 +39,9 @@ def replay(
 ) -> int:
     """Start a replay, or without a request resume the one of a checkpoint file; return the exit code.
 
+    1: an event failed. 2: a service did not answer, or nothing matched because the sources file lacks a source that
+    was asked for. 130: stopped before the end.
+
     Raises: OptionInvalid; ServiceError of what it reads and writes.
     """
     console = context.console
@@ -46,7 +49,7 @@ def replay(
     if checkpoint.is_done:
         console.say(f"{path}: this replay is complete; its report:")
         _print_report(checkpoint, console)
-        return 0
+        return _verdict(checkpoint)
     checkpoint.request = asked = replace(checkpoint.request, rate_per_s=rate_per_s or checkpoint.request.rate_per_s)
     selection = Filter.of(context, asked)
     if unknown := unknown_sources(asked.sources, selection.are_sources_known(), context.stack.catalogue):
@@ -55,7 +58,7 @@ def replay(
     if request is not None and isinstance(target, Checked):
         target.check()
     code = run(context, origin, selection, target, checkpoint)
-    return _FAILED if unknown and not checkpoint.report.matched else code
+    return _NO_ANSWER if code == 0 and unknown and not checkpoint.report.matched else code
 
 
 def run(
@@ -80,7 +83,7 @@ def run(
         _print_report(checkpoint, console)
         for line in f"{error.advice}{_how_to_resume(checkpoint)}".split("\n"):
             console.say(line)
-        return _FAILED
+        return _NO_ANSWER
     except BaseException:
         console.say(f"interrupted{_how_to_resume(checkpoint)}")
         raise
@@ -89,6 +92,10 @@ def run(
     if not is_done:
         console.say(f"stopped{_how_to_resume(checkpoint)}")
         return _STOPPED
+    return _verdict(checkpoint)
+
+
+def _verdict(checkpoint: Checkpoint) -> int:
     return _FAILED if checkpoint.report.counts.get("failed") else 0
 
 
@@ -107,7 +114,7 @@ def _open_checkpoint(context: ReplayContext, request: ReplayRequest | None, path
     if request.dry_run:
         return Checkpoint(None, request)
     if path.exists():
-        raise OptionInvalid(f"{path} exists already: --resume goes on with it.")
+        raise OptionInvalid(f"{path} exists already. Continue it with --resume {path}, or name another --checkpoint.")
     return new_checkpoint(path, replace(request, stack=context.label))
 
 

@@ -68,8 +68,11 @@ def test_errors_are_sentences_with_exit_code_2(error: Exception, sentence: str) 
 
 
 def test_a_bug_is_not_hidden() -> None:
-    """An error that nothing foresaw keeps its traceback."""
-    assert isinstance(run(RuntimeError("a bug")).exception, RuntimeError)
+    """An error that nothing foresaw shows its traceback, and its exit code is that of no answer, not of a bad one."""
+    done = run(RuntimeError("a bug"))
+    assert (done.exit_code, done.stdout) == (exit_codes.NO_ANSWER, "")
+    assert "Traceback" in done.stderr
+    assert "RuntimeError: a bug" in done.stderr
 
 
 @pytest.mark.engine

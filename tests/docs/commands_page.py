@@ -22,6 +22,7 @@ def page() -> str:
         "`weir --help` lists the commands, `weir COMMAND --help` explains one, `weir --version` prints the version.",
         "## Exit codes",
         markdown.table(["code", "meaning"], [(markdown.code(code), text) for code, text in MEANINGS.items()]),
+        "Every command that is stopped ends with 130. A command that never judges says that its exit codes are 0 or 2.",
         "## Where Weir runs",
         "Every command that talks to a stack takes these options.",
         _options(commands.commands()["events",], place=True),
@@ -50,10 +51,18 @@ def _command(words: tuple[str, ...], command: click.Command) -> Iterable[str]:
         yield f"What `weir {words[0]}` alone does."
     yield f"```text\n{commands.usage(words, command)}\n```"
     yield from _paragraphs(inspect.cleandoc(command.help or ""))
+    if not judges(command):
+        yield "Exit codes: 0 or 2."
     if set(commands.options(command)) - set(commands.PLACE_OPTIONS):
         yield _options(command, place=False)
     if commands.PLACE_OPTIONS[0] in commands.options(command):
         yield "Takes the options of [where Weir runs](#where-weir-runs)."
+
+
+def judges(command: click.Command) -> bool:
+    """Tell whether a command may end with an exit code of its own choice: it calls `sys.exit`."""
+    assert command.callback is not None
+    return "sys.exit(" in inspect.getsource(inspect.unwrap(command.callback))
 
 
 def _paragraphs(text: str) -> Iterable[str]:

@@ -247,6 +247,7 @@ class StackEnv:
         done = self.invoke(*arguments)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
+        assert "Traceback" not in done.stderr, done.stderr
         assert code is None or done.exit_code == code, (done.exit_code, done.stdout, done.stderr)
         return done.stdout
 
