@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from weir.cli.framework import Entry, LazyGroup
@@ -52,6 +54,7 @@ def main() -> None:
     `weir COMMAND --help` explains a command. --at, --stack and --endpoint say where Weir runs; the environment
     variables WEIR_AT, WEIR_STACK and WEIR_ENDPOINT set their defaults.
     """
+    os.umask(0o077)  # what a command writes may hold secrets and webhooks
 
 
 if __name__ == "__main__":

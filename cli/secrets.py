@@ -10,7 +10,7 @@ import click
 from weir.cli import project
 from weir.cli.framework import Group
 from weir.cli.options import at_place, json_option
-from weir.cli.output import emit, emit_json
+from weir.cli.output import emit, emit_json, note
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
@@ -94,5 +94,5 @@ def _read_secret(source: str) -> str:
     given = str(click.prompt(f"secret of {source}", hide_input=True, err=True)) if is_typed else sys.stdin.read()
     value = store.clean(given)
     if value and value != given.rstrip("\r\n"):
-        click.echo(f"{source}: blanks or a byte order mark around the secret were left out", err=True)
+        note(f"{source}: blanks or a byte order mark around the secret were left out")
     return value

@@ -276,6 +276,27 @@ def test_second_session_has_the_data_of_the_first(tmp_path: Path) -> None:
         assert len(third.settled(2)) == 2
 
 
+def test_state_is_private(tmp_path: Path) -> None:
+    """No file or folder of the state is open to others, and what an earlier session left so is closed at the start."""
+    home = tmp_path / "home"
+    (home / "store").mkdir(parents=True)
+    (home / "store" / "old.json").write_text("{}")
+    (home / "access.log").write_text("")
+    (home / "other.txt").write_text("not Weir's")
+    for path in (home, home / "store", home / "store" / "old.json", home / "access.log", home / "other.txt"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    with running(home) as stack:
+        stack.weir("send", "partner")
+        stack.weir("replay", "--from", "stream", "--to", "./out.jsonl")
+        assert open_to_others(home) == {"output", "other.txt"}
+        assert home.stat().st_mode & 0o777 == 0o700
+    assert open_to_others(home) == {"output", "other.txt"}
+
+
+def open_to_others(home: Path) -> set[str]:
+    return {str(path.relative_to(home)) for path in home.rglob("*") if path.stat().st_mode & 0o077}
+
+
 def test_port_in_use_is_one_sentence(stack: Running, tmp_path: Path) -> None:
     """A second stack on the same port says so, without a traceback, and so does one in the same folder."""
     other = Running(tmp_path, port=stack.port)

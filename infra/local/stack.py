@@ -50,6 +50,9 @@ STACK = "weir"
 SIGNING_FILE = "signing.json"
 # Log group -> file under the state folder.
 _LOGS = {"AccessLog": "access.log", "ConsumerLog": "consumer.log", "HandshakeLog": "handshake.log"}
+# What is kept under the state folder: folders, and files by the ends of their names.
+_FOLDERS = ("stream", "store", "engine", "checkpoints", "replays", "load", "bench")
+_SUFFIXES = frozenset((".json", ".jsonl", ".log", ".new"))
 _DAY_S = 86_400
 _WATCH_S = 0.2
 _CAN_WAIT = 19  # nice; the usual is 0
@@ -90,8 +93,10 @@ def run(
 
     Raises: ServiceError when the stack cannot be started; whatever was started is stopped again.
     """
+    os.umask(0o077)  # child processes inherit it
     home.mkdir(parents=True, exist_ok=True)
     with _lock(home):
+        _make_private(home)
         _check_port(port)
         catalogue = load(sources_file)
         stack = _Stack(
@@ -365,6 +370,18 @@ def _lock(home: Path) -> Iterator[None]:
                 f"Weir already runs with its state in {home}; give this one another WEIR_HOME=."
             ) from error
         yield
+
+
+def _make_private(home: Path) -> None:
+    """Take from group and others every right to what an earlier session left: secrets and webhooks of senders.
+
+    Of a folder that WEIR_HOME names, only what Weir keeps there: it may hold other things.
+    """
+    folders = [path for name in _FOLDERS if (path := home / name).is_dir()]
+    files = [path for path in home.iterdir() if path.is_file() and path.suffix in _SUFFIXES]
+    for path in (home, *files, *folders, *(path for folder in folders for path in folder.rglob("*"))):
+        if not path.is_symlink() and (mode := path.stat().st_mode) & 0o077:
+            path.chmod(mode & 0o700)
 
 
 def _check_port(port: int) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from weir.infra.local.asgi import App, Receive, Scope, Send
+from weir.infra.local.engine.guard import Guard
 
 JOURNAL = "journal.jsonl"
 _UNWRITABLE = 74  # EX_IOERR of sysexits.h
@@ -211,7 +212,7 @@ def main() -> None:
     journaled = Journaled(app, Journal(state / JOURNAL), lambda: _saved_since(state, started_s, served))
     # Eight hours: a connection that the gateway or the poller holds must not be closed under a call.
     config = uvicorn.Config(
-        journaled,
+        Guard(journaled, port),
         host="127.0.0.1",
         port=port,
         log_level="warning",
