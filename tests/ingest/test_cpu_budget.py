@@ -107,7 +107,8 @@ def batch_path(source: Source) -> str | None:
     """Return where the delivery has its elements, if it has several."""
     options = source.scheme.any_of if isinstance(source.scheme, AnyOf) else (source.scheme,)
     each = (getattr(option, "each", None) for option in options)
-    return next((path for path in (*each, source.event.split) if path and path.startswith("$")), None)
+    first = (source.event.split or "").partition(" | ")[0]
+    return next((path for path in (*each, first) if path and path.startswith("$")), None)
 
 
 def batch(source: Source, size: int) -> Envelope:
