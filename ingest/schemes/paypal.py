@@ -9,13 +9,16 @@ import re
 import zlib
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from weir.ingest.encodings import decode_base64
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMissing
 from weir.ingest.locations import Unreadable, one_header
 from weir.ingest.schemes.base import Draft, Scheme, SecretPair
 from weir.ingest.schemes.parts.certificates import CertificateProver, Claim, allowed
-from weir.ingest.times import format_ms
+from weir.ingest.schemes.parts.checks import check_age
+from weir.ingest.times import format_ms, parse_ms
 
 # Live and sandbox, and no other host: a name that the delivery makes up would have to be resolved before its proof.
 _PAYPAL_CERTIFICATE = re.compile(r"https://api(\.sandbox)?\.paypal\.com/v1/notifications/certs/[A-Za-z0-9_-]{4,80}")
@@ -25,6 +28,9 @@ class PaypalScheme(Scheme):
     """PayPal: RSA over transmission and checksum; the secret is the webhook's id, then a certificate if pinned."""
 
     alg: Literal["paypal"]
+    tolerance_s: int | None = Field(
+        default=None, ge=1, description="how far the signed time may be from the arrival; null: any"
+    )
     is_asymmetric: ClassVar[bool] = True
     has_certificate_url: ClassVar[bool] = True
 
@@ -35,6 +41,16 @@ class PaypalScheme(Scheme):
 
 class PaypalProver(CertificateProver):
     """PayPal. Source: https://developer.paypal.com/api/rest/webhooks/rest/#link-verifywebhooksignature"""
+
+    def __init__(self, scheme: PaypalScheme) -> None:
+        super().__init__(scheme)
+        self._tolerance_s = scheme.tolerance_s
+
+    def check_time(self, envelope: Envelope) -> None:
+        """Compare the time of the transmission with the time of arrival, if the scheme has a tolerance."""
+        if self._tolerance_s is not None:
+            sent_at_ms = parse_ms(one_header(envelope, "paypal-transmission-time") or "", "rfc3339")
+            check_age(sent_at_ms, envelope, past_s=self._tolerance_s, future_s=self._tolerance_s)
 
     def claim(self, envelope: Envelope) -> Claim:
         """Read certificate and signature from the headers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from urllib.parse import urlencode
 
@@ -227,3 +228,28 @@ def is_signed_on_request(source: Source, secret: str, content: bytes) -> bool:
             continue
         return True
     return False
+
+
+# Mercado Pago's documentation has seconds in one place and milliseconds in another.
+TIME_OF_UNKNOWN_UNIT = {"mercado-pago"}
+
+
+@pytest.mark.parametrize("preset", sorted(set(PRESETS) - TIME_OF_UNKNOWN_UNIT))
+def test_signed_time_is_judged(preset: str) -> None:
+    """What signs a time judges it: a captured delivery cannot be used for ever."""
+    for option in options_of(preset):
+        signs_time = getattr(option, "timestamp", None) or re.search("time", getattr(option, "content", ""))
+        if signs_time or getattr(option, "alg", "") in {"paypal", "aws-sns"}:
+            assert getattr(option, "tolerance_s", None) is not None
+
+
+KEEPS_SIGNATURE = ["aws-sns", "mailgun", "paypal", "sanity", "sendgrid", "zoom"]
+
+
+@pytest.mark.parametrize("preset", KEEPS_SIGNATURE)
+def test_last_retry_is_in_time(preset: str) -> None:
+    """A retry that keeps its first signature is accepted for as long as the provider tries."""
+    source, pair = source_of(preset), pair_of(source_of(preset))
+    assert source.retry_window_s
+    late = envelope_of(source, draft_of(source, pair), arrived_at_ms=AT_MS + source.retry_window_s * 1000)
+    assert signatures.verify(source.scheme, [pair.verify_with], late).secret_index == 0

@@ -29,7 +29,7 @@ RECORDED = sorted((VECTORS / "sdk").glob("*.json"))
 PUBLISHED: list[dict[str, Any]] = json.loads((VECTORS / "published.json").read_text(encoding="utf-8"))
 
 # Where Weir answers otherwise than the SDK, and why that is right.
-KNOWN = {
+KNOWN: dict[str | tuple[str, str], str] = {
     "upper-case hex": "Weir decodes hex and compares bytes; some SDKs compare text.",
     ("workos", "second signature valid"): "The SDK refuses more than one signature; rotation may need two.",
     ("elevenlabs", "second signature valid"): "The SDK takes the first signature only.",
@@ -38,6 +38,10 @@ KNOWN = {
     ("app-store", "old"): "The SDK does not judge the signed time; Weir does, by how long Apple tries again.",
     ("replicate", "old"): "The SDK does not judge the signed time; Weir does, as Standard Webhooks asks.",
     ("webflow", "old"): "The SDK does not judge the signed time; Webflow's documentation asks for 5 minutes.",
+    **{
+        (name, "old"): "The SDK does not judge the signed time; Weir does, by how long the provider tries again."
+        for name in ("aws-sns", "cashfree", "discord", "dropbox-sign", "paypal", "sanity", "sendgrid")
+    },
     ("twitch", "old"): "The third-party package leaves the time to its caller; Twitch asks for 10 minutes.",
 }
 
