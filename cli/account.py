@@ -37,8 +37,9 @@ _GRACE_S = {"embedded": 0, "localstack": 10, "aws": 60}
 def account(place: Place, since: str, until: str, grace: str, as_json: bool) -> None:
     """Show that everything acknowledged is applied, duplicate, ignored, quarantined or in flight.
 
-    Joins the access log, the stream (the archive, for what is older) and the table. Exit code 1 when a delivery is
-    unaccounted for: it is named, with where it was last seen.
+    Joins the access log, the stream or the archive, and the table. On AWS everything but the last 20 minutes comes
+    from the archive, elsewhere only what the stream does not hold any more. Exit code 1 when a delivery is unaccounted
+    for: it is named, with where it was last seen.
     """
     from weir.operate.audit import account as accounts
     from weir.operate.audit.sources import open_audit_sources

@@ -197,7 +197,7 @@ def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
 
     load_packages.require()
     if len(runs) > 2:
-        raise click.UsageError("One run, or two to compare.")
+        raise click.UsageError("Name one run, or two to compare.")
     paths = list(runs) or [session.latest(project.home() / "load")]
     figures = session.write_report(paths, out, comments(as_json=as_json))
     if as_json:

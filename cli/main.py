@@ -18,7 +18,7 @@ SECTIONS = {
         "account": Entry("account:account", "Show that nothing acknowledged is lost."),
         "lag": Entry("lag:lag", "Show how far behind the consumer is, shard by shard."),
         "failures": Entry("failures:failures", "Show what failed and why; retry it."),
-        "quarantine": Entry("quarantine:quarantine", "Work off what can never succeed as it is."),
+        "quarantine": Entry("quarantine:quarantine", "Review, retry or discard what is quarantined."),
         "balances": Entry("events:balances", "Print the example's ledger."),
     },
     "Act": {

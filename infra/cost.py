@@ -1,4 +1,4 @@
-"""What a load takes and costs on AWS, by the template's parameters: a calculation before the bill, part by part.
+"""What a load needs and costs on AWS, by the template's parameters: a calculation before the bill, part by part.
 
 The load is steady but for its peak. What is left out: free and volume tiers, KMS, data transfer, reads by people and
 replays.
@@ -98,7 +98,7 @@ class Item:
 
 
 class Estimate:
-    """What one load takes of a stack with these parameters (`weir.infra.template.parameters`), and what it costs."""
+    """What one load needs of a stack with these parameters (`weir.infra.template.parameters`), and what it costs."""
 
     def __init__(self, load: Load, parameters: Mapping[str, str], alarms_count: int, metrics_count: int) -> None:
         self.load = load
@@ -228,7 +228,7 @@ def lines(estimate: Estimate) -> Iterator[str]:
         f"{load.month / 1e6:,.1f} million a month, {load.body_bytes:,} bytes each (records of {load.record_bytes:,})"
     )
     yield (
-        f"takes {estimate.shards} shards, {estimate.batches_at_once} batches at once, "
+        f"needs {estimate.shards} shards, {estimate.batches_at_once} batches at once, "
         f"{estimate.write_units_per_s:,.0f} write units/s at the peak; "
         f"the consumer can take {estimate.keeps_up:,.1f} times the peak"
     )

@@ -97,7 +97,7 @@ def parameters(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[st
         raise ParameterInvalid(f"The template has no parameter {', '.join(sorted(unknown))}.")
     values = {name: str(given.get(name, spec.get("Default", ""))) for name, spec in declared.items()}
     if missing := [name for name, spec in declared.items() if name not in given and "Default" not in spec]:
-        raise ParameterInvalid(f"Without a value: {', '.join(missing)}.")
+        raise ParameterInvalid(f"These parameters need a value: {', '.join(missing)}.")
     for name, spec in declared.items():
         _check_parameter(name, values[name], spec)
     return values
@@ -216,7 +216,7 @@ class _Scope:
             return self._values[name]
         if name in self._resources:
             return self.name(name)
-        raise TemplateUnsupported("Nothing has this name.", ref=name)
+        raise TemplateUnsupported("The template has no parameter or resource of this name.", ref=name)
 
     def _attribute(self, logical_id: str, attribute: str) -> str:
         if attribute == "QueueName":

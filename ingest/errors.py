@@ -142,7 +142,7 @@ class EventTooLarge(RecordError):
     """The event would write more than DynamoDB accepts in one transaction."""
 
     code = "too_large"
-    hint = "An item may have 400 KB, a transaction 100 changes and 4 MB. Make the business code write less."
+    hint = "An event may change 99 items and 3.6 MB, an item may have 400 KB. Make the business code write less."
     raised_in = ("consumers/",)
 
 
@@ -324,7 +324,7 @@ class SampleInvalid(ConfigError):
 
 
 class InvocationInvalid(ConfigError):
-    """A function was invoked with an event that it is not for."""
+    """A function was invoked with an event of the wrong kind."""
 
     code = "invocation_invalid"
     hint = "Only what infra/template.yaml connects to the function may invoke it."

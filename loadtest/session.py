@@ -134,7 +134,7 @@ def measure_capacity(target: Target, mix: Mix, *, connections: int = 16, length_
 
 
 def come_to_rest(target: Target, run: Run) -> None:
-    """Wait until the newest events of a run are stored, so that what follows has nothing on its back."""
+    """Wait until the newest events of a run are stored, so that what follows starts without a backlog."""
     newest = sorted(run.accepted, key=lambda result: result.done_at_ms)[-_NEWEST:]
     keys = set(mark_keys(result for result in newest if result.kind != "bad_signature"))
     stores, deadline_s = Stores(target.place, target.dictionary), time.monotonic() + _REST_S

@@ -57,7 +57,7 @@ def disaggregate(data: bytes) -> list[bytes]:
     if not parts:
         raise AggregateDamaged("It holds no record.")
     if not all(part.get("aggregated") for part in parts):
-        raise AggregateDamaged("Its checksum or its framing is wrong.", bytes=len(data))
+        raise AggregateDamaged("The aggregate's checksum or framing is wrong.", bytes=len(data))
     return [b64decode(part["data"]) for part in parts]
 
 

@@ -63,7 +63,7 @@ class SnsProver(CertificateProver):
             raise SignatureMissing("The body has no Signature; raw message delivery is not signed, switch it off.")
         version = message.get("SignatureVersion")
         if version not in self._scheme.versions:
-            raise Unreadable(f"SignatureVersion is none of {', '.join(self._scheme.versions)}")
+            raise Unreadable(f"SignatureVersion must be one of {', '.join(self._scheme.versions)}")
         url = allowed(message.get("SigningCertURL"), _SNS_CERTIFICATE)
         return Claim(decode_base64(str(message["Signature"])), url, "sha1" if version == "1" else "sha256")
 

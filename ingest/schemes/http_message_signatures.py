@@ -349,14 +349,14 @@ def _value(item: Item, envelope: Envelope, url: str) -> bytes:
         raise Unreadable(f"the signature covers {name[:40]}, which no delivery has")
     value = one_header(envelope, name)
     if value is None:
-        raise Unreadable(f"header {name[:40]} is signed and not there")
+        raise Unreadable(f"header {name[:40]} is signed but was not sent")
     return value.strip().encode("latin-1")
 
 
 def _query_parameter(name: str, envelope: Envelope) -> bytes:
     value = envelope.query.get(unquote_plus(name))
     if value is None:
-        raise Unreadable("the signature covers a query parameter that is not there")
+        raise Unreadable("the signature covers a query parameter that was not sent")
     # The percent-encode set of application/x-www-form-urlencoded, and a space as %20: RFC 9421, section 2.2.8.
     return quote(value, safe="*").replace("~", "%7E").encode("ascii")
 

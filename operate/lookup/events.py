@@ -127,7 +127,7 @@ class Table:
         elif "envelope" in item:
             blob = bytes(item["envelope"]["B"])
         else:
-            raise StackFailed("This item keeps no bytes.", pk=item["pk"]["S"])
+            raise StackFailed("This item holds no stored delivery.", pk=item["pk"]["S"])
         if not codec.is_envelope(blob):
             return codec.unpack_raw(blob)
         return codec.unpack(

@@ -155,7 +155,7 @@ class Filter:
         if not deliveries:
             return {}
         if self.marks is None:
-            raise OptionInvalid("Outcome and reason cannot be asked for here.")
+            raise OptionInvalid("--outcome and --reason need the events table, which this command does not read.")
         previews = {id(delivery): self.previewer.preview(delivery) for delivery in deliveries}
         found = self.marks.read(key for preview in previews.values() for key in _all_keys(preview))
         return {identity: _said(preview, found) for identity, preview in previews.items()}

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "docs" / "conformance.md"
 RESULTS = Path(__file__).with_name("results")
 ADOPT = "python -m tests.conformance.table"
-WORLDS = (Embedded, LocalStack)
+EMULATORS = (Embedded, LocalStack)
 TITLES = {"embedded": "Embedded", "localstack": "LocalStack"}
 
 _SAYING = (
@@ -31,7 +31,7 @@ Results = Mapping[str, Mapping[str, Observation]]
 
 def recorded() -> dict[str, dict[str, Observation]]:
     """Return what each emulator's last whole run observed, by emulator and scenario."""
-    return {emulator.name: json.loads(_file(emulator.name).read_text(encoding="utf-8")) for emulator in WORLDS}
+    return {emulator.name: json.loads(_file(emulator.name).read_text(encoding="utf-8")) for emulator in EMULATORS}
 
 
 def record(emulator: str, observations: Mapping[str, Observation]) -> None:
@@ -94,7 +94,7 @@ def _introduction(scenarios: list[Scenario], results: Results) -> str:
         "",
         _SAYING.format(count=len(scenarios)),
         "",
-        *(f"- **{TITLES[emulator.name]}** is {emulator.about}." for emulator in WORLDS),
+        *(f"- **{TITLES[emulator.name]}** is {emulator.about}." for emulator in EMULATORS),
         "",
         "| | as documented | differs | cannot be shown |",
         "| --- | ---: | ---: | ---: |",

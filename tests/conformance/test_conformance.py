@@ -50,11 +50,11 @@ def test_published_table() -> None:
         pytest.fail(f"docs/conformance.md is out of date; adopt with: {table.ADOPT}\n{changes}", pytrace=False)
 
 
-@pytest.mark.parametrize("emulator", [emulator.name for emulator in table.WORLDS])
+@pytest.mark.parametrize("emulator", [emulator.name for emulator in table.EMULATORS])
 def test_reasons_name_worlds(emulator: str) -> None:
     """A reason is for an emulator that exists, and none is given both for a difference and for what cannot be shown."""
     for each in SCENARIOS.values():
-        assert set(each.known) | set(each.cannot) <= {known.name for known in table.WORLDS}, each.name
+        assert set(each.known) | set(each.cannot) <= {known.name for known in table.EMULATORS}, each.name
         assert not (emulator in each.known and emulator in each.cannot), each.name
 
 

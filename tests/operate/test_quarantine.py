@@ -54,7 +54,7 @@ def batch(quarantine_env: QuarantineEnv, *events: dict[str, object], secret: str
     return quarantine_env.delivery(json.dumps({"events": events}).encode(), source="batches", secret=secret)
 
 
-def test_after_a_secret_is_mended_what_was_refused_is_applied_once(quarantine_env: QuarantineEnv) -> None:
+def test_after_a_secret_is_fixed_what_was_refused_is_applied_once(quarantine_env: QuarantineEnv) -> None:
     """Events signed with a secret that was not set yet are applied by one command, and by a second one no more."""
     refused = [quarantine_env.payment("ann", cents, secret=OTHER) for cents in (1, 2, 4)]
     quarantine_env.consume(*refused)

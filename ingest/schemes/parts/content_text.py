@@ -171,7 +171,7 @@ def _value_part(read: Reader, place: str) -> Part:
     def value(view: View, _stamp: str, _url: str, _key: bytes) -> bytes:
         text = text_of(read(view))
         if text is None and is_required:
-            raise Unreadable(f"there is nothing at {place}, which is signed")
+            raise Unreadable(f"nothing was sent at {place}, which the signature covers")
         return to_bytes(text or "", is_header=is_required)
 
     return value
