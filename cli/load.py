@@ -51,6 +51,14 @@ def _timing_options(command: Callable[..., None]) -> Callable[..., None]:
             metavar="FILE",
             help="Send at the times of a recorded run: its results.jsonl.",
         ),
+    ):
+        command = option(command)
+    return _shape_options(command)
+
+
+def _shape_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a load that is neither named nor recorded."""
+    for option in (
         click.option(
             "--arrivals",
             type=click.Choice(["poisson", "even"]),

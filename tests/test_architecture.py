@@ -96,6 +96,7 @@ MAY_CALL_AWS = (
     "loadtest/",
     "cli/",
 )
+LINES_MAX = 40
 MAY_READ_ENVIRONMENT = ("consumers/settings.py", "infra/", "cli/")
 IDS = [path.relative_to(ROOT).as_posix() for path in MODULES]
 
@@ -223,6 +224,14 @@ def line_of(module: str) -> int:
     fitting = [(prefix, number) for prefix, number in lines if rest == prefix or rest.startswith(prefix + ".")]
     assert fitting, f"{module} has no line in ORDER: add its package"
     return max(fitting, key=lambda found: len(found[0]))[1]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_functions_are_short(path: Path) -> None:
+    """No function of the product has more than 40 lines, its docstring included."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno + 1 <= LINES_MAX, f"{node.name}, line {node.lineno}"
 
 
 def test_no_import_cycle() -> None:

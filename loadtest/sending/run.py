@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,8 @@ def conduct(
     ]
     _begin(path, parts)
     try:
-        for process in processes:
-            process.start()
         pipes = [ours for ours, _ in pairs]
-        for pipe, process in zip(pipes, processes, strict=True):
-            _await_ready(pipe, process)
+        _start(pipes, processes)
         results.machine()  # which asks git, and is remembered: the start must not wait for it
         start_at_s = time.time() + _SET_OFF_S
         for pipe in pipes:
@@ -63,14 +61,27 @@ def conduct(
         on_start(start_at_s)
         ends, stopped = _await_ends(pipes, processes)
     finally:
-        for process in processes:
-            if process.pid is not None:
-                process.join(5)
-                process.kill()
+        _end(processes)
     if failed := [end.failed for end in ends if end.failed]:
         raise _unkept(path, failed[0])
     _gather(path, parts, results.footer(stopped=stopped, **_driver_facts(ends)))
     return results.read(path)
+
+
+def _start(pipes: Sequence[Pipe], processes: Sequence[BaseProcess]) -> None:
+    """Start the workers and wait until each is ready. Raises: StackFailed when one ends early."""
+    for process in processes:
+        process.start()
+    for pipe, process in zip(pipes, processes, strict=True):
+        _await_ready(pipe, process)
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """Give the workers that were started five seconds to end by themselves."""
+    for process in processes:
+        if process.pid is not None:
+            process.join(5)
+            process.kill()
 
 
 def _begin(path: Path, parts: Sequence[Path]) -> None:

@@ -55,8 +55,7 @@ class Poller:
         payload_limit_bytes: int = PAYLOAD_LIMIT_BYTES,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        account = mapping.stream_arn.split(":")[4]
-        name = mapping.function_name.rpartition(":")[2]
+        account, name = mapping.stream_arn.split(":")[4], mapping.function_name.rpartition(":")[2]
         function_arn = f"arn:aws:lambda:{mapping.region}:{account}:function:{name}"
         self.mapping_id = mapping_id or str(uuid.uuid5(uuid.NAMESPACE_URL, f"{mapping.stream_arn} {function_arn}"))
         self._client = AwsClient(endpoint, kinesis=kinesis, region=mapping.region)
