@@ -120,7 +120,7 @@ def test_help_imports_no_command() -> None:
         "import sys\nfrom weir.cli.main import main\nmain(sys.argv[1:], standalone_mode=False)\n"
         "print(*sys.modules, sep='\\n', file=sys.stderr)"
     )
-    ours = {"exit_codes", "framework", "main"}
+    ours = {"exit_codes", "framework", "main", "output"}
     for option in ("--help", "--version"):
         done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, check=True, text=True)
         loaded = done.stderr.split()
