@@ -78,7 +78,7 @@ def list_(place: Place, selection: Selection, limit: int | None, as_json: bool) 
     """List what is in quarantine, oldest first."""
     from weir.operate import quarantine as cases
 
-    for facts in cases.listing(events_table(place), selection)[-limit if limit else None :]:
+    for facts in cases.listing(events_table(place), selection, limit):
         if as_json:
             emit_json(dict(facts))
         else:

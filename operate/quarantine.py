@@ -47,9 +47,12 @@ class Selection:
         return FromTable(table, wants=self.wants, quarantine_only=True, source=self.source, say=say)
 
 
-def listing(table: Table, selection: Selection) -> list[Mapping[str, Any]]:
-    """Return the facts of what is selected, oldest first."""
-    return sorted(selection.origin(table).scan(), key=lambda facts: (facts["received_at_ms"] or 0, facts["pk"]))
+def listing(table: Table, selection: Selection, limit: int | None = None) -> list[Mapping[str, Any]]:
+    """Return the facts of what is selected, oldest first; with a limit the newest only."""
+    origin = selection.origin(table)
+    chosen = islice(origin.newest(), limit) if limit and selection.source else origin.scan()
+    found = sorted(chosen, key=lambda facts: (facts["received_at_ms"] or 0, facts["pk"]))
+    return found[-limit if limit else None :]
 
 
 def find(table: Table, identifier: str, sources: Iterable[str]) -> list[dict[str, Any]]:

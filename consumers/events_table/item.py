@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from weir.consumers.business.changes import Change
 from weir.consumers.events_table import blob as codec
 from weir.consumers.events_table.attributes import Field, binary, clean, string
-from weir.consumers.events_table.mark import UNREADABLE, delivery_name, mark_key, quarantined_key, unreadable_key
+from weir.consumers.events_table.mark import delivery_name, mark_key, quarantine_part, quarantined_key, unreadable_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.calendar import is_time
 from weir.ingest.envelope import Envelope
@@ -222,7 +222,7 @@ def quarantined_fields(judged: JudgedEvent, error: ServiceError, now_ms: int, co
     return [
         ("pk", string(quarantine_key(judged))),
         ("outcome", string(Outcome.QUARANTINED)),
-        ("quarantine", string(judged.source or UNREADABLE)),
+        ("quarantine", string(quarantine_part(judged.source, judged.request_id or judged.stream_position))),
         ("reason", string(error.code)),
         ("detail", string(detail(error))),
         *_facts(judged, now_ms),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from weir.consumers.events_table.attributes import clean
 from weir.consumers.outcome import DONE, Outcome
@@ -17,8 +18,13 @@ from weir.ingest.ids import EventId, MarkKey, RequestId, SourceName
 # A partition key may have 2,048 bytes; half of it keeps the index entries of a quarantine small.
 KEY_BYTES_MAX = 1024
 
-# The hash key of the quarantine index for records whose source is unknown; no source can have this name.
+# What stands for the source of a record whose source is unknown; no source can have this name.
 UNREADABLE = "!"
+
+# In how many parts of the index a source's refused deliveries lie. One part takes 1,000 write units a second,
+# and a full one throttles the table's own writes. It may be raised, never lowered: readers ask for this many.
+# Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/gsi-throttling.html
+QUARANTINE_PARTS = 16
 
 # The attributes that `read_mark` reads, for a projection.
 MARK_ATTRIBUTES = ("pk", "request_id", "outcome", "reason", "refused", "applied_at")
@@ -95,6 +101,24 @@ def delivery_names(request_id: RequestId, count: int) -> list[str]:
 def quarantined_key(source: SourceName, delivery: str) -> str:
     """Return the key of the quarantined item of a delivery by its `delivery_name`."""
     return f"{source}!{delivery}"
+
+
+def quarantine_part(source: SourceName, name: str) -> str:
+    """Return the hash key of a quarantined item in the index; ``name`` says which delivery it is.
+
+    A sender cannot choose the part: it follows from the request id, which API Gateway makes.
+    """
+    return f"{source or UNREADABLE}#{crc32(name.encode('utf-8', 'surrogatepass')) % QUARANTINE_PARTS}"
+
+
+def quarantine_parts(source: str) -> list[str]:
+    """Return every hash key under which a source's items may lie; before there were parts it was the source alone."""
+    return [source, *(f"{source}#{number}" for number in range(QUARANTINE_PARTS))]
+
+
+def source_of_part(part: str) -> str:
+    """Return the source of a hash key of the index, `!` if it is unknown."""
+    return part.partition("#")[0]
 
 
 def unreadable_key(position: str) -> str:

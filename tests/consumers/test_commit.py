@@ -18,6 +18,7 @@ from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table import item as items
 from weir.consumers.events_table.blob import unpack
 from weir.consumers.events_table.item import payload_key
+from weir.consumers.events_table.mark import source_of_part
 from weir.consumers.events_table.port import Cancelled, Reason, Refused
 from weir.ingest.errors import CommitConflict, ConfigError, SecretUnavailable, StoreThrottled, StoreUnavailable
 
@@ -163,7 +164,7 @@ def test_a_forgery_takes_no_event_s_place() -> None:
     ]
     assert words(run([forged("r1")], store)) == ["quarantined signature_mismatch"]
     item = store.tables[EVENTS]["shop!r1"]
-    assert (item["outcome"]["S"], item["quarantine"]["S"]) == ("quarantined", "shop")
+    assert (item["outcome"]["S"], source_of_part(item["quarantine"]["S"])) == ("quarantined", "shop")
 
 
 # What cannot be applied

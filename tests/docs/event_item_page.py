@@ -29,7 +29,7 @@ ATTRIBUTES = {
     "scheme": ("S", "once verified", "the scheme that proved the delivery"),
     "secret": ("N", "once verified", "which of the live secrets proved it, counted from 0, the newest first"),
     "event_at": ("N", "if the source says where it is", "the event's own time, milliseconds since the epoch"),
-    "quarantine": ("S", "quarantined, until discarded", "the source, `!` if unknown: hash key of the index `quarantine`"),
+    "quarantine": ("S", "quarantined, until discarded", "hash key of the index `quarantine`: the source, `!` if unknown, then `#` and which of 16 parts of the index the request id falls into"),
     "reason": ("S", "quarantined; in a fence", "the error's code (see [errors.md](errors.md))"),
     "detail": ("S", "quarantined", "what a person should read of the error, at most 1,000 characters"),
     "refused": ("SS", "in a fence, and in what was applied after one", "the deliveries of this event that were refused: each keeps its outcome when it is read again"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,6 +213,33 @@ def test_it_is_grouped_by_cause(quarantine_env: QuarantineEnv) -> None:
     )
     assert len(quarantine.listing(quarantine_env.table, Selection(reason="unreadable"))) == 1
     assert quarantine.listing(quarantine_env.table, Selection("payments", reason="unreadable")) == []
+
+
+def test_it_is_read_in_order_of_time(quarantine_env: QuarantineEnv) -> None:
+    """A source's parts of the index, and items from before there were parts, make one list in order of arrival."""
+    times = [AT_MS + 1000 * number for number in range(40)]
+    quarantine_env.consume(*(quarantine_env.payment("ann", 1, at_ms=at, secret=OTHER) for at in times))
+    parts = {item["quarantine"]["S"] for item in quarantine_env.events().values()}
+    assert len(parts) > 8
+    for key in list(quarantine_env.quarantined())[:10]:
+        quarantine_env.dynamodb.update_item(
+            TableName=quarantine_env.events_table,
+            Key={"pk": {"S": key}},
+            UpdateExpression="SET quarantine = :source",
+            ExpressionAttributeValues={":source": {"S": "payments"}},
+        )
+
+    def listed(**options: Any) -> list[int]:
+        found = quarantine.listing(quarantine_env.table, Selection("payments"), **options)
+        assert {facts["source"] for facts in found} == {"payments"}
+        return [facts["received_at_ms"] for facts in found]
+
+    assert listed() == times
+    assert listed(limit=3) == times[-3:]
+    origin = Selection("payments").origin(quarantine_env.table)
+    assert [facts["received_at_ms"] for facts in origin.scan()] == times
+    assert [step.arrived_at_ms for step in origin.read({}) if isinstance(step, Delivery)] == times
+    assert {facts["source"] for facts in quarantine.listing(quarantine_env.table, Selection())} == {"payments"}
 
 
 def test_discarding_needs_a_reason_and_keeps_it(quarantine_env: QuarantineEnv) -> None:

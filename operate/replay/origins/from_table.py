@@ -11,25 +11,23 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from weir.consumers.events_table.bulk import read_items
-from weir.consumers.events_table.mark import UNREADABLE
+from weir.consumers.events_table.mark import UNREADABLE, source_of_part
 from weir.consumers.judging.records import Record
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import StackFailed
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate
 from weir.operate.lookup.events import Table, summary
+from weir.operate.lookup.refused import count_refused, refused_of, refused_of_all
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.filters import Filter
 from weir.operate.replay.request import ReplayRequest
 
 LANE = "table"
-INDEX = "quarantine"
 _KEYS = 50
-_COUNTED_PAGES = 20
 _SCANNED = ("pk", "source", "event_id", "request_id", "outcome", "reason", "type", "key", "received_at", "applied_at")
 _NAMES = {f"#{index}": name for index, name in enumerate(_SCANNED)}
 
@@ -59,11 +57,8 @@ class FromTable:
         if not self.quarantine_only:
             facts = self.table.dynamodb.describe_table(TableName=self.table.name)["Table"]
             return Estimate(facts.get("ItemCount"), facts.get("TableSizeBytes"), "before any filter")
-        pages = self.table.dynamodb.get_paginator("scan").paginate(
-            TableName=self.table.name, IndexName=INDEX, Select="COUNT"
-        )
-        counts = [page["Count"] for page in islice(pages, _COUNTED_PAGES)]
-        return Estimate(sum(counts), None, "before any filter" if len(counts) < _COUNTED_PAGES else "at least")
+        count, is_all = count_refused(self.table.dynamodb, self.table.name)
+        return Estimate(count, None, "before any filter" if is_all else "at least")
 
     def read(self, cursor: Cursor) -> Iterator[Delivery | Advance | None]:
         """Yield the deliveries behind the cursor, each once, however many events it holds."""
@@ -79,26 +74,26 @@ class FromTable:
                 order.close()
 
     def scan(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the facts of each item that is wanted, in the table's order, without its bytes."""
-        for page in self._pages():
-            for item in page["Items"]:
-                facts = _facts(item)
-                if facts["outcome"] != Outcome.FENCED and self.wants(facts):
-                    yield facts
+        """Yield the facts of each item that is wanted, without its bytes; of one source the oldest first."""
+        return self._wanted(self._found())
 
-    def _pages(self) -> Iterable[Mapping[str, Any]]:
+    def newest(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the facts of what is wanted of one source's quarantine, newest first, as many as are taken."""
+        return self._wanted(refused_of(self.table.dynamodb, self.table.name, self.source, newest_first=True))
+
+    def _wanted(self, items: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        for item in items:
+            facts = _facts(item)
+            if facts["outcome"] != Outcome.FENCED and self.wants(facts):
+                yield facts
+
+    def _found(self) -> Iterator[Mapping[str, Any]]:
         client, name = self.table.dynamodb, self.table.name
-        if not self.quarantine_only:
-            shown: Any = {"ProjectionExpression": ",".join(_NAMES), "ExpressionAttributeNames": _NAMES}
-            return client.get_paginator("scan").paginate(TableName=name, ConsistentRead=True, **shown)
-        if not self.source:
-            return client.get_paginator("scan").paginate(TableName=name, IndexName=INDEX)
-        return client.get_paginator("query").paginate(
-            TableName=name,
-            IndexName=INDEX,
-            KeyConditionExpression="quarantine = :source",
-            ExpressionAttributeValues={":source": {"S": self.source}},
-        )
+        if self.quarantine_only:
+            return refused_of(client, name, self.source) if self.source else refused_of_all(client, name)
+        shown: Any = {"ProjectionExpression": ",".join(_NAMES), "ExpressionAttributeNames": _NAMES}
+        pages = client.get_paginator("scan").paginate(TableName=name, ConsistentRead=True, **shown)
+        return (item for page in pages for item in page["Items"])
 
     def _deliveries(self, order: sqlite3.Connection, done: tuple[int, str]) -> Iterator[Delivery]:
         rows = order.execute("SELECT at, pk FROM found WHERE (at, pk) > (?, ?) ORDER BY at, pk", done)
@@ -150,7 +145,7 @@ def _facts(item: Mapping[str, Any]) -> dict[str, Any]:
     facts = summary(item)
     if facts["outcome"] is None and "quarantine" in item:
         facts["outcome"] = Outcome.QUARANTINED  # the index holds nothing else and does not say so
-        facts["source"] = item["quarantine"]["S"]
+        facts["source"] = source_of_part(item["quarantine"]["S"])
     return facts
 
 
