@@ -36,12 +36,14 @@ class DeliveryStatuses:
         previews = [self.previewer.preview(delivery) for delivery in deliveries]
         known = self.marks.read(key for preview in previews for keys in preview.mark_keys() for key in keys)
         statuses = [_of_marks(preview, known) for preview in previews]
-        left = [at for at, status in enumerate(statuses) if status == "open"]
+        # An id that has the mark of another delivery is not proven to be this one's: it may be a quarantined forgery.
+        left = [at for at, status in enumerate(statuses) if status in {"open", Outcome.DUPLICATE}]
         if left:
             keys = {at: _quarantine_keys(previews[at], deliveries[at]) for at in left}
             refused = self.marks.read(key for group in keys.values() for key in group)
             for at in left:
-                statuses[at] = _of_quarantine(previews[at], known, refused, keys[at])
+                if _is_quarantined(previews[at], known, refused, keys[at]):
+                    statuses[at] = Outcome.QUARANTINED
         return statuses
 
 
@@ -63,20 +65,20 @@ def _of_marks(preview: Preview, known: dict[str, Mark]) -> Status:
     return "open"
 
 
-def _of_quarantine(preview: Preview, known: dict[str, Mark], refused: dict[str, Mark], keys: list[str]) -> Status:
-    """Judge what the marks alone do not explain: quarantined as a whole, or event by event."""
+def _is_quarantined(preview: Preview, known: dict[str, Mark], refused: dict[str, Mark], keys: list[str]) -> bool:
+    """Tell whether what the marks alone do not explain is quarantined, as a whole or event by event."""
     found = [key for key in keys if key in refused and refused[key].outcome == Outcome.QUARANTINED]
     if not found:
-        return "open"
+        return False
     if keys[0] in found:
-        return Outcome.QUARANTINED
+        return True
     whole = f"{keys[0]}."
     singles = {int(key.removeprefix(whole)) for key in found}
     for reading in preview.mark_keys():
         done = {index for index, key in enumerate(reading) if key in known and known[key].is_done}
         if done | singles >= set(range(len(reading))):
-            return Outcome.QUARANTINED
-    return "open"
+            return True
+    return False
 
 
 def _quarantine_keys(preview: Preview, delivery: Delivery) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.support.stack_env import StackEnv
 from weir.consumers.events_table.mark import Mark
 from weir.consumers.outcome import Outcome
+from weir.infra import secrets
 from weir.ingest.envelope import Envelope, encode
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.preview import Previewer
@@ -50,6 +53,31 @@ def test_each_outcome_is_told_by_the_marks(stack_env: StackEnv) -> None:
         "quarantined",
         "open",
     ]
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_forgery_leaves_the_quarantine_only_by_a_verdict(stack_env: StackEnv, order: str, tmp_path: Path) -> None:
+    """With a real event's id it is no duplicate, wherever it is read from, until a secret proves it."""
+    real = stack_env.payment("a", 1, message_id="m-1")
+    forged = stack_env.payment("a", 900, message_id="m-1", secret=OTHER_SECRET)
+    stack_env.put(*((forged, real) if order == "before" else (real, forged)))
+    stack_env.consume()
+    assert statuses(stack_env, real, forged) == ["applied", "quarantined"]
+    before, kept = stack_env.events(), tmp_path / "kept.jsonl"
+    stack_env.weir("replay", "--from", "stream", "--to", str(kept))
+    for origin in ("events", "stream", str(kept)):
+        for wish in (("--dry-run",), ("--to", "consumer")):
+            said = json.loads(stack_env.weir("replay", "--from", origin, *wish, "--json").splitlines()[-1])
+            found = said.get("report", said)
+            assert found["quarantined"] + found.get("would be quarantined", 0) == 1, (origin, wish, found)
+            assert found["duplicate"] + found.get("already applied", 0) == 1, (origin, wish, found)
+    after = stack_env.events()
+    assert set(after) == set(before)
+    assert after[f"payments!{forged.request_id}"]["outcome"]["S"] == Outcome.QUARANTINED
+    secrets.add(stack_env.place, stack_env.catalogue["payments"], OTHER_SECRET)
+    stack_env.weir("replay", "--from", "events", "--to", "consumer")
+    assert set(stack_env.events()) == {"payments#m-1"}
+    assert stack_env.balances()["a"]["EUR"] == 1
 
 
 def test_of_several_events_the_status_that_says_most_counts(stack_env: StackEnv) -> None:

@@ -120,9 +120,14 @@ class DryRun:
         return _Prediction(_WOULD[judged.decision])
 
     def _stored(self, judged: JudgedEvent, delivery: Delivery, known: dict[str, Mark]) -> Mark | None:
-        """Return the mark under which the event is done, or the fence that keeps this delivery of it out."""
+        """Return the mark under which the event is done, or the fence that keeps this delivery of it out.
+
+        The id of what is refused and quarantined is proven by nothing, so its mark says nothing of this delivery.
+        """
         keys = [mark_key(judged.source, judged.event_id)] if judged.event_id else []
-        if judged.decision == "quarantine" and not judged.event_id:
+        stored = known.get(quarantine_key(judged))
+        is_quarantined = stored is not None and stored.outcome == Outcome.QUARANTINED
+        if judged.decision == "quarantine" and not judged.event_id and not is_quarantined:
             keys += [mark_key(one.source, one.event_id) for one in self._previewer.preview(delivery).events]
         for key in keys:
             mark = known.get(key)

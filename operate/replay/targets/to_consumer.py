@@ -3,6 +3,9 @@
 Marks are read first. An event that has a mark is applied, by whichever delivery: it is a duplicate and not
 judged again, since its secret may have been retired meanwhile. What a replay has applied in an attempt that was killed
 shows in the mark too: it is this delivery's, written since the attempt began.
+
+What is quarantined is always judged, whatever mark its id names: nobody has proven that id. Only a verdict takes it
+out.
 """
 
 from __future__ import annotations
@@ -48,15 +51,16 @@ class ToConsumer:
         """Apply what is not applied; return what became of each event."""
         previews = [self._previewer.preview(delivery) for delivery in deliveries]
         known = self._marks.read(key for preview in previews for keys in preview.mark_keys() for key in keys)
+        refused = self._refused(deliveries, previews, known)
         results: list[Result] = []
         left: list[tuple[Delivery, bool]] = []
         for delivery, preview, again in zip(deliveries, previews, repeats, strict=True):
-            keys = self._all_done(preview, known)
+            keys = _all_done(preview, known, by_itself=self._retries or id(delivery) in refused)
             if keys is None:
                 left.append((delivery, again))
             else:
                 results += [Result(self._known_kind(known[key], preview, since_ms if again else None)) for key in keys]
-                if delivery.facts.get("outcome") == Outcome.QUARANTINED:
+                if delivery.facts.get("outcome") == Outcome.QUARANTINED and _all_done(preview, known, by_itself=True):
                     self._release.discard(delivery.facts["pk"])
         if left:
             if self._retries:
@@ -108,17 +112,35 @@ class ToConsumer:
             return Outcome.APPLIED if mark.outcome == Outcome.APPLIED else Outcome.IGNORED
         return Outcome.DUPLICATE
 
-    def _all_done(self, preview: Preview, known: dict[str, Mark]) -> tuple[MarkKey, ...] | None:
-        """Return the keys of a reading of the delivery all of whose events are done; None if there is no such reading.
+    def _refused(self, deliveries: Sequence[Delivery], previews: Sequence[Preview], known: dict[str, Mark]) -> set[int]:
+        """Return, by their `id`, the deliveries whose id has the mark of another one and that are quarantined."""
+        keys = {
+            id(delivery): _quarantine_keys(delivery, preview)
+            for delivery, preview in zip(deliveries, previews, strict=True)
+            if not self._retries and _all_done(preview, known) and not _all_done(preview, known, by_itself=True)
+        }
+        found = self._marks.read(key for names in keys.values() for key in names)
+        quarantined = {key for key, mark in found.items() if mark.outcome == Outcome.QUARANTINED}
+        return {one for one, names in keys.items() if quarantined & set(names)}
 
-        A retry of what was refused is judged unless its own marks are there: a forgery must stay in quarantine.
-        """
-        own = preview.envelope.request_id if self._retries and preview.envelope else ""
-        for keys in preview.mark_keys():
-            marks = [known[key] for key in keys if key in known]
-            if len(marks) == len(keys) and all(mark.is_done and own in {"", mark.request_id} for mark in marks):
-                return keys
-        return None
+
+def _all_done(preview: Preview, known: dict[str, Mark], *, by_itself: bool = False) -> tuple[MarkKey, ...] | None:
+    """Return the keys of a reading of the delivery all of whose events are done; None if there is no such reading.
+
+    ``by_itself`` asks for marks that this delivery wrote, which only a verdict can have let it do.
+    """
+    own = preview.envelope.request_id if by_itself and preview.envelope else ""
+    for keys in preview.mark_keys():
+        marks = [known[key] for key in keys if key in known]
+        if len(marks) == len(keys) and all(mark.is_done and own in {"", mark.request_id} for mark in marks):
+            return keys
+    return None
+
+
+def _quarantine_keys(delivery: Delivery, preview: Preview) -> list[str]:
+    """Return the keys under which a delivery, or a part of it, may be quarantined."""
+    stored = delivery.facts.get("pk", "") if delivery.facts.get("outcome") == Outcome.QUARANTINED else ""
+    return [*preview.quarantine_keys(), *([stored] if stored else [])]
 
 
 def make(context: ReplayContext, request: ReplayRequest) -> ToConsumer:
