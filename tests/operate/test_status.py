@@ -57,7 +57,7 @@ def test_each_outcome_is_told_by_the_marks(stack_env: StackEnv) -> None:
 
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_forgery_leaves_the_quarantine_only_by_a_verdict(stack_env: StackEnv, order: str, tmp_path: Path) -> None:
-    """With a real event's id it is no duplicate, wherever it is read from, until a secret proves it."""
+    """With a real event's id it is not a duplicate, from no origin, until a secret proves it."""
     real = stack_env.payment("a", 1, message_id="m-1")
     forged = stack_env.payment("a", 900, message_id="m-1", secret=OTHER_SECRET)
     stack_env.put(*((forged, real) if order == "before" else (real, forged)))

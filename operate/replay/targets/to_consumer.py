@@ -4,7 +4,7 @@ Marks are read first. An event that has a mark is applied, by whichever delivery
 judged again, since its secret may have been retired meanwhile. What a replay has applied in an attempt that was killed
 shows in the mark too: it is this delivery's, written since the attempt began.
 
-What is quarantined is always judged, whatever mark its id names: nobody has proven that id. Only a verdict takes it
+What is quarantined is always judged, whatever mark its id names: nothing has proven that id. Only a verdict takes it
 out.
 """
 
