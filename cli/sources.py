@@ -75,19 +75,56 @@ def _secrets(source: Source, at: str | None, endpoint: str | None, stack: str) -
         return None
 
 
-@sources.command(short_help="List the known providers.")
+@sources.command(short_help="List the known providers, or show one.")
+@click.argument("name", required=False)
 @json_option("JSON Lines, one object for each provider, with every fact")
-def presets(as_json: bool) -> None:
-    """List the known providers: how they sign, how long they try again, what they ask, how the preset was checked."""
+def presets(name: str | None, as_json: bool) -> None:
+    """List the known providers: how they sign, how long they try again, what they ask, how the preset was checked.
+
+    With NAME, show what is known of this one.
+    """
     from weir.ingest.sources import presets as known
 
-    if not as_json:
+    found = known.all_presets() if name is None else {name: known.preset(name)}
+    if as_json:
+        for one, preset in found.items():
+            emit_json({"name": one, **preset.model_dump(mode="json", exclude_defaults=True)})
+    elif name is not None:
+        emit_lines(f"{fact:10} {text}" for fact, text in _preset_facts(found[name]) if text)
+    else:
         emit(f"{'NAME':26} {'SCHEME':24} {'REPEATS':>8} {'QUESTION':10} {'CHECKED':11} PROVIDER")
-    for name, preset in known.all_presets().items():
-        if as_json:
-            emit_json({"name": name, **preset.model_dump(mode="json", exclude_defaults=True)})
-        else:
-            emit(_preset_row(name, preset))
+        for one, preset in found.items():
+            emit(_preset_row(one, preset))
+
+
+def _preset_facts(preset: Preset) -> Iterator[tuple[str, str]]:
+    """Yield what `weir sources presets NAME` shows, each fact with its name."""
+    event, retries = preset.event, preset.retries
+    yield "provider", preset.title
+    yield "docs", preset.docs
+    yield "scheme", preset.scheme.label + ("" if preset.covers_body else " (the proof does not cover the body)")
+    yield "secret", preset.secret
+    yield "event id", _locations(event.id)
+    yield "type", _locations(event.type)
+    yield "time", f"{event.time.at} ({event.time.unit})" if event.time else ""
+    yield "key", event.key or ""
+    yield "events", event.split or ""
+    yield "repeats", "unknown" if preset.retry_window_s is None else f"for {preset.retry_window_s / 86400:.3g} d"
+    if retries is not None:
+        yield "retries", f"{_RETRIES[retries.id]} {retries.note} {retries.docs}, read {retries.read}"
+    yield "checked", preset.checked
+    yield "note", preset.note
+
+
+_RETRIES = {
+    "same": "A retry has the same id.",
+    "new": "A retry has another id and is applied again.",
+    "unstated": "No page says whether a retry has the same id.",
+}
+
+
+def _locations(location: str | tuple[str, ...]) -> str:
+    return location if isinstance(location, str) else " + ".join(location)
 
 
 def _preset_row(name: str, preset: Preset) -> str:

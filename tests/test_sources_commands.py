@@ -42,6 +42,17 @@ def test_presets_are_listed_with_every_fact() -> None:
     ]  # fmt: skip
 
 
+def test_one_preset_is_shown_with_its_sources() -> None:
+    """One provider is shown with what its id is made of and what its retries do; an unknown one has a near name."""
+    shown = dict(line.split(maxsplit=1) for line in weir("sources", "presets", "github").output.splitlines())
+    assert shown["provider"] == "GitHub"
+    assert shown["retries"].startswith("A retry has the same id. X-GitHub-Delivery")
+    assert "read 2026-11-26" in shown["retries"]
+    (fact,) = weir("sources", "presets", "github", "--json").output.splitlines()
+    assert json.loads(fact)["retries"]["id"] == "same"
+    assert weir("sources", "presets", "github-").exit_code == 2
+
+
 def test_adding_keeps_what_is_there(file: Path) -> None:
     """A provider is added below what is in the file, comments and all, with what its questions need."""
     assert weir("sources", "add", "zoom").exit_code == 0

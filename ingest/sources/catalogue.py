@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
@@ -31,6 +32,7 @@ __all__ = [
     "Match",
     "Preset",
     "Reply",
+    "Retries",
     "Scheme",
     "Source",
     "Throttle",
@@ -180,6 +182,17 @@ class Definition(Strict):
     ack: Ack | None = None
 
 
+class Retries(Strict):
+    """What a public page of the provider says of the delivery that it repeats: whether `event.id` recognises it."""
+
+    docs: str = Field(pattern=r"^https://", description="the page that says it")
+    read: date = Field(description="the day on which it was read")
+    id: Literal["same", "new", "unstated"] = Field(
+        description="whether a retry has the id that `event.id` reads; `new`: it is applied again"
+    )
+    note: str = Field(min_length=1, description="what makes the id unique, and how often a delivery is repeated")
+
+
 class Preset(Definition):
     """A provider as a preset describes it, with the source of the facts."""
 
@@ -189,6 +202,7 @@ class Preset(Definition):
     secret: str = Field(description="what to paste into `weir secrets set`")
     covers_body: bool = Field(default=True, description="false: the proof does not cover what was sent")
     note: str = ""
+    retries: Retries | None = None
 
 
 class Source(Definition):

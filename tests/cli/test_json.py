@@ -36,7 +36,7 @@ CASES: dict[tuple[str, ...], list[tuple[str, ...]]] = {
     ],
     ("rebuild",): [(), ("--keep",), ("--clean",)],
     ("sources", "check"): [()],
-    ("sources", "presets"): [()],
+    ("sources", "presets"): [(), ("github",)],
     ("secrets", "list"): [()],
     ("cost",): [()],
     ("load", "faults"): [("--list",)],

@@ -7,8 +7,13 @@ from typing import Any
 
 from tests.docs import markdown
 from weir.ingest.sources import presets
-from weir.ingest.sources.catalogue import Preset
+from weir.ingest.sources.catalogue import Preset, Retries
 
+_RETRIES = {
+    "same": "the same id.",
+    "new": "another id, so that a retry is applied again.",
+    "unstated": "no page says whether the id stays the same.",
+}
 _SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -54,9 +59,16 @@ def _details(name: str, preset: Preset) -> str:
         lines += [f"- Question under {handshake.match.method}: answered by {who}."]
     if preset.event.split:
         lines += [f"- A delivery holds several events: the elements of {markdown.code(preset.event.split)}."]
+    if preset.retries is not None:
+        lines += [_retry(preset.retries)]
     if preset.note:
         lines += [f"- {markdown.sentence(preset.note)}"]
     return "\n".join(lines)
+
+
+def _retry(retries: Retries) -> str:
+    source = f"([source]({retries.docs}), read {retries.read})"
+    return f"- Retries: {_RETRIES[retries.id]} {markdown.sentence(retries.note)} {source}"
 
 
 def _schemes(preset: Preset) -> list[Any]:
