@@ -12,6 +12,7 @@ from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Origin
 from weir.operate.lookup.times import parse_time_ms
+from weir.operate.rebuild.evidence import Evidence
 from weir.operate.rebuild.tables import (
     Comparer,
     Comparison,
@@ -119,7 +120,8 @@ class Job:
             if self.swap:
                 self._swap(found, pairs)
         self._tell(found, fresh)
-        return _DIFFERS if any(one.differences for one in found.values()) and not self.swap else 0
+        differs = any(one.differences for one in found.values()) and not self.swap
+        return _DIFFERS if differs or self.report.counts["altered"] else 0
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
@@ -173,7 +175,8 @@ class Job:
         if not isinstance(secrets, TrustingSecrets):
             raise TypeError(type(secrets))
         consumer = with_secrets(context, secrets, fresh.settings, retries=False)
-        return ToRebuild(consumer, secrets, context.previewer, context.stack.marks)
+        evidence = Evidence(context.stack.table, context.stack.catalogue)
+        return ToRebuild(consumer, secrets, context.previewer, evidence, self._console.say)
 
     def _swap(self, found: dict[str, Comparison], pairs: dict[str, tuple[str, str]]) -> None:
         """Write what differs into the present tables."""

@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING, Any
 from weir.consumers.events_table.attributes import from_item
 from weir.consumers.events_table.bulk import read_items
 from weir.consumers.settings import Settings
-from weir.ingest.envelope import Envelope
 from weir.ingest.errors import StackFailed
-from weir.ingest.schemes.base import Verdict
 from weir.operate.lookup.delivery import Delivery
-from weir.operate.lookup.marks import Marks
-from weir.operate.lookup.preview import Previewer
+from weir.operate.lookup.preview import Preview, Previewer
+from weir.operate.rebuild.evidence import Evidence
 from weir.operate.replay.ports import Result
 from weir.operate.replay.targets.in_process import TrustingSecrets
 from weir.operate.replay.targets.to_consumer import ToConsumer
@@ -135,28 +133,46 @@ def drop(dynamodb: DynamoDBClient, fresh: FreshTables) -> None:
 
 
 class ToRebuild:
-    """The fresh tables as the target. What was verified when it arrived needs no secret that is live today."""
+    """The fresh tables as the target. What was verified when it arrived needs no secret that is live today.
+
+    What is not as it was proven is not applied, counted as ``altered``, and named by ``say``.
+    """
 
     batch_count = 500
 
-    def __init__(self, consumer: ToConsumer, secrets: TrustingSecrets, previewer: Previewer, present: Marks) -> None:
+    def __init__(
+        self,
+        consumer: ToConsumer,
+        secrets: TrustingSecrets,
+        previewer: Previewer,
+        evidence: Evidence,
+        say: Callable[[str], object],
+    ) -> None:
         self.label = "fresh tables"
         self._consumer = consumer
-        self._secrets = secrets
         self._previewer = previewer
-        self._present = present
+        self._evidence = evidence
+        self._say = say
+        secrets.proven = evidence.verdict
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
         """Apply each event that is not in the rebuild yet."""
         previews = [self._previewer.preview(delivery) for delivery in deliveries]
-        marks = self._present.read(key for preview in previews for keys in preview.mark_keys() for key in keys)
-        proven = {mark.request_id for mark in marks.values() if mark.is_done}
+        self._evidence.read(previews)
+        results: list[Result] = []
+        kept: list[tuple[Delivery, bool]] = []
+        for delivery, preview, again in zip(deliveries, previews, repeats, strict=True):
+            altered = self._evidence.contradicts(preview.envelope) if preview.envelope else ""
+            if altered:
+                results.append(Result("altered", altered))
+                self._say(f"{delivery.where}: {_name(preview)}: not the {altered} that was proven; it is left out")
+            else:
+                kept.append((delivery, again))
+        return results + self._consumer.deliver([one for one, _ in kept], [again for _, again in kept], since_ms)
 
-        def verdict(envelope: Envelope) -> Verdict | None:
-            return Verdict("stored", 0) if envelope.request_id in proven else None
 
-        self._secrets.proven = verdict
-        return self._consumer.deliver(deliveries, repeats, since_ms)
+def _name(preview: Preview) -> str:
+    return f"{preview.envelope.source}, request {preview.envelope.request_id}" if preview.envelope else "a record"
 
 
 class Comparer:

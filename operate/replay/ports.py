@@ -20,6 +20,7 @@ ResultKind: TypeAlias = (
         "already applied",
         "would be quarantined",
         "cannot be judged",
+        "altered",
     ]
 )
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.support.stack_env import StackEnv, shuffled
+from tests.support.stack_env import SECRET, StackEnv, shuffled
+from weir.consumers.events_table.mark import mark_key
 from weir.infra import secrets
+from weir.ingest.envelope import Envelope, encode
+from weir.ingest.sources.events import extract
+from weir.ingest.sources.sources_file import load
+from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.preview import Previewer
+from weir.operate.rebuild.evidence import Evidence
 
 pytestmark = pytest.mark.engine
 
@@ -57,6 +68,75 @@ def test_a_rebuild_needs_no_secret_that_has_been_retired_since(stack_env: StackE
     said = json.loads(stack_env.weir("replay", "--from", "stream", "--to", "consumer", "--json"))
     assert said["applied"] == 0
     assert stack_env.events() == before
+
+
+def archive(stack_env: StackEnv, *envelopes: Envelope) -> None:
+    content = gzip.compress(b"".join(map(encode, envelopes)))
+    day = datetime.fromtimestamp(envelopes[0].arrived_at_ms / 1000, UTC).strftime("%Y/%m/%d/%H")
+    key = f"archive/{day}/{uuid.uuid4().hex}"
+    stack_env.s3.put_object(Bucket=stack_env.outputs.bucket, Key=key, Body=content)
+
+
+def test_an_altered_archive_is_not_applied_and_is_named(stack_env: StackEnv) -> None:
+    """A line that is not what was proven under its request id is left out, with the secret or without it."""
+    kept, altered = stack_env.payment("ann", 3, message_id="m-1"), stack_env.payment("ann", 5, message_id="m-2")
+    later = stack_env.payment("ann", 7, message_id="m-3")
+    stack_env.put(kept, altered, later)
+    stack_env.consume()
+    lines = (
+        kept,
+        replace(altered, body=altered.body.replace(b"5", b"99999999")),
+        replace(later, arrived_at_ms=later.arrived_at_ms + 1),
+    )
+    archive(stack_env, *lines)
+    source = stack_env.catalogue["payments"]
+    for retired in (False, True):
+        if retired:
+            secrets.add(stack_env.place, source, "whsec_" + "WFla" * 8)
+            secrets.remove(stack_env.place, source, 1)
+        found = rebuild(stack_env, "--from", "archive", "--keep", code=1)
+        assert (found["report"]["applied"], found["report"]["altered"]) == (1, 2)
+        assert found["report"]["reasons"] == {"altered: arrival time": 1, "altered: body": 1}
+        stack_env.weir("rebuild", "--clean")
+    said = stack_env.weir("rebuild", "--from", "archive", code=1)
+    assert f"payments, request {altered.request_id}: not the body that was proven" in said
+
+
+def test_what_a_retired_secret_proved_is_read_as_it_was_proven(stack_env: StackEnv) -> None:
+    """Neither a header that was added to the archive nor one that only another scheme signs gives id, type or path."""
+    (stack_env.home / "sources.yaml").write_text("clerk: {preset: svix}\n")
+    env = stack_env
+    env.catalogue = load(env.home / "sources.yaml")
+    secrets.add(env.place, env.catalogue["clerk"], SECRET)
+    signed = env.delivery({"type": "other"}, source="clerk", message_id="msg_true")
+    # The same secret signs both families alike, so it was sent under the names of the second.
+    names = {name: name.replace("svix-", "webhook-") for name, _ in signed.headers}
+    sent = replace(signed, headers=tuple((names[name], value) for name, value in signed.headers))
+    forged = (*sent.headers, ("svix-id", "msg_forged"), ("X-Added", "1"))
+    env.put(replace(sent, headers=forged))
+    env.consume()
+    assert set(env.events()) == {"clerk#msg_true"}
+    secrets.add(env.place, env.catalogue["clerk"], "whsec_" + "WFla" * 8)
+    secrets.remove(env.place, env.catalogue["clerk"], 1)
+    variants = {
+        "as it came": (replace(sent, headers=forged), ("clerk#msg_true", "ignored")),
+        "header added": (replace(sent, headers=(*forged, ("svix-type", "x"))), ("clerk#msg_true", "ignored")),
+        "header doubled": (replace(sent, headers=(("Webhook-Id", "msg_2"), *forged)), None),
+        "path": (replace(sent, headers=forged, path="/v1/clerk/other"), None),
+        "query": (replace(sent, headers=forged, query={"a": "b"}), None),
+        "key": (replace(sent, headers=forged, key="other"), None),
+    }
+    for name, (line, expected) in variants.items():
+        evidence = Evidence(env.table(), env.catalogue)
+        delivery = Delivery(encode(line), "archive", "1")
+        evidence.read([Previewer(env.catalogue).preview(delivery)])
+        verdict = evidence.verdict(line)
+        assert (verdict is not None) == (expected is not None), name
+        if verdict is not None and expected is not None:
+            (event,) = extract(env.catalogue["clerk"], verdict.proven(line))
+            assert mark_key(event.source, event.event_id) == expected[0], name
+            assert {"svix-id", "svix-type"}.isdisjoint(header for header, _ in event.envelope.headers), name
+            assert verdict.scheme == "standard-webhooks"
 
 
 def test_differences_are_named_item_by_item_and_swapped(stack_env: StackEnv) -> None:
