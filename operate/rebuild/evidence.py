@@ -97,7 +97,7 @@ class Evidence:
         return read_items(self.table.dynamodb, self.table.name, wanted, attributes=attributes)
 
     def _unproven(self, source: Source, stored: Envelope, items: Sequence[Item]) -> frozenset[str] | None:
-        """Return the headers that the scheme which proved the delivery does not sign: without them it has the item's key."""
+        """Return the headers that the scheme which proved it does not sign: without them it has the item's key."""
         options = list(dict.fromkeys(source.scheme.unproven_headers))
         if len(options) == 1:
             return options[0]
