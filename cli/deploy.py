@@ -48,9 +48,11 @@ def deploy(settings: tuple[str, ...], as_json: bool, **where: Any) -> None:
     weir deploy --at localstack
     weir deploy --at aws --stack weir --set RetentionHours=168
     """
+    from weir.consumers.business import effects
     from weir.infra import deploy as deployment
 
     place, given = _deployable(**where), parameters(settings)
+    effects.load()  # code that cannot be imported would hold up every event
     if place.kind == "localstack":  # an emulator's data is for throwing away, and its Firehose has to download Java
         given = {"DeletionProtection": "false", "ArchiveMode": "none", **given}
     say = comments(as_json=as_json)
@@ -69,12 +71,14 @@ def deploy(settings: tuple[str, ...], as_json: bool, **where: Any) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option("what was kept as one JSON object")
 def destroy(delete_data: bool, yes: bool, as_json: bool, **where: Any) -> None:
-    """Delete the stack; stream, tables and bucket are kept unless --delete-data is given."""
+    """Delete the stack, after asking; stream, tables and bucket are kept unless --delete-data is given."""
     from weir.infra import deploy as deployment
 
     place = _deployable(**where)
-    if delete_data and not yes:
-        click.confirm(f"Delete stack {place.stack} in {place.label} and all its data?", abort=True, err=True)
+    if not yes:
+        data = "and all its data" if delete_data else "and keep stream, tables and bucket"
+        question = f"Delete stack {place.stack} in {place.label} {data}? Its URLs answer nothing from then on"
+        click.confirm(question, abort=True, err=True)
     kept = deployment.destroy(place, delete_data=delete_data, say=comments(as_json=as_json))
     if as_json:
         emit_json({"kept": kept})

@@ -30,8 +30,10 @@ def run(port: int, settings: tuple[str, ...], engine_ports: tuple[int, int], eng
     The state is kept in .weir, or in the folder that WEIR_HOME names, and comes back with the next start. Exit code 1
     when a part ended by itself.
     """
+    from weir.consumers.business import effects
     from weir.infra.local import stack
 
+    effects.load()  # code that cannot be imported would hold up every event
     code = stack.run(
         project.home(),
         port=port,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -59,12 +60,24 @@ def rotate(place: Place, source: str) -> None:
 @secrets.command(short_help="Remove one live secret.")
 @click.argument("source")
 @click.argument("position", type=click.IntRange(0))
+@click.option("--yes", is_flag=True, help="Do not ask before the last one goes.")
 @at_place
-def remove(place: Place, source: str, position: int) -> None:
-    """Remove the secret at POSITION of `weir secrets list`; 0 is the newest."""
-    from weir.infra import secrets as store
+def remove(place: Place, source: str, position: int, yes: bool) -> None:
+    """Remove the secret at POSITION of `weir secrets list`; 0 is the newest.
 
-    emit(f"{source}: {store.remove(place, project.source(source), position)} live")
+    A consumer that has read it goes on taking it until it reads again: the answer says when that is.
+    """
+    from weir.infra import secrets as store
+    from weir.operate.lookup.times import show_time
+    from weir.operate.replay.targets.in_process import settings_of
+
+    found = project.source(source)
+    if not yes and position == 0 and len(store.live(place, found)) == 1:
+        question = f"Remove the last secret of {source}? Its deliveries are quarantined until it has one again"
+        click.confirm(question, abort=True, err=True)
+    count = store.remove(place, found, position)
+    until_ms = int((time.time() + settings_of(place.outputs()).secrets_ttl_s) * 1000)
+    emit(f"{source}: {count} live; the one removed is refused from {show_time(until_ms)} at the latest")
 
 
 @secrets.command("list", short_help="List each source's live secrets by age.")

@@ -126,10 +126,19 @@ def _artifacts(place: Place, catalogue: Catalogue, account: str, architecture: s
     }
     definition = routes.render(routes.api_definition(catalogue, substitutions))
     ready = template.prepare(template.load(), definition, throttles(catalogue))
+    if place.emulated:
+        _retain_on_emulator(ready)
     function = package.build(
         catalogue.dump(), architecture=architecture, cache=cache, requirements=_extra_requirements(catalogue)
     )
     return Artifacts(definition, function, json.dumps(ready, indent=1).encode("utf-8"))
+
+
+def _retain_on_emulator(ready: Mapping[str, Any]) -> None:
+    """Say Retain where the template says RetainExceptOnCreate, which LocalStack 4.14 takes for Delete."""
+    for resource in ready["Resources"].values():
+        if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+            resource["DeletionPolicy"] = "Retain"
 
 
 def sources_parameters(catalogue: Catalogue, *, partition: str, region: str, account: str) -> dict[str, str]:

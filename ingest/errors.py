@@ -362,7 +362,9 @@ class EffectsInvalid(ConfigError):
     """The business code cannot be imported."""
 
     code = "effects_invalid"
-    hint = "Fix the file in consumers/business/effects, then deploy again. No event was processed; all of them wait."
+    hint = (
+        "Fix the file in consumers/business/effects, then deploy or start again. What has come waits and is not lost."
+    )
     raised_in = ("consumers/business/",)
 
 

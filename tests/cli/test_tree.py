@@ -196,7 +196,8 @@ def test_deploy_and_destroy_want_a_place(words: tuple[str, ...], endpoint: str) 
     assert "two places" in run(*words, "--at", "aws", "--to", "localstack").stderr
     for old in (("--to", "localstack"), ("--at", "localstack")):
         NoStack.asked.clear()
-        assert run(*words, *old, "--endpoint", endpoint).exit_code == NO_ANSWER
+        sure = ("--yes",) if words == ("destroy",) else ()
+        assert run(*words, *old, "--endpoint", endpoint, *sure).exit_code == NO_ANSWER
         assert NoStack.asked, "it went there"
 
 

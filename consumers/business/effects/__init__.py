@@ -90,7 +90,7 @@ def load() -> None:
             import_module(module.name)
         except EffectsInvalid:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EffectsInvalid(f"{module.name}: {type(error).__name__}: {error}") from error
 
 
