@@ -29,6 +29,7 @@ class Settings(NamedTuple):
     secret_patience_s: int
     commit_concurrency: int
     quarantine_days: int
+    unproven_days: int
     deadline_margin_ms: int
     stack: str
     log_level: int
@@ -160,6 +161,13 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("COMMIT_CONCURRENCY", "commit_concurrency", _whole(1, 64), "8", "database calls in flight in one batch"),
     Variable("QUARANTINE_DAYS", "quarantine_days", _whole(1, 3650), "90", "days for which a quarantined event is kept"),
+    Variable(
+        "UNPROVEN_DAYS",
+        "unproven_days",
+        _whole(1, 3650),
+        "14",
+        "days for which a quarantined delivery is kept that no secret has proven",
+    ),
     Variable(
         "DEADLINE_MARGIN_MS",
         "deadline_margin_ms",

@@ -39,7 +39,13 @@ def judge(configured: Settings) -> Judge:
     kept = secrets(
         sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=configured.secret_patience_s
     )
-    return Judge(sources, kept, quarantine_s=configured.quarantine_days * 86_400, fetch=certificates(sources))
+    return Judge(
+        sources,
+        kept,
+        quarantine_s=configured.quarantine_days * 86_400,
+        unproven_s=configured.unproven_days * 86_400,
+        fetch=certificates(sources),
+    )
 
 
 def secrets(sources: Catalogue, prefix: str, *, ttl_s: float, patience_s: float, reads_again: bool = True) -> Secrets:

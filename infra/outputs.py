@@ -31,6 +31,8 @@ class Outputs:
     secrets_prefix: str = ""
     access_log_group: str = ""
     consumer_log_group: str = ""
+    quarantine_days: str = ""
+    unproven_days: str = ""
     archive_name: str | None = None
     home: Path | None = None
     access_log: Path | None = None
@@ -57,4 +59,6 @@ class Outputs:
 _PATHS = ("home", "access_log", "consumer_log", "signing_file")
 # The attribute of each output, by the output's name in the template.
 NAMES = {field.name.title().replace("_", ""): field.name for field in fields(Outputs)}
-_REQUIRED = {name: field for name, field in NAMES.items() if field not in {*_PATHS, "archive_name"}}
+# What stacks of an earlier version do not say, and what has a default then.
+_OPTIONAL = {*_PATHS, "archive_name", "quarantine_days", "unproven_days"}
+_REQUIRED = {name: field for name, field in NAMES.items() if field not in _OPTIONAL}

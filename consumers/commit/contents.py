@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from weir.consumers.commit.pending import PendingEvent
-from weir.consumers.events_table.item import BLOB_BYTES_MAX, JudgedEvent, is_large, pack, payload_key
+from weir.consumers.events_table.item import (
+    BLOB_BYTES_MAX,
+    UNPROVEN_BYTES_MAX,
+    JudgedEvent,
+    is_large,
+    pack,
+    payload_key,
+)
 from weir.ingest.errors import PayloadBucketUnset, TransientError
 
-# Text that JSON or UTF-8 spells longer than it is; what is shorter than a sixth of an item surely fits.
+# JSON or UTF-8 spells text longer than it is, up to six times; what is shorter than a sixth of what fits surely does.
 SURELY_SMALL_BYTES = 60 * 1024
+_SURELY_SMALL_UNPROVEN_BYTES = UNPROVEN_BYTES_MAX // 6
 
 # Without a bucket each event of a delivery has a copy of it; all of them are in memory at once.
 _COPIES_BYTES_MAX = 16 * 1024 * 1024
+
+
+def may_be_large(event: PendingEvent) -> bool:
+    """Return whether the event's blob has to be packed before it is known where it goes."""
+    judged = event.judged
+    if event.size_bytes >= SURELY_SMALL_BYTES or judged.count > 1:
+        return True
+    return judged.decision == "quarantine" and judged.is_unproven and event.size_bytes >= _SURELY_SMALL_UNPROVEN_BYTES
 
 
 class Contents:
@@ -26,7 +42,7 @@ class Contents:
     def decide(self, event: PendingEvent) -> TransientError | None:
         """Decide where the event's blob goes, if it may be large; return what is in the way, if anything is."""
         judged = event.judged
-        if judged.count == 1 and event.size_bytes < SURELY_SMALL_BYTES:
+        if not may_be_large(event):
             return None
         blob = self._pack(judged)
         if not is_large(judged, len(blob)):

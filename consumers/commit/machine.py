@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from weir.consumers.commit.contents import SURELY_SMALL_BYTES, Contents
+from weir.consumers.commit.contents import Contents, may_be_large
 from weir.consumers.commit.pending import CommitState, PendingEvent, begin, link
 from weir.consumers.commit.plan import plan
 from weir.consumers.commit.recent_marks import RecentMarks
@@ -22,6 +22,9 @@ from weir.consumers.commit.strands import Answer, Committing, Inserting, LookUp,
 from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.events_table.port import INSERT_ITEMS_MAX, READ_KEYS_MAX, StoreCall, StoreLayout
 from weir.ingest.errors import CommitConflict, ConfigError, StoreUnavailable, TransientError
+
+# How many objects of the bucket are written one after another before the items that point to them.
+_UPLOADS = 5
 
 
 class Task(NamedTuple):
@@ -120,17 +123,21 @@ class Session:
                 event.pack()
         for event in planned:
             event.enter_plan()
-        steps = self._transactions(planned)
-        steps += [
-            self._make(Inserting, cheap[at : at + INSERT_ITEMS_MAX]) for at in range(0, len(cheap), INSERT_ITEMS_MAX)
-        ]
+        # What waits for the bucket goes apart, last and in small parts: uploads run beside each other, and a flood of
+        # large forgeries makes no other event wait for them.
+        slow = [event for event in cheap if event.blob is not None]
+        fast = [event for event in cheap if event.blob is None]
+        steps = [*self._transactions(planned), *self._inserts(fast, INSERT_ITEMS_MAX), *self._inserts(slow, _UPLOADS)]
         return [Task(step) for step in steps]
+
+    def _inserts(self, events: list[PendingEvent], size: int) -> list[Step]:
+        return [self._make(Inserting, events[at : at + size]) for at in range(0, len(events), size)]
 
     def _hold_back(self) -> None:
         """Leave to the next batch what must not overtake an event that has to wait."""
         waiting: set[tuple[str, str]] = set()
         for event in self._events:
-            if event.result is None and (waiting or event.size_bytes >= SURELY_SMALL_BYTES or event.judged.count > 1):
+            if event.result is None and (waiting or may_be_large(event)):
                 self._hold_back_one(event, waiting)
             if event.is_left:
                 self._spread(event)

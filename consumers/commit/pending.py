@@ -292,4 +292,5 @@ def content_bytes(judged: JudgedEvent) -> int:
     if envelope is None:
         return len(judged.record_data)
     head = sum([len(name) + len(value) for name, value in envelope.headers])
-    return len(envelope.body) + len(envelope.path) + head
+    query = sum([len(name) + len(value) for name, value in envelope.query.items()]) if envelope.query else 0
+    return len(envelope.body) + len(envelope.path) + head + query

@@ -39,6 +39,12 @@ DETAIL_CHARS_MAX = 1000
 SHARED_BYTES_MAX = 8 * 1024
 
 
+# What nobody has proven must not fill the table: from this many packed bytes on it lies in the bucket, where a PUT is
+# priced like 8 write units however large it is.
+UNPROVEN_BYTES_MAX = 8 * 1024
+UNPROVEN_PREFIX = "unproven/"
+
+
 # What is not known of a record that is not an envelope.
 _NO_SOURCE, _NO_EVENT_ID, _NO_REQUEST_ID = SourceName(""), EventId(""), RequestId("")
 
@@ -71,6 +77,11 @@ class JudgedEvent:
     stream_position: str = ""
     changes: tuple[Change, ...] = ()
     error: ServiceError | None = None
+
+    @property
+    def is_unproven(self) -> bool:
+        """Return whether it is a delivery that anybody may have sent: no secret has proven it."""
+        return self.decision == "quarantine" and not self.scheme and self.envelope is not None
 
 
 class EventResult(NamedTuple):
@@ -191,12 +202,14 @@ def refusal_key(judged: JudgedEvent) -> str:
 def payload_key(judged: JudgedEvent) -> str:
     """Return where in the bucket the blob of a large delivery lies: the same for each try and each of its events.
 
-    An arrival that no calendar has, which only a record from elsewhere can say, has a folder of its own.
+    An arrival that no calendar has, which only a record from elsewhere can say, has a folder of its own. What is not
+    proven has a prefix of its own, which the bucket empties by itself; no day, so that a flood has no hot prefix.
     """
     at_ms = judged.received_at_ms
     day = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y/%m/%d") if is_time(at_ms) else "undated"
     name = judged.stream_position or f"{judged.source}!{judged.request_id}"
-    return f"payloads/{day}/{sha256(name.encode()).hexdigest()[:32]}"
+    digest = sha256(name.encode()).hexdigest()[:32]
+    return f"{UNPROVEN_PREFIX}{digest}" if judged.is_unproven else f"payloads/{day}/{digest}"
 
 
 def pack(judged: JudgedEvent) -> bytes:
@@ -206,7 +219,7 @@ def pack(judged: JudgedEvent) -> bytes:
 
 def is_large(judged: JudgedEvent, blob_bytes: int) -> bool:
     """Return whether the blob belongs in the bucket."""
-    if blob_bytes > BLOB_BYTES_MAX:
+    if blob_bytes > (UNPROVEN_BYTES_MAX if judged.is_unproven else BLOB_BYTES_MAX):
         return True
     return judged.count > 1 and judged.count * blob_bytes > SHARED_BYTES_MAX
 

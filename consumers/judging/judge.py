@@ -48,12 +48,16 @@ class Judge:
     """Judges batches with one catalogue and one set of secrets; not thread-safe."""
 
     def __init__(
-        self, catalogue: Catalogue, secrets: Secrets, *, quarantine_s: int, fetch: Fetch | None = None
+        self, catalogue: Catalogue, secrets: Secrets, *, quarantine_s: int, unproven_s: int, fetch: Fetch | None = None
     ) -> None:
-        """``quarantine_s`` is how long what is quarantined is kept, ``fetch`` reads certificates by URL."""
+        """``quarantine_s`` is how long what is quarantined is kept, ``unproven_s`` if no secret has proven it.
+
+        ``fetch`` reads certificates by URL.
+        """
         self._catalogue = catalogue
         self._secrets = secrets
         self._quarantine_s = quarantine_s
+        self._unproven_s = unproven_s
         self._fetch = fetch
 
     def judge(self, records: Iterable[Record]) -> list[JudgedEvent]:
@@ -134,7 +138,7 @@ class Judge:
             envelope,
             position=delivery.position,
             partition_key=delivery.partition_key,
-            retention_s=self._quarantine_s,
+            retention_s=self._quarantine_s if verdict else self._unproven_s,
             event=event,
             verdict=verdict,
             count=count,

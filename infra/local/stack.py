@@ -26,12 +26,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from weir.infra import CODE, Say, sender, signing_keys, template
 from weir.infra.deploy import sources_parameters, throttles
-from weir.infra.local import logs, provision
+from weir.infra.local import lifecycle, logs, provision
 from weir.infra.local.archiver import Archiver, Delivery, Disaggregate
 from weir.infra.local.console import Console
 from weir.infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
@@ -160,6 +161,7 @@ class _Stack:
         await asyncio.gather(*(asyncio.to_thread(engine.start) for engine in self._engines))
         place = self._place()
         await asyncio.to_thread(provision.provision, place, self._resources)
+        await asyncio.to_thread(lifecycle.expire, place.client("s3"), self._resources["Bucket"], datetime.now(UTC))
         (self._home / "sources.json").write_text(self._catalogue.dump(), encoding="utf-8")
         addresses = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint}
         _write_private(self._home / STATE_FILE, {"stack": STACK, **addresses, "outputs": place.outputs().as_dict()})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from weir.consumers.events_table import blob as codec
 from weir.consumers.events_table.attributes import from_wire
+from weir.consumers.events_table.item import UNPROVEN_PREFIX
 from weir.consumers.events_table.mark import mark_key, quarantined_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
@@ -123,7 +124,7 @@ class Table:
         Raises: StackFailed when the bytes are not where the item says.
         """
         if "payload_s3" in item:
-            blob = self.s3.get_object(Bucket=self.bucket, Key=item["payload_s3"]["S"])["Body"].read()
+            blob = self._object(item)
         elif "envelope" in item:
             blob = bytes(item["envelope"]["B"])
         else:
@@ -137,6 +138,19 @@ class Table:
             source=item["source"]["S"],
             key=item["key"]["S"] if "key" in item else "",
         )
+
+    def _object(self, item: Mapping[str, Any]) -> bytes:
+        key = item["payload_s3"]["S"]
+        try:
+            return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except self.s3.exceptions.NoSuchKey as error:
+            request_id = item["request_id"]["S"] if "request_id" in item else "-"
+            kept = "what no secret has proven is kept for UnprovenDays" if key.startswith(UNPROVEN_PREFIX) else ""
+            raise StackFailed(
+                f"The bucket no longer has the bytes of this delivery{kept and ': '}{kept}. "
+                f"`weir replay --from archive --id {request_id}` finds them if the archive still has them.",
+                key=key,
+            ) from error
 
     def body(self, item: Mapping[str, Any]) -> bytes:
         """Return the exact bytes of a delivery's body; of an unreadable record, its data."""

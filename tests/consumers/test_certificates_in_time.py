@@ -36,7 +36,7 @@ class Judging:
         secrets = Secrets(lambda _: kept, "/s", ttl_s=1e9, patience_s=900, clock_ms=lambda: self.now_ms)
         cache = CertificateCache(lambda: self.now_ms / 1000, get)
         catalogue = Catalogue({source.name: source for source in (PAYPAL, SNS)})
-        self._judge = Judge(catalogue, secrets, quarantine_s=9, fetch=cache.fetch)
+        self._judge = Judge(catalogue, secrets, quarantine_s=9, unproven_s=9, fetch=cache.fetch)
 
     def judge(self, *envelopes: Envelope) -> list[str]:
         """Return what becomes of each: its decision, and the reason."""

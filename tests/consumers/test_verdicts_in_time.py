@@ -29,6 +29,7 @@ from weir.operate.replay.targets.in_process import TrustingSecrets
 YEAR_MS = 366 * 86_400_000
 SOURCES = {name: source_of(name) for name in presets.names()}
 QUARANTINE_S = 90 * 86_400
+UNPROVEN_S = 14 * 86_400
 
 
 def kept(*values: str) -> str:
@@ -49,7 +50,7 @@ class Store:
         return kind(self.read, "", ttl_s=300, patience_s=900, clock_ms=lambda: self.now_ms)
 
     def judge(self, source: Source) -> Judge:
-        return Judge(Catalogue({source.name: source}), self.secrets(), quarantine_s=QUARANTINE_S)
+        return Judge(Catalogue({source.name: source}), self.secrets(), quarantine_s=QUARANTINE_S, unproven_s=UNPROVEN_S)
 
 
 def delivery(source: Source, pair: SecretPair) -> Envelope:

@@ -20,7 +20,7 @@ ATTRIBUTES = {
     "expires_at": ("N", "always", "when DynamoDB may delete the item (TTL), seconds since the epoch"),
     "body_sha256": ("B", "always, not in a fence", "SHA-256 of the body, or of the whole record if it is not an envelope"),
     "envelope": ("B", "unless `payload_s3`", "the packed envelope: the delivery, without redacted headers (see `consumers/events_table/blob.py`)"),
-    "payload_s3": ("S", "large deliveries", "key of the object in the bucket that holds the packed envelope instead"),
+    "payload_s3": ("S", "large deliveries", "key of the object in the bucket that holds the packed envelope instead; under `unproven/` if no secret has proven the delivery and it has more than 8 KiB"),
     "source": ("S", "if known", "name of the source"),
     "event_id": ("S", "if known", "the provider's id of the event, at most 1,024 characters of it"),
     "request_id": ("S", "if known", "id of the delivery: what the sender got as `id`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.engine_env import AT_MS, SECRET
 from tests.support.quarantine_env import QuarantineEnv
 from weir.consumers.business.changes import Change, Update, exists
 from weir.consumers.business.effects import effect
+from weir.consumers.events_table.item import UNPROVEN_PREFIX
 from weir.consumers.outcome import Outcome
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope, encode
@@ -240,6 +242,24 @@ def test_it_is_read_in_order_of_time(quarantine_env: QuarantineEnv) -> None:
     assert [facts["received_at_ms"] for facts in origin.scan()] == times
     assert [step.arrived_at_ms for step in origin.read({}) if isinstance(step, Delivery)] == times
     assert {facts["source"] for facts in quarantine.listing(quarantine_env.table, Selection())} == {"payments"}
+
+
+def test_bytes_that_are_gone_are_told(quarantine_env: QuarantineEnv, capsys: pytest.CaptureFixture[str]) -> None:
+    """A large unproven delivery is verified from the bucket; once the bucket has deleted it, the command says so."""
+    data = {"account": "ann", "amount": 1, "currency": "EUR", "pad": random.Random(1).randbytes(20_000).hex()}
+    body = json.dumps({"type": "payment.succeeded", "data": data}).encode()
+    lost, kept = (quarantine_env.delivery(body, message_id=f"m{n}", secret=OTHER) for n in range(2))
+    quarantine_env.consume(lost, kept)
+    item = quarantine_env.events()[f"payments!{lost.request_id}"]
+    assert item["payload_s3"]["S"].startswith(UNPROVEN_PREFIX)
+    assert quarantine_env.table.body(item) == lost.body
+    quarantine_env.client("s3").delete_object(Bucket=quarantine_env.bucket, Key=item["payload_s3"]["S"])
+    quarantine_env.put_secret("payments", OTHER)
+    assert quarantine_env.verify("payments").counts["applied"] == 1
+    told = capsys.readouterr().out
+    assert "no longer has the bytes" in told
+    assert f"weir replay --from archive --id {lost.request_id}" in told
+    assert list(quarantine_env.quarantined()) == [f"payments!{lost.request_id}"]
 
 
 def test_discarding_needs_a_reason_and_keeps_it(quarantine_env: QuarantineEnv) -> None:

@@ -56,6 +56,12 @@ class ConsumerOutputs(Protocol):
     @property
     def secrets_prefix(self) -> str: ...
 
+    @property
+    def quarantine_days(self) -> str: ...
+
+    @property
+    def unproven_days(self) -> str: ...
+
 
 def settings_of(outputs: ConsumerOutputs) -> Settings:
     """Return the consumer's settings for a stack's outputs; what is not an output has its default."""
@@ -65,6 +71,8 @@ def settings_of(outputs: ConsumerOutputs) -> Settings:
             "TABLES": outputs.tables,
             "PAYLOAD_BUCKET": outputs.bucket,
             "SECRETS_PREFIX": outputs.secrets_prefix,
+            "QUARANTINE_DAYS": outputs.quarantine_days,
+            "UNPROVEN_DAYS": outputs.unproven_days,
         }
     )
 
@@ -81,6 +89,7 @@ def make_judge(
         catalogue,
         secrets or make_secrets(catalogue, client, settings),
         quarantine_s=settings.quarantine_days * 86_400,
+        unproven_s=settings.unproven_days * 86_400,
         fetch=certificates(catalogue),
     )
 
