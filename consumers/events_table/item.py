@@ -39,8 +39,8 @@ DETAIL_CHARS_MAX = 1000
 SHARED_BYTES_MAX = 8 * 1024
 
 
-# What nobody has proven must not fill the table: from this many packed bytes on it lies in the bucket, where a PUT is
-# priced like 8 write units however large it is.
+# What no secret has proven must not fill the table: with more packed bytes than this it lies in the bucket, where a PUT
+# is priced like 8 write units, however large it is.
 UNPROVEN_BYTES_MAX = 8 * 1024
 UNPROVEN_PREFIX = "unproven/"
 
