@@ -26,7 +26,12 @@ def secrets() -> None:
 @click.argument("source")
 @at_place
 def set_(place: Place, source: str) -> None:
-    """Read a secret from standard input and make it live beside those that are."""
+    """Read a secret from standard input and make it live beside those that are.
+
+    Set it five minutes before the provider changes to it: by then every consumer has read it. A consumer also reads
+    the secrets of a source again when a signature is wrong, at most twice a minute. If forgeries use these readings
+    up, true deliveries with a new secret are quarantined until the next; `weir quarantine verify` applies them.
+    """
     from weir.infra import secrets as store
 
     count = store.add(place, project.source(source), _read_secret(source))

@@ -1,16 +1,22 @@
-"""The live secrets of each source: read in bulk, kept for a while, and read again at the first failure.
+"""The live secrets of each source: read in bulk, kept for a while, and read again at a refusal, at a bounded pace.
 
 Three answers are kept apart. A source has secrets; or it has none, which a fresh reading must say and which only a
-person can fix; or it is not known, because the store did not answer: such an event waits, its signature is not bad.
+person can fix; or it is not known, because the store has never answered: such an event waits, its signature is not bad.
 
 What was read lasts ``ttl_s``; that there is no secret lasts at most `ABSENT_S`. While the store does not answer, what
-was read may still prove a signature right for ``patience_s`` more, but no longer prove one wrong.
+was read proves a signature right for ``patience_s`` more, and proves one wrong for as long as it must: what no secret
+proves is quarantined, from where it can be verified, and waits for nothing.
+
+Anybody can send what no secret proves. So a refusal has the secrets of its source read again at most every
+`REREAD_PAUSE_S`, together with those of the batch's other sources; and all refusals together cause at most
+`REREADS_MAX` readings in that time. A refusal within the pause is judged by what is known.
 
 Values are never written to a log, an exception or a table.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -35,6 +41,17 @@ ReadParameters = Callable[[Sequence[str]], Mapping[str, Reading]]
 # For how long it is believed that a source has no secret: its first one should be found soon.
 ABSENT_S = 30.0
 
+# How often a refusal has secrets read again: each source's, and in how many readings all of them. Each environment of
+# the function reads for itself; GetParameters takes 40 calls a second for all of an account and Region.
+# Source: https://docs.aws.amazon.com/general/latest/gr/ssm.html
+REREAD_PAUSE_S = 30.0
+REREADS_MAX = 10
+# How soon a reading that failed is tried again. Nothing waits longer for it: Lambda itself waits a second before it
+# sends a batch again.
+_RETRY_PAUSE_MS = 1_000
+# Source: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
+_READ_TOGETHER = 10
+
 # The gateway's clock and this one differ a little: a reading counts as newer than an event only beyond this.
 _SKEW_MS = 5_000
 # A delivery chose which certificate it waits for, and nothing of it is proven: it holds up its shard no longer.
@@ -46,6 +63,12 @@ class _Known:
     values: tuple[str, ...]
     problem: str
     read_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: SecretUnavailable
+    at_ms: int
 
 
 class Secrets:
@@ -74,20 +97,23 @@ class Secrets:
         self._clock_ms = clock_ms
         self._reads_again = reads_again
         self._known: dict[str, _Known] = {}
-        # Sources read in this batch, with what went wrong.
-        self._tried: dict[str, SecretUnavailable | None] = {}
+        self._failed: dict[str, _Failed] = {}  # sources whose last reading failed
+        self._batch: list[str] = []
+        self._tried: dict[str, bool] = {}  # sources read in this batch, and whether a refusal caused it
+        self._reread_at_ms: dict[str, int] = {}  # when a refusal of this source had it read again
+        self._rereads_at_ms: deque[int] = deque(maxlen=REREADS_MAX)
 
     def begin_batch(self, sources: Iterable[str]) -> None:
         """Read what is missing or too old for these sources, all at once; a failure shows when a secret is used."""
-        self._tried = {}
-        outdated = [source for source in sources if not self._is_fresh(source)]
+        self._batch, self._tried = list(sources), {}
+        outdated = [source for source in self._batch if not (self._is_fresh(source) or self._failed_just_now(source))]
         if outdated:
-            self._try_to_read(outdated)
+            self._try_to_read(outdated, by_refusal=False)
 
     def judge(self, source: str, envelope: Envelope, verdict: Callable[[Sequence[str]], T]) -> T:
         """Return what ``verdict`` says of the live secrets, newest first; on its first refusal read them again.
 
-        They are read again at most once a source and batch, and only if what is known may be older than the event.
+        They are read again only if what is known may be older than the event, at the pace that the module's text names.
         Raises: SecretAbsent, SecretUnavailable, CertificateAbsent, CertificateUnavailable, and what ``verdict`` raises.
         """
         try:
@@ -102,11 +128,14 @@ class Secrets:
 
     def _judge_again(self, source: str, envelope: Envelope, verdict: Callable[[Sequence[str]], T]) -> T:
         try:
-            return verdict(self._live(source))
+            proven = verdict(self._live(source))
         except (SignatureMismatch, SecretAbsent):
             if not self._read_again(source, envelope):
                 raise
-        return verdict(self._live(source))
+            proven = verdict(self._live(source))
+        if self._is_too_old(source):
+            raise self._unavailable(source)
+        return proven
 
     def _live(self, source: str) -> tuple[str, ...]:
         known = self._known.get(source)
@@ -117,32 +146,47 @@ class Secrets:
         return known.values
 
     def _read_again(self, source: str, envelope: Envelope) -> bool:
-        """Return whether there is a newer reading; raise SecretUnavailable if the one at hand proves nothing wrong."""
-        known = self._known.get(source)
-        may_be_older = known is not None and known.read_at_ms <= envelope.arrived_at_ms + _SKEW_MS
-        if may_be_older and self._reads_again and source not in self._tried and self._try_to_read([source]):
-            return True
-        if self._tried.get(source) and not self._is_fresh(source):
-            raise self._unavailable(source)
-        return False
+        """Return whether there is a newer reading, made now unless the pace forbids it."""
+        known, now_ms = self._known.get(source), self._clock_ms()
+        if known is None or not self._reads_again or known.read_at_ms > envelope.arrived_at_ms + _SKEW_MS:
+            return False
+        if source in self._tried:
+            if self._tried[source]:
+                self._reread_at_ms[source] = self._rereads_at_ms[-1]  # with another source's, for the same reason
+            return False
+        if not self._may_reread(source, now_ms) or self._are_rereads_used_up(now_ms):
+            return False
+        others = [one for one in self._batch if one not in self._tried and one != source]
+        due = [one for one in others if self._may_reread(one, now_ms)][: _READ_TOGETHER - 1]
+        self._reread_at_ms[source] = now_ms
+        self._rereads_at_ms.append(now_ms)
+        self._try_to_read([source, *due], by_refusal=True)
+        return source not in self._failed
 
-    def _try_to_read(self, sources: list[str]) -> bool:
-        """Return whether the last of the sources could be read."""
+    def _may_reread(self, source: str, now_ms: int) -> bool:
+        last_ms = self._reread_at_ms.get(source)
+        return last_ms is None or now_ms - last_ms >= REREAD_PAUSE_S * 1000
+
+    def _are_rereads_used_up(self, now_ms: int) -> bool:
+        made = self._rereads_at_ms
+        return len(made) == REREADS_MAX and now_ms - made[0] < REREAD_PAUSE_S * 1000
+
+    def _try_to_read(self, sources: list[str], *, by_refusal: bool = False) -> None:
+        """Read the secrets of these sources; what fails leaves what is known as it is."""
         read_at_ms = self._clock_ms()
         readings = self._read([self._name(source) for source in sources])
+        self._tried.update(dict.fromkeys(sources, by_refusal))
         for source in sources:
             reading = readings[self._name(source)]
             if isinstance(reading, SecretUnavailable):
-                self._tried[source] = reading
-                self._drop_if_too_old(source)
+                self._failed[source] = _Failed(reading, read_at_ms)
             else:
-                self._tried[source] = None
+                self._failed.pop(source, None)
                 self._known[source] = _Known(*_parse(reading), read_at_ms)
-        return self._tried[sources[-1]] is None
 
     def _unavailable(self, source: str) -> SecretUnavailable:
-        failure = self._tried.get(source)
-        return SecretUnavailable("", source=source, **(failure.facts if failure else {}))
+        failed = self._failed.get(source)
+        return SecretUnavailable("", source=source, **(failed.error.facts if failed else {}))
 
     def _bounded(self, error: SecretUnavailable, envelope: Envelope) -> SecretUnavailable | SecretAbsent:
         """Return the error, or its end if the event has waited long enough."""
@@ -155,10 +199,16 @@ class Secrets:
     def _waited_ms(self, envelope: Envelope) -> int:
         return self._clock_ms() - envelope.arrived_at_ms
 
-    def _drop_if_too_old(self, source: str) -> None:
+    def _is_too_old(self, source: str) -> bool:
+        """Return whether what is known may have been retired meanwhile: it proves nothing right any more."""
         known = self._known.get(source)
-        if known is not None and self._age_ms(known) > self._ttl_ms + self._patience_ms:
-            del self._known[source]
+        if known is None or source not in self._failed:
+            return False
+        return self._age_ms(known) > self._ttl_ms + self._patience_ms
+
+    def _failed_just_now(self, source: str) -> bool:
+        failed = self._failed.get(source)
+        return failed is not None and 0 <= self._clock_ms() - failed.at_ms < _RETRY_PAUSE_MS
 
     def _is_fresh(self, source: str) -> bool:
         known = self._known.get(source)

@@ -251,12 +251,19 @@ def _open_shards(kinesis: KinesisClient, stream: str) -> list[ShardTypeDef]:
     return [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
 
 
+# How long a refusal keeps others from having the secrets read again (consumers/judging/secrets.py), and a second.
+_REREAD_PAUSE_S = 31.0
+
+
 @scenario("secret-rotated", "a secret changed at the provider during load makes no delivery fail", anywhere=True)
 def secret_rotated(run: ScenarioRun) -> None:
     source, scheme = "stripe", run.target.catalogue["stripe"].scheme
     pair = signatures.generate_secret(scheme, secrets.token_bytes(32))
     rotated = {**run.target.signing_keys, source: pair.sign_with}
-    mix = replace(MIX, sources={source: 1.0})
+    # Forgeries have the secrets read again at most twice a minute, so that a new one may be seen so much later. Here
+    # nothing is forged, and what was forged before is long enough ago.
+    mix = replace(MIX, sources={source: 1.0}, bad_signatures=0.0)
+    run.pass_time(_REREAD_PAUSE_S)
     with run.traffic(4, mix=mix):
         run.pass_time(1.5)
         _add_secret(run, source, pair.verify_with)

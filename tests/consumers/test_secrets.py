@@ -10,10 +10,12 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.handlers import BUILTIN_HANDLERS
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from weir.consumers.events_table import lean_botocore, lean_session, service_models
 from weir.consumers.judging.secret_readers import parameter_reader
-from weir.consumers.judging.secrets import Secrets
+from weir.consumers.judging.secrets import REREAD_PAUSE_S, REREADS_MAX, Secrets
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import (
@@ -106,8 +108,12 @@ def store(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
 
 @pytest.fixture
 def secrets(store: Store, clock: Clock) -> Secrets:
+    return secrets_of(store, clock)
+
+
+def secrets_of(store: Store, clock: Clock, **options: Any) -> Secrets:
     read = parameter_reader(lambda: store.client)
-    return Secrets(read, store.prefix, ttl_s=TTL_S, patience_s=PATIENCE_S, clock_ms=clock)
+    return Secrets(read, store.prefix, **{"ttl_s": TTL_S, "patience_s": PATIENCE_S, "clock_ms": clock, **options})
 
 
 def arrived(at_ms: int) -> Envelope:
@@ -158,22 +164,107 @@ def test_a_secret_rotated_after_the_reading_is_found_at_the_first_mismatch(
     assert len(store.calls) == 2
 
 
-def test_forgeries_cost_one_reading_a_batch(store: Store, secrets: Secrets, clock: Clock) -> None:
-    """However many events of a batch mismatch, the secret is read again once."""
+def test_forgeries_cost_one_reading_in_half_a_minute(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """However many forgeries of a source come, in however many batches, its secret is read again every 30 s at most."""
     store.put("github", "real")
     secrets.begin_batch(["github"])
     clock.pass_s(60)
+    for _ in range(90):
+        secrets.begin_batch(["github"])
+        for _ in range(3):
+            with pytest.raises(SignatureMismatch):
+                secrets.judge("github", arrived(clock.now_ms), signed_with("forged"))
+        clock.pass_s(1)
+    assert len(store.calls) == 1 + 3
+
+
+def test_a_rotation_under_attack_is_seen_after_the_pause(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """Within the pause a delivery with a newer secret is refused at once, like a forgery; then the secret is found."""
+    store.put("github", "old")
     secrets.begin_batch(["github"])
-    for _ in range(10):
-        with pytest.raises(SignatureMismatch):
-            secrets.judge("github", arrived(clock.now_ms), signed_with("forged"))
-    assert len(store.calls) == 2
+    clock.pass_s(60)
+    secrets.begin_batch(["github"])
+    with pytest.raises(SignatureMismatch):
+        secrets.judge("github", arrived(clock.now_ms), signed_with("forged"))
+    store.put("github", "new", "old")
+    clock.pass_s(REREAD_PAUSE_S - 1)
+    secrets.begin_batch(["github"])
+    with pytest.raises(SignatureMismatch):
+        secrets.judge("github", arrived(clock.now_ms), signed_with("new"))
+    assert secrets.judge("github", arrived(clock.now_ms), signed_with("old")) == 0
+    clock.pass_s(1)
+    secrets.begin_batch(["github"])
+    assert secrets.judge("github", arrived(clock.now_ms), signed_with("new")) == 0
+
+
+def test_forgeries_on_many_sources_share_their_readings(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """Of a batch with forgeries on ten sources, the first has all of them read again in one call."""
+    sources = [f"source-{number}" for number in range(10)]
+    for source in sources:
+        store.put(source, "real")
+    secrets.begin_batch(sources)
+    clock.pass_s(60)
+    for _ in range(30):
+        secrets.begin_batch(sources)
+        for source in sources:
+            with pytest.raises(SignatureMismatch):
+                secrets.judge(source, arrived(clock.now_ms), signed_with("forged"))
+        clock.pass_s(1)
+    assert [len(names) for names in store.calls] == [10, 10]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_no_order_of_forgeries_exceeds_the_pace(data: st.DataObject) -> None:
+    """Whatever comes when, and while the store throttles: few readings, no forgery waits, true ones pass."""
+    clock, down, calls = Clock(), [False], list[tuple[int, list[str]]]()
+    names = [f"s{number}" for number in range(25)]
+
+    def read(wanted: Sequence[str]) -> dict[str, Any]:
+        calls.append((clock.now_ms, [name.rpartition("/")[2] for name in wanted]))
+        text = json.dumps({"secrets": [{"value": "real"}]})
+        return {name: SecretUnavailable("", cause="ThrottlingException") if down[0] else text for name in wanted}
+
+    secrets = Secrets(read, "/p", ttl_s=1e9, patience_s=PATIENCE_S, clock_ms=clock)
+    secrets.begin_batch(names)
+    calls.clear()
+    clock.pass_s(10)
+    for _ in range(data.draw(st.integers(1, 12))):
+        down[0] = data.draw(st.booleans())
+        batch = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
+        secrets.begin_batch(batch)
+        for source in data.draw(st.lists(st.sampled_from(batch), max_size=12)):
+            with pytest.raises(SignatureMismatch):
+                secrets.judge(source, arrived(clock.now_ms), signed_with("forged"))
+            assert secrets.judge(source, arrived(clock.now_ms), signed_with("real")) == 0
+        clock.pass_s(data.draw(st.sampled_from([0.1, 1, 7, 31])))
+    for at_ms, _ in calls:
+        window = [wanted for when, wanted in calls if at_ms <= when < at_ms + REREAD_PAUSE_S * 1000]
+        assert len(window) <= REREADS_MAX
+        assert all(len(wanted) <= 10 for wanted in window)
+        leaders = [wanted[0] for wanted in window]
+        assert len(leaders) == len(set(leaders))
+
+
+def test_a_store_that_throttles_is_not_asked_by_every_batch(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """A reading by time that failed is tried again a second later, not with each of a hundred batches."""
+    store.fails = lambda names: Answer(400, "ThrottlingException")
+    for _ in range(100):
+        secrets.begin_batch(["github"])
+        with pytest.raises(SecretUnavailable, match="ThrottlingException"):
+            secrets.judge("github", arrived(clock.now_ms), signed_with("any"))
+        clock.pass_s(0.01)
+    assert len(store.calls) <= 2  # botocore tries a call once more
+    store.put("github", "any")
+    store.is_up()
+    clock.pass_s(1)
+    secrets.begin_batch(["github"])
+    assert secrets.judge("github", arrived(clock.now_ms), signed_with("any")) == 0
 
 
 def test_by_the_time_to_live_alone(store: Store, clock: Clock) -> None:
     """Where anyone may ask, as in the handshake function, no refusal has the secrets read before their time."""
-    read = parameter_reader(lambda: store.client)
-    secrets = Secrets(read, store.prefix, ttl_s=TTL_S, patience_s=0, clock_ms=clock, reads_again=False)
+    secrets = secrets_of(store, clock, patience_s=0, reads_again=False)
     store.put("github", "real")
     for _ in range(TTL_S + 1):
         secrets.begin_batch(["github"])
@@ -189,8 +280,7 @@ def test_by_the_time_to_live_alone(store: Store, clock: Clock) -> None:
 @pytest.mark.parametrize("reads_again", [True, False])
 def test_a_first_secret_is_found_soon(store: Store, clock: Clock, reads_again: bool) -> None:
     """That a source has no secret is asked again after 30 s, not after the time to live, and not more often."""
-    read = parameter_reader(lambda: store.client)
-    secrets = Secrets(read, store.prefix, ttl_s=TTL_S, patience_s=PATIENCE_S, clock_ms=clock, reads_again=reads_again)
+    secrets = secrets_of(store, clock, reads_again=reads_again)
     for _ in range(31):
         secrets.begin_batch(["github"])
         with pytest.raises(SecretAbsent):
@@ -283,21 +373,25 @@ def test_a_store_that_fails_does_not_overturn_what_is_known(store: Store, secret
         secrets.judge("github", arrived(clock.now_ms), signed_with("forged"))
 
 
-def test_an_outdated_secret_proves_right_but_not_wrong(store: Store, secrets: Secrets, clock: Clock) -> None:
-    """In an outage longer than the time to live, real events go on and the others wait; in the end all wait."""
+def test_in_a_long_outage_no_forgery_waits(store: Store, secrets: Secrets, clock: Clock) -> None:
+    """Without the store real events go on for their patience and then wait; what no known secret proves never waits."""
     store.put("github", "real")
     secrets.begin_batch(["github"])
     store.is_down()
-    clock.pass_s(TTL_S + 60)
+    for seconds in (10, TTL_S + 60, PATIENCE_S - 71):
+        clock.pass_s(seconds)
+        secrets.begin_batch(["github"])
+        assert secrets.judge("github", arrived(clock.now_ms), signed_with("real")) == 0
+        with pytest.raises(SignatureMismatch):
+            secrets.judge("github", arrived(clock.now_ms), signed_with("forged"))
+    clock.pass_s(60)
     secrets.begin_batch(["github"])
-    assert secrets.judge("github", arrived(clock.now_ms), signed_with("real")) == 0
-    with pytest.raises(SecretUnavailable):
-        secrets.judge("github", arrived(clock.now_ms), signed_with("newer"))
-    clock.pass_s(PATIENCE_S)
-    secrets.begin_batch(["github"])
-    with pytest.raises(SecretUnavailable):
+    with pytest.raises(SecretUnavailable):  # it may have been retired meanwhile
         secrets.judge("github", arrived(clock.now_ms), signed_with("real"))
+    with pytest.raises(SignatureMismatch):
+        secrets.judge("github", arrived(clock.now_ms), signed_with("forged"))
     store.is_up()
+    clock.pass_s(1)
     secrets.begin_batch(["github"])
     assert secrets.judge("github", arrived(clock.now_ms), signed_with("real")) == 0
 

@@ -13,7 +13,7 @@ from botocore.config import Config
 from tests.support import aws
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of
 from weir.consumers.judging.secret_readers import secret_reader
-from weir.consumers.judging.secrets import Secrets, elsewhere
+from weir.consumers.judging.secrets import REREAD_PAUSE_S, Secrets, elsewhere
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import SecretAbsent, SecretUnavailable, SignatureMismatch
 from weir.ingest.schemes.signatures import verify
@@ -79,25 +79,26 @@ def managed(preset: str) -> Source:
     return source_of(preset).model_copy(update={"secret": f"secretsmanager:w/{uuid.uuid4().hex}"})
 
 
-def secrets_of(source: Source, clients: tuple[Any, Any]) -> Secrets:
+def secrets_of(source: Source, clients: tuple[Any, Any], clock_ms: Callable[[], int] = lambda: AT_MS) -> Secrets:
     sources = Catalogue({source.name: source})
     return Secrets(
         secret_reader(lambda: clients[0], lambda: clients[1]),
         "/unused",
         ttl_s=300,
         patience_s=900,
-        clock_ms=lambda: AT_MS,
+        clock_ms=clock_ms,
         elsewhere=elsewhere(sources),
     )
 
 
 def test_a_delivery_is_judged_with_them_and_a_rotation_is_seen(clients: tuple[Any, Any]) -> None:
-    """The first mismatch makes them be read again, so a rotation is noticed before its time limit."""
+    """A mismatch makes them be read again, once in half a minute, so a rotation is noticed before its time limit."""
     source, (_, manager) = managed("github"), clients
     old, new = pair_of(source, "old"), pair_of(source, "new")
     name = source.secret.removeprefix("secretsmanager:")
     manager.create_secret(Name=name, SecretString=json.dumps({"secrets": [{"value": old.verify_with}]}))
-    kept = secrets_of(source, clients)
+    now_ms = [AT_MS]
+    kept = secrets_of(source, clients, lambda: now_ms[0])
 
     def judge(key: str) -> int:
         envelope = envelope_of(source, draft_of(source, old if key == "old" else new))
@@ -109,6 +110,7 @@ def test_a_delivery_is_judged_with_them_and_a_rotation_is_seen(clients: tuple[An
         judge("new")
     both = {"secrets": [{"value": new.verify_with}, {"value": old.verify_with}]}
     manager.put_secret_value(SecretId=name, SecretString=json.dumps(both))
+    now_ms[0] += round(REREAD_PAUSE_S * 1000)
     assert judge("new") == 0
     assert judge("old") == 1
 
