@@ -6,7 +6,11 @@
 ``field:name``         a field of a form body
 ``$.data.id``          a member of the JSON body; of the element when the body is split. ``[n]`` takes from an array
 ``$$.source``          a member of the whole JSON body, whatever the split
-``jws:$.a#$.b``        a member of the payload of a JSON Web Signature, here of the one at ``$.a``
+``$.{one,two=other}``  the name of the first of these members that is there; ``other`` for ``two``
+``body``               the body as a text
+``json:PLACE#$.b``     a member of the JSON text at another location
+``jws:PLACE#$.b``      a member of the payload of the JSON Web Signature at another location
+``xml:PLACE#$.a.b``    the text of an element of the XML at another location, plain or in base64; ``a`` is the root
 ``sha256``             the SHA-256 of the body, or of what is signed of it, or of the split element: equal in a retry
 ``request``            the request id: each delivery is an event of its own
 ``a | b``              the first of them that is there
@@ -27,17 +31,24 @@ from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator
 
+from weir.ingest.charsets import UTF8_MARK, is_marked, text_of_body
 from weir.ingest.encodings import decode_base64
 from weir.ingest.envelope import Envelope
+from weir.ingest.xml_text import element_text
 
 MAX_HEADER_CHARS = 8192
 MAX_JWS_CHARS = 128 * 1024
 _JWS_PARTS = 3  # header, payload, signature
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]")
 _NAMED = re.compile(r"(header|query|field):(\S+)")
-_JWS = re.compile(r"jws:(\$[^#]*)#(\$.*)")
+_INSIDE = re.compile(r"(json|jws|xml):(.+)#(\$[^#]*)")
+_FIRST_NAME = re.compile(r"(\$\$?(?:[.\[].*)?)\.\{([^{}]+)\}")
+_LABELLED = re.compile(r"([^\s=,]+)(?:=([^\s=,]+))?")
 FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
+_JSON = frozenset({"application/json", "application/x-json", "text/json"})
+# How a JSON body begins, and no form.
+_JSON_STARTS = (b"{", b"[", UTF8_MARK + b"{", UTF8_MARK + b"[")
 _BOUNDARY = re.compile(r'boundary="?([^";,]{1,70})', re.IGNORECASE)
 # Anchored to the start of a line, so that a line is searched once however often it repeats itself.
 _PART_NAME = re.compile(rb'(?im)^content-disposition:[^\r\n]*[; ]name="([^"\r\n]{1,256})"')
@@ -52,7 +63,6 @@ def _refuse_constant(name: str) -> Any:
 
 # Made once: `json.loads` makes a decoder of its own for each call that has options.
 _DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Unreadable(ValueError):
@@ -88,6 +98,17 @@ class View:
             self._fields.append(dict(reversed(form_pairs(self.envelope))))
         return self._fields[0]
 
+    def complaint(self) -> str:
+        """Return why the body is not the JSON or form that it is called, empty if it is, or is called neither."""
+        kind, body = media_type(self.envelope), self.envelope.body
+        if self.root() is not None or not body.strip() or body.strip() == b"null":
+            return ""
+        if kind in {FORM, _MULTIPART}:
+            return f"the body is called {kind}, and cannot be read as a form of up to {_MAX_FIELDS} fields in UTF-8"
+        if kind in _JSON or kind.endswith("+json"):
+            return "the body is called JSON, and cannot be read as JSON in UTF-8, UTF-16, UTF-32 or its charset"
+        return ""
+
     def split(self, element: Any) -> View:
         """Return the view of one element of the batch."""
         return View(self.envelope, self.payload_field, element, True, self.signed_content, self._root, self._fields)
@@ -120,16 +141,32 @@ def _checked(text: str) -> str:
 Location = Annotated[str, AfterValidator(_checked)]
 
 
+def places(text: str) -> list[str]:
+    """Return the options of a location, each without what it reads inside of a text: ``jws:$.a#$.b`` is at ``$.a``."""
+    return [_outermost(option.strip()) for option in text.split(" | ")]
+
+
+def _outermost(option: str) -> str:
+    while inside := _INSIDE.fullmatch(option):
+        option = inside[2]
+    return option
+
+
 def header_names(text: str) -> list[str]:
     """Return the lower-case names of the headers that a location reads."""
-    return [name[7:].lower() for option in text.split(" | ") if (name := option.strip()).startswith("header:")]
+    return [place[7:].lower() for place in places(text) if place.startswith("header:")]
+
+
+def reads_body(text: str) -> bool:
+    """Tell whether a location may read a member of a JSON body, or a field of a form."""
+    return any(place.startswith(("$", "field:")) for place in places(text))
 
 
 def steps(path: str) -> list[str | int]:
     """Cut ``$.a.b[0]`` into its steps. Raises: ValueError."""
     rest = path.removeprefix("$").removeprefix("$")
     found = list(_STEP.finditer(rest))
-    if "".join(match.group(0) for match in found) != rest:
+    if "".join(match.group(0) for match in found) != rest or "{" in rest:
         raise ValueError(f"{path!r} is not a path: write $.name.other[0]")
     return [match.group(1) if match.group(1) is not None else int(match.group(2)) for match in found]
 
@@ -166,10 +203,13 @@ def text_of(value: Any) -> str | None:
     return str(value) if isinstance(value, (int, Decimal)) else None
 
 
-def parse_json(body: bytes) -> Any:
-    """Parse UTF-8 JSON with exact decimals. Raises: ValueError, also for NaN and for endless nesting."""
+def parse_json(body: bytes, content_type: str = "") -> Any:
+    """Parse JSON with exact decimals: UTF-8, and what `text_of_body` reads beside it.
+
+    Raises: ValueError, also for NaN and for endless nesting.
+    """
     try:
-        return _DECODER.decode(body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))
+        return _DECODER.decode(text_of_body(body, content_type))
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
 
@@ -206,7 +246,7 @@ def signed_form(envelope: Envelope) -> list[tuple[str, str]]:
     """
     if not envelope.body:
         return []
-    if media_type(envelope) != FORM or envelope.body.startswith((b"{", b"[")):
+    if media_type(envelope) != FORM or envelope.body.startswith(_JSON_STARTS) or is_marked(envelope.body):
         raise Unreadable("the body is not a form, and so it is not signed")
     try:
         pairs = _urlencoded_pairs(envelope.body)
@@ -218,23 +258,23 @@ def signed_form(envelope: Envelope) -> list[tuple[str, str]]:
 
 
 def _urlencoded_pairs(body: bytes) -> list[tuple[str, str]]:
-    text = body.decode("utf-8")
+    text = text_of_body(body)
     return parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="surrogateescape")
 
 
 def _single(text: str) -> Reader:
+    if inside := _INSIDE.fullmatch(text):
+        return _inside(inside[1], inside[2], steps(inside[3]))
+    if named := _FIRST_NAME.fullmatch(text):
+        return _first_name(_single(named[1]), named[2])
     if text.startswith("$$"):
         path = steps(text)
         return lambda view: follow(view.root(), path)
     if text.startswith("$"):
         path = steps(text)
         return lambda view: follow(view.element if view.is_split else view.root(), path)
-    if text == "sha256":
-        return _digest
-    if text == "request":
-        return lambda view: view.envelope.request_id
-    if signed := _JWS.fullmatch(text):
-        return _claim(_single(signed[1]), steps(signed[2]))
+    if text in _WHOLE:
+        return _WHOLE[text]
     named = _NAMED.fullmatch(text)
     if not named:
         raise ValueError(f"{text!r} is not a location: write header:Name, query:name, field:name or $.path")
@@ -250,20 +290,61 @@ def _named(kind: str, name: str) -> Reader:
     return lambda view: view.fields().get(name)
 
 
-def _claim(read: Reader, path: list[str | int]) -> Reader:
-    def claim(view: View) -> Any:
-        text = text_of(read(view))
-        return follow(_payload(text), path) if text and len(text) <= MAX_JWS_CHARS else None
+def _first_name(read: Reader, names: str) -> Reader:
+    labels = {}
+    for name in names.split(","):
+        if not (one := _LABELLED.fullmatch(name.strip())):
+            raise ValueError(f"{{{names}}} is not a list of names: write $.{{one,two=other}}")
+        labels[one[1]] = one[2] or one[1]
 
-    return claim
+    def first_name(view: View) -> Any:
+        found = read(view)
+        if not isinstance(found, dict):
+            return None
+        return next((label for name, label in labels.items() if found.get(name) is not None), None)
+
+    return first_name
+
+
+def _inside(kind: str, place: str, path: list[str | int]) -> Reader:
+    read = _single(place)
+    if kind == "xml":
+        return _element(read, place, [str(step) for step in path])
+    parse = _payload if kind == "jws" else _document
+
+    def member(view: View) -> Any:
+        text = text_of(read(view))
+        return follow(parse(text), path) if text and len(text) <= MAX_JWS_CHARS else None
+
+    return member
+
+
+def _element(read: Reader, place: str, path: list[str]) -> Reader:
+    def element(view: View) -> Any:
+        text = text_of(read(view))
+        try:
+            return element_text(text, path) if text else None
+        except ValueError as error:
+            raise Unreadable(f"the XML at {place} cannot be read: {error}") from error
+
+    return element
 
 
 @lru_cache(maxsize=8)
 def _payload(text: str) -> Any:
     """Return the parsed payload of a JWS, None if it is none. Whether it is genuine is for the scheme to say."""
-    parts = text.split(".")
+    parts = text.strip().split(".")
     try:
         return parse_json(decode_base64(parts[1], is_url_safe=True)) if len(parts) == _JWS_PARTS else None
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=8)
+def _document(text: str) -> Any:
+    """Return the parsed JSON of a text, None if it is none."""
+    try:
+        return parse_json(text.encode("utf-8"))
     except ValueError:
         return None
 
@@ -278,9 +359,23 @@ def _digest(view: View) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+_WHOLE: dict[str, Reader] = {
+    "sha256": _digest,
+    "request": lambda view: view.envelope.request_id,
+    "body": lambda view: _body_text(view.envelope),
+}
+
+
+def _body_text(envelope: Envelope) -> str | None:
+    try:
+        return text_of_body(envelope.body, envelope.header("content-type") or "")
+    except ValueError:
+        return None
+
+
 def _parse_body(envelope: Envelope, payload_field: str) -> Any:
     # A form never begins like this, and most deliveries do: their headers need not be searched.
-    if not envelope.body.startswith((b"{", b"[")) and (pairs := form_pairs(envelope)):
+    if not envelope.body.startswith(_JSON_STARTS) and (pairs := form_pairs(envelope)):
         fields = dict(reversed(pairs))
         if payload_field not in fields:
             return fields
@@ -289,6 +384,15 @@ def _parse_body(envelope: Envelope, payload_field: str) -> Any:
         body = envelope.body
     try:
         return parse_json(body)
+    except UnicodeDecodeError:
+        return _parse_in_charset(envelope, body)
+    except ValueError:
+        return None
+
+
+def _parse_in_charset(envelope: Envelope, body: bytes) -> Any:
+    try:
+        return parse_json(body, envelope.header("content-type") or "")
     except ValueError:
         return None
 

@@ -31,6 +31,8 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
             "strict",
             "envelope",
             "locations",
+            "charsets",
+            "xml_text",
             "times",
             "calendar",
             "encodings",

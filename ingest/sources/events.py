@@ -15,7 +15,7 @@ from typing import Any
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import EventMalformed
 from weir.ingest.ids import EventId, SourceName
-from weir.ingest.locations import Reader, Unreadable, View, reader, text_of
+from weir.ingest.locations import Reader, Unreadable, View, reader, reads_body, text_of
 from weir.ingest.sources.catalogue import EventSpec, Source
 from weir.ingest.times import NUMBER_UNITS, parse_ms
 
@@ -113,6 +113,7 @@ class _Compiled:
         self._batches = [reader(option.strip()) for option in (spec.split or "").split(" | ")] if spec.split else []
         self.own_id = _compile_id(spec)
         self._type = _compile_type(spec)
+        self._has_type_in_body = any(map(reads_body, _texts(spec.type)))
         self._time = reader(spec.time.at) if spec.time else None
         self._key = reader(spec.key) if spec.key else None
 
@@ -127,7 +128,7 @@ class _Compiled:
                 return found
             if isinstance(found, dict) and found:
                 return [found]
-        raise EventMalformed(f"There is neither an array nor an object at {split}.")
+        raise EventMalformed(_because(f"There is neither an array nor an object at {split}", view))
 
     def element_id(self, view: View) -> tuple[EventId, bool]:
         """Return the id of an element, and whether it is a hash of the element: an object without an id gets one.
@@ -144,10 +145,13 @@ class _Compiled:
     def event(self, view: View, payload: Any, index: int, event_id: EventId) -> Event:
         """Read one event. Raises: EventMalformed, Unreadable, UnicodeError."""
         envelope = view.envelope
+        event_type = self._type(view)
+        if not event_type and self._has_type_in_body and view.complaint():
+            raise EventMalformed(_because("There is no event type", view))
         return Event(
             source=self.source.name,
             event_id=event_id,
-            type=self._type(view),
+            type=event_type,
             at_ms=self._at_ms(view),
             key=envelope.key or (_printable(self._key(view)) if self._key else ""),
             payload=payload,
@@ -178,9 +182,15 @@ def _compile_id(spec: EventSpec) -> Callable[[View], EventId]:
 def _id_text(place: str, read: Reader, view: View) -> str:
     text = text_of(read(view))
     if not text:
-        raise EventMalformed(f"There is no event id at {place}.")
+        raise EventMalformed(_because(f"There is no event id at {place}", view))
     text.encode("utf-8")  # a lone surrogate cannot be stored
     return text
+
+
+def _because(sentence: str, view: View) -> str:
+    """Return the sentence, with why the body gives nothing if it is not what it is called."""
+    complaint = view.complaint()
+    return f"{sentence}: {complaint}." if complaint else f"{sentence}."
 
 
 def _compile_type(spec: EventSpec) -> Callable[[View], str]:

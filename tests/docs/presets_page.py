@@ -61,6 +61,8 @@ def _details(name: str, preset: Preset) -> str:
         lines += [f"- A delivery holds several events: the elements of {markdown.code(preset.event.split)}."]
     if preset.retries is not None:
         lines += [_retry(preset.retries)]
+    if preset.no_type:
+        lines += [f"- No type: {markdown.sentence(preset.no_type)}"]
     if preset.note:
         lines += [f"- {markdown.sentence(preset.note)}"]
     return "\n".join(lines)

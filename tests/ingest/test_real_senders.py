@@ -8,7 +8,7 @@ import hmac
 import json
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
@@ -200,3 +200,59 @@ def test_a_query_has_one_reading() -> None:
     envelope = received("twilio", b"", {}, {"a": "1&b=2", "c": "x=", "": ""})
     urls = public_urls("https://x.example/v1/twilio", envelope)
     assert all(dict(parse_qsl(url.partition("?")[2], keep_blank_values=True)) == envelope.query for url in urls)
+
+
+def meta(object_: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a delivery of Meta with one entry."""
+    return {"object": object_, "entry": [{"id": "1001", "time": 1789999999, **entry}]}
+
+
+def messaging(**what: Any) -> dict[str, Any]:
+    """Return the entry of a messaging event."""
+    return {"messaging": [{"sender": {"id": "1"}, "recipient": {"id": "2"}, "timestamp": 1, **what}]}
+
+
+@pytest.mark.parametrize(
+    ("preset", "body", "kind"),
+    [
+        ("telegram", {"update_id": 1, "message": {"date": 1}}, "message"),
+        ("telegram", {"update_id": 1, "edited_message": {"date": 1}}, "edited_message"),
+        ("telegram", {"update_id": 1, "callback_query": {"id": "1"}}, "callback_query"),
+        ("telegram", {"update_id": 1, "my_chat_member": {"date": 1}}, "my_chat_member"),
+        ("x", {"for_user_id": "1", "tweet_create_events": [{}]}, "tweet_create_events"),
+        ("x", {"for_user_id": "1", "direct_message_events": [{}], "users": {}}, "direct_message_events"),
+        ("x", {"data": {"event_type": "post.create", "filter": {"user_id": "1"}}}, "post.create"),
+        ("meta", meta("page", {"changes": [{"field": "feed"}]}), "page.feed"),
+        ("meta", meta("page", messaging(message={"mid": "1"})), "page.message"),
+        ("meta", meta("page", messaging(postback={"title": "Go"})), "page.postback"),
+        ("meta", meta("page", messaging(delivery={"watermark": 1})), "page.delivery"),
+        ("meta", meta("instagram", messaging(read={"mid": "1"})), "instagram.read"),
+        ("meta", meta("instagram", messaging(reaction={"mid": "1"})), "instagram.reaction"),
+        ("meta", meta("page", messaging(unheard_of={})), "page"),
+        ("meta", meta("page", {"standby": messaging(message={})["messaging"]}), "page.standby"),
+        ("whatsapp", meta("whatsapp_business_account", {"changes": [{"field": "messages", "value": {"messages": []}}]}),
+         "whatsapp_business_account.messages"),
+        ("whatsapp", meta("whatsapp_business_account", {"changes": [{"field": "messages", "value": {"statuses": []}}]}),
+         "whatsapp_business_account.messages.statuses"),
+        ("whatsapp", meta("whatsapp_business_account", {"changes": [{"field": "account_update", "value": {}}]}),
+         "whatsapp_business_account.account_update"),
+        ("dropbox", {"list_folder": {"accounts": ["dbid:1"]}, "delta": {"users": [1]}}, "list_folder"),
+        ("postmark", {"MessageID": "1", "MailboxHash": "", "Subject": "Hi"}, "Inbound"),
+        ("postmark", {"MessageID": None, "RecordType": "SubscriptionChange"}, "SubscriptionChange"),
+    ],
+)  # fmt: skip
+def test_type_is_what_happened(preset: str, body: dict[str, Any], kind: str) -> None:
+    """Business code is chosen by a type that tells what happened, also where only a member's name says it."""
+    (event,) = read_signed(preset, body)
+    assert event.type == kind
+
+
+def test_type_of_braintree() -> None:
+    """Kind and time are read of the XML. https://developer.paypal.com/braintree/docs/guides/webhooks/parse/"""
+    document = (
+        "<notification><kind>subscription_canceled</kind><timestamp type='datetime'>2026-09-21T14:13:20Z</timestamp>"
+    )
+    source, pair = source_of("braintree"), pair_of(source_of("braintree"))
+    body = urlencode({"bt_payload": base64.encodebytes(document.encode()).decode()}).encode()
+    (event,) = read("braintree", envelope_of(source, draft_with(source, pair, body)), pair.verify_with)
+    assert (event.type, event.at_ms) == ("subscription_canceled", 1790000000000)
