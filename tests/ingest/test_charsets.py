@@ -140,7 +140,7 @@ def test_signature_is_over_the_raw_bytes(preset: str) -> None:
 
 
 def test_braintree_that_is_not_xml() -> None:
-    """A notification whose payload is no XML is refused with the reason."""
+    """A notification whose payload is not XML is refused with the reason."""
     source, pair = source_of("braintree"), pair_of(source_of("braintree"))
     draft = draft_of(source, pair)
     draft.body = b"bt_payload=" + quote(base64.b64encode(b"<notification><kind>a</wrong>").decode()).encode()

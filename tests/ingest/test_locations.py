@@ -70,7 +70,7 @@ def test_names_in_an_element() -> None:
 @pytest.mark.parametrize("text", ["$.{}", "$.{a,}", "$.{a=}", "$.{a b}", "$.{a,b", "$.a.{b}.c", "$.{a}[0]", "$x.{a}",
                                   "json:$.a", "json:#$.a", "jws:$.a#b", "xml:nothing#$.a", "pdf:$.a#$.b"])  # fmt: skip
 def test_what_is_no_location(text: str) -> None:
-    """A text that is no location is refused where it is written."""
+    """A text that is not a location is refused where it is written."""
     with pytest.raises(ValueError, match="write"):
         reader(text)
 
