@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _NAME_FIELDS = {
     "AWS::Logs::LogStream": "LogStreamName",
     "AWS::KinesisFirehose::DeliveryStream": "DeliveryStreamName",
 }
+# Members of a path in an API definition that are methods.
+_METHODS = frozenset(("delete", "get", "head", "options", "patch", "post", "put"))
 _NO_VALUE = object()
 _SUB = re.compile(r"\$\{(!?)([^}]+)\}")
 
@@ -71,10 +74,10 @@ def load() -> dict[str, Any]:
 def prepare(
     template: Mapping[str, Any], definition: bytes, throttles: Mapping[str, tuple[float, int]]
 ) -> dict[str, Any]:
-    """Return the template ready to deploy one API definition.
+    """Return the template ready to deploy one API definition, given as JSON.
 
     The deployment's logical id follows the definition, since API Gateway goes on serving the old one otherwise.
-    ``throttles`` maps a source to (requests per second, burst); each gets its own method settings on both its paths.
+    ``throttles`` maps a source to (requests per second, burst); each method of both its paths gets settings of its own.
     Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-deployments.html
     """
     ready = copy.deepcopy(dict(template))
@@ -83,7 +86,7 @@ def prepare(
     resources[deployment_id] = resources.pop("Deployment")
     stage = resources["Stage"]["Properties"]
     stage["DeploymentId"] = {"Ref": deployment_id}
-    stage["MethodSettings"] += _method_settings(throttles)
+    stage["MethodSettings"] += _method_settings(json.loads(definition)["paths"], throttles)
     return ready
 
 
@@ -243,18 +246,22 @@ class _Scope:
         return arns[kind]
 
 
-def _method_settings(throttles: Mapping[str, tuple[float, int]]) -> Iterable[dict[str, Any]]:
+def _method_settings(
+    paths: Mapping[str, Mapping[str, Any]], throttles: Mapping[str, tuple[float, int]]
+) -> Iterable[dict[str, Any]]:
+    """Yield the settings of each method of a throttled source; what only answers 405 keeps those of the stage."""
     for source, (rate_per_s, burst) in sorted(throttles.items()):
-        for suffix in ("", "~1{key}"):
-            yield {
-                "ResourcePath": f"/~1v1~1{source}{suffix}",
-                "HttpMethod": "POST",
-                "MetricsEnabled": True,
-                "LoggingLevel": "OFF",
-                "DataTraceEnabled": False,
-                "ThrottlingRateLimit": rate_per_s,
-                "ThrottlingBurstLimit": burst,
-            }
+        for path in (f"/v1/{source}", f"/v1/{source}/{{key}}"):
+            for method in sorted(_METHODS & paths[path].keys()):
+                yield {
+                    "ResourcePath": "/" + path.replace("/", "~1"),
+                    "HttpMethod": method.upper(),
+                    "MetricsEnabled": True,
+                    "LoggingLevel": "OFF",
+                    "DataTraceEnabled": False,
+                    "ThrottlingRateLimit": rate_per_s,
+                    "ThrottlingBurstLimit": burst,
+                }
 
 
 def _check_parameter(name: str, value: str, spec: Mapping[str, Any]) -> None:

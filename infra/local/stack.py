@@ -106,6 +106,17 @@ def run(
         return asyncio.run(stack.run())
 
 
+def _definition(catalogue: Catalogue) -> dict[str, Any]:
+    """Return the API definition as the gateway process serves it."""
+    substitutions = {
+        "partition": "aws",
+        "region": REGION,
+        "credentials": "embedded",
+        "handshake_function": f"arn:aws:lambda:{REGION}:{EMBEDDED_ACCOUNT}:function:{STACK}-handshake",
+    }
+    return routes.api_definition(catalogue, substitutions)
+
+
 class _Stack:
     def __init__(
         self,
@@ -121,10 +132,11 @@ class _Stack:
         self._home, self._port, self._say = home, port, say
         self._catalogue = catalogue
         self._disaggregate = disaggregate
-        self._template = template.load()
+        self._definition = _definition(catalogue)
+        ready = template.prepare(template.load(), routes.render(self._definition), throttles(catalogue))
         needed = sources_parameters(catalogue, partition="aws", region=REGION, account=EMBEDDED_ACCOUNT)
         self._resources, self._outputs = template.evaluate(
-            self._template, {**_GIVEN, **needed, **given}, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
+            ready, {**_GIVEN, **needed, **given}, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
         )
         self._stream = Engine(home / "stream", port=engines.stream_port, services=STREAM_SERVICES)
         self._store = Engine(home / "store", port=engines.store_port, services=STORE_SERVICES)
@@ -216,20 +228,12 @@ class _Stack:
     # ------------------------------------------------------------------------------------------ parts
 
     def _start_gateway(self) -> subprocess.Popen[bytes]:
-        function_arn = f"arn:aws:lambda:{REGION}:{EMBEDDED_ACCOUNT}:function:{STACK}-handshake"
-        substitutions = {
-            "partition": "aws",
-            "region": REGION,
-            "credentials": "embedded",
-            "handshake_function": function_arn,
-        }
-        definition = routes.api_definition(self._catalogue, substitutions)
-        stage = template.prepare(self._template, b"", throttles(self._catalogue))["Resources"]["Stage"]["Properties"]
+        stage = self._resources["Stage"].properties
         config = {
-            "definition": definition,
-            "stage_variables": self._resources["Stage"].properties["Variables"],
+            "definition": self._definition,
+            "stage_variables": stage["Variables"],
             "method_settings": stage["MethodSettings"],
-            "access_log_format": self._resources["Stage"].properties["AccessLogSetting"]["Format"],
+            "access_log_format": stage["AccessLogSetting"]["Format"],
             "access_log": str(self._home / "access.log"),
             "engine": self._stream_url,
             "port": self._port,

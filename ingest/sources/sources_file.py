@@ -58,7 +58,10 @@ class SourceEntry(Strict):
     dedupe_days: int = Field(
         default=DEFAULT_DEDUPE_DAYS, ge=1, le=3650, description="how long a repeated event is recognised"
     )
-    throttle: Throttle | None = Field(default=None, description="requests per second and burst at the gateway")
+    throttle: Throttle | None = Field(
+        default=None,
+        description="requests per second and burst at the gateway, for each method of each of the source's two paths",
+    )
     key: Location | None = Field(
         default=None, description="the ordering key shown with events; the partition key is in the URL"
     )

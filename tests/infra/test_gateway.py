@@ -382,6 +382,21 @@ async def test_throttled_methods() -> None:
         assert len(engine.requests) == 5
 
 
+async def test_every_method_has_the_stage_s_limit() -> None:
+    """By the stage's settings, each method of each path has a bucket of its own: GET and what is answered 405, too."""
+    limits = {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 2}
+    everywhere = {"ResourcePath": "/*", "HttpMethod": "*", **limits}
+    async with (
+        AnsweringEngine() as engine,
+        serving(definition(), engine.endpoint, method_settings=[everywhere], timer=lambda: 7.0) as served,
+    ):
+        for path in ("/v1/github", "/v1/github/key"):
+            assert [(await served.post(path, b"x")).status for _ in range(3)] == [200, 200, 429]
+            answers = [await served.post(path, b"x", method="GET") for _ in range(3)]
+            assert [answer.status for answer in answers] == [405, 405, 429]
+            assert answers[-1].headers["retry-after"] == "5"
+
+
 # --- what the integration answers
 
 UNAVAILABLE = (503, "unavailable", "5")

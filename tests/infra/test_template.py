@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.deliveries import source_of
 from weir.infra import template
+from weir.infra.local.gateway import definition as gateway_definition
+from weir.infra.local.gateway.throttle import Throttles
+from weir.ingest.contract import routes
 from weir.ingest.errors import ParameterInvalid
+from weir.ingest.sources import presets
 
 GIVEN = {"ArtifactBucket": "artifacts", "ApiDefinitionKey": "api", "FunctionKey": "function"}
+LOADED = template.load()
 
 
 def evaluated(**given: str) -> dict[str, template.Resource]:
@@ -95,15 +102,27 @@ def test_missing_parameter_is_named() -> None:
 
 def test_deployment_follows_the_definition() -> None:
     """Another definition gives the deployment another logical id, the same one the same; the stage refers to it."""
-    ready = [template.prepare(template.load(), content, {}) for content in (b"one", b"one", b"two")]
+    definitions = [json.dumps({"paths": {}, "content": content}).encode() for content in ("one", "one", "two")]
+    ready = [template.prepare(template.load(), definition, {}) for definition in definitions]
     names = [next(name for name in one["Resources"] if name.startswith("Deployment")) for one in ready]
     assert names[0] == names[1] != names[2]
     assert ready[0]["Resources"]["Stage"]["Properties"]["DeploymentId"] == {"Ref": names[0]}
 
 
-def test_throttle_covers_both_paths_of_a_source() -> None:
-    """A source's throttle is in the stage for its path with and without a key."""
-    ready = template.prepare(template.load(), b"", {"github": (5.0, 10)})
-    settings = {one["ResourcePath"]: one for one in ready["Resources"]["Stage"]["Properties"]["MethodSettings"]}
-    for path in ("/~1v1~1github", "/~1v1~1github~1{key}"):
-        assert (settings[path]["ThrottlingRateLimit"], settings[path]["ThrottlingBurstLimit"]) == (5.0, 10)
+@pytest.mark.parametrize("name", presets.names())
+def test_throttle_covers_every_method_of_a_source(name: str) -> None:
+    """With a throttle of its own or without, each method of each path is limited: questions as well as deliveries."""
+    source = source_of(name)
+    if any(handshake.needs_code for handshake in source.handshakes):
+        source = source.model_copy(update={"handshake_function": True})
+    function = "arn:aws:lambda:us-east-1:000000000000:function:weir-handshake"
+    filled = {"partition": "aws", "region": "us-east-1", "credentials": "x", "handshake_function": function}
+    definition = routes.api_definition({name: source}, filled)
+    methods = {(path, method) for path, item in gateway_definition.load(definition).methods.items() for method in item}
+    for throttles, of_the_source in (({}, (1000.0, 2000.0)), ({name: (5.0, 10)}, (5.0, 10.0))):
+        ready = template.prepare(LOADED, routes.render(definition), throttles)
+        resources, _ = template.evaluate(ready, GIVEN, stack="demo", region="r", account="1")
+        limits = Throttles(resources["Stage"].properties["MethodSettings"])
+        for path, method in methods:
+            assert limits.of(path, method) == ((1000.0, 2000.0) if method == "ANY" else of_the_source)
+    assert ("/v1/" + name, "POST") in methods

@@ -53,10 +53,15 @@ class Throttles:
                 self._limits[_path(settings["ResourcePath"]), settings["HttpMethod"]] = (float(rate), float(burst))
 
     def bucket(self, resource_path: str, method: str, now_s: float) -> Bucket | None:
-        """Return the bucket of one method, by the settings nearest to it; None if nothing limits it."""
+        """Return the bucket of one method; None if nothing limits it."""
+        limits = self.of(resource_path, method)
+        return None if limits is None else Bucket(*limits, now_s)
+
+    def of(self, resource_path: str, method: str) -> tuple[float, float] | None:
+        """Return rate and burst of one method, by the settings nearest to it; None if nothing limits it."""
         for path, name in ((resource_path, method), (resource_path, "*"), ("/*", method), ("/*", "*")):
             if limits := self._limits.get((path, name)):
-                return None if limits[0] < 0 else Bucket(*limits, now_s)
+                return None if limits[0] < 0 else limits
         return None
 
 
