@@ -8,7 +8,7 @@ from typing import Literal
 from weir.ingest.calendar import is_time
 from weir.ingest.locations import Unreadable
 
-TimeUnit = Literal["s", "ms", "s-or-ms", "rfc3339", "http-date"]
+TimeUnit = Literal["s", "ms", "s-or-ms", "s-or-rfc3339", "rfc3339", "http-date"]
 NUMBER_UNITS = frozenset({"s", "ms", "s-or-ms"})
 
 _MAX_DIGITS = 16
@@ -17,6 +17,8 @@ _LONGEST_SECONDS = 11  # of `s-or-ms`: 12 digits of milliseconds are 1973, of se
 
 def parse_ms(text: str, unit: str) -> int:
     """Return epoch milliseconds. Raises: Unreadable for any other text, and for a time that no calendar has."""
+    if unit == "s-or-rfc3339":
+        unit = "s" if text.isdigit() else "rfc3339"
     at_ms = _parse_number(text, unit) if unit in NUMBER_UNITS else _parse_date(text, unit)
     if not is_time(at_ms):
         raise Unreadable("the time is outside the years 1 to 9999")
@@ -34,7 +36,7 @@ def _parse_date(text: str, unit: str) -> int:
 
 def format_ms(at_ms: int, unit: TimeUnit) -> str:
     """Write a time as a provider would."""
-    if unit in NUMBER_UNITS:
+    if unit in NUMBER_UNITS or unit == "s-or-rfc3339":
         return str(at_ms if unit == "ms" else at_ms // 1000)
     moment = datetime.fromtimestamp(at_ms / 1000, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ" if unit == "rfc3339" else "%a, %d %b %Y %H:%M:%S GMT")
