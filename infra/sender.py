@@ -21,7 +21,7 @@ from weir.ingest.ids import RequestId
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.schemes.content import ContentScheme
-from weir.ingest.sources import events, presets, samples
+from weir.ingest.sources import events, presets, sample_fit, samples
 from weir.ingest.sources.catalogue import Catalogue, Source
 
 _REQUEST_ID = "\0request"  # stands for an id that the gateway will choose
@@ -106,14 +106,11 @@ def _meant(catalogue: Catalogue, name: str) -> Source | None:
 def _draft(place: Place, source: Source, body: bytes | None, url: str, key: str) -> Draft:
     at_ms, seed = int(time.time() * 1000), uuid.uuid4().hex
     sample, headers = samples.sample(source.preset, seed=seed, at_ms=at_ms)
-    # Who signs the URL signs the public one, which is not where this machine posts to.
-    public = signatures.public_url(source.scheme)
-    address, mark, fixed = public.partition("?")
-    signed = f"{address}/{quote(key, safe='')}".rstrip("/") + mark + fixed if public else url
     asked = samples.query(source.preset, seed=seed, at_ms=at_ms)
     message_id = samples.message_id(0, seed=seed)
-    draft = Draft(sample if body is None else body, at_ms, message_id, headers, signed, query=asked)
-    draft.source, draft.path = source.name, f"/v1/{source.name}/{quote(key, safe='')}".rstrip("/")
+    draft = Draft(sample if body is None else body, at_ms, message_id, headers, query=asked)
+    samples.address(draft, source, key, url)
+    sample_fit.fit(source, draft, keep_body=body is not None)
     signatures.sign_draft(source.scheme, signing_key(place, source), draft)
     return draft
 

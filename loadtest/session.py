@@ -23,7 +23,7 @@ from weir.loadtest.sending import pacer, profiles, results
 from weir.loadtest.sending.attack import Limits
 from weir.loadtest.sending.mix import Mix
 from weir.loadtest.sending.pacer import Shape
-from weir.loadtest.sending.plan import Plan, Timing
+from weir.loadtest.sending.plan import Plan, Timing, left_out
 from weir.loadtest.sending.results import Run
 from weir.loadtest.sending.run import conduct
 
@@ -149,6 +149,8 @@ def _first_words(run: Run) -> str:
 def attack(target: Target, planned: Plan, limits: Limits, *, workers: int = 0) -> Path:
     """Run a plan and keep its results; return their file."""
     length_s = planned.timing.length_s
+    for name, reason in left_out(planned.mix, target.catalogue, target.signing_keys).items():
+        target.say(f"left out: {name}: {reason}")
     target.say(f"run {planned.run}: {length_s:,.0f} s against {planned.endpoint}; making the requests ...")
     path = target.folder / planned.run / summary.RESULTS_FILE
     run = conduct(planned, limits, path, workers=workers)

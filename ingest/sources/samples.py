@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from weir.ingest.errors import SampleInvalid
 from weir.ingest.schemes import signatures
@@ -61,6 +61,14 @@ def delivery(source: Source, secret: str, n: int = 0, *, seed: str = "", at_ms: 
     draft = Draft(body, at_ms, message_id(n, seed=seed, preset=source.preset), headers, query=asked)
     signatures.sign_draft(source.scheme, secret, draft)
     return draft
+
+
+def address(draft: Draft, source: Source, key: str, posted_url: str) -> None:
+    """Say where a draft goes: what signs the URL signs the source's public one with the ordering key, if it has one."""
+    named = quote(key, safe="")
+    public, mark, fixed = signatures.public_url(source.scheme).partition("?")
+    draft.url = f"{public}/{named}".rstrip("/") + mark + fixed if public else posted_url
+    draft.source, draft.path = source.name, f"/v1/{source.name}/{named}".rstrip("/")
 
 
 def message_id(n: int, *, seed: str = "", preset: str | None = None) -> str:

@@ -19,11 +19,11 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from weir.ingest.envelope import Envelope, encode
-from weir.ingest.errors import OptionInvalid, RecordError
+from weir.ingest.errors import OptionInvalid, RecordError, SampleInvalid
 from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft
-from weir.ingest.sources import events, samples
+from weir.ingest.sources import events, sample_fit, samples
 from weir.ingest.sources.catalogue import Catalogue, Source, parse_compiled
 from weir.loadtest.sending import pacer
 from weir.loadtest.sending.bodies import Booking, Padding, body, is_booked
@@ -165,7 +165,7 @@ class Planner:
         name = self._random.choices(self._names, cum_weights=self._weights)[0]
         source, key = self._catalogue[name], self._key()
         booking = self._booking(name, source)
-        draft = self._draft(name, source, seq, at_ms, booking=booking, size=self._size(kind))
+        draft = self._draft(name, source, key, seq, at_ms, booking=booking, size=self._size(kind))
         signing_key = self._plan.signing_keys[name]
         if kind == "bad_signature":
             signing_key = signatures.generate_secret(source.scheme, sha256(b"%d" % seq).digest()).sign_with
@@ -182,13 +182,19 @@ class Planner:
             facts |= {"account": booking.account, "currency": booking.currency, "change": booking.change}
         return _Made(name, key, draft, facts)
 
-    def _draft(self, name: str, source: Source, seq: int, at_ms: int, *, booking: Booking | None, size: int) -> Draft:
+    def _draft(
+        self, name: str, source: Source, key: str, seq: int, at_ms: int, *, booking: Booking | None, size: int
+    ) -> Draft:
         sample, headers = samples.sample(source.preset, seq, seed=self._plan.run, at_ms=at_ms)
         mark = f"{self._plan.run}/{seq}"
         padding = self._padding.take(max(0, size - len(sample) - _SAMPLE_MARGIN), seq * 977)
         text = body(sample, source=name, preset=source.preset, booking=booking, mark=mark, padding=padding)
         message_id = samples.message_id(seq, seed=self._plan.run, preset=source.preset)
-        return Draft(text, at_ms, message_id, headers, getattr(source.scheme, "url", "") or self._plan.endpoint)
+        asked = samples.query(source.preset, seq, seed=self._plan.run, at_ms=at_ms)
+        draft = Draft(text, at_ms, message_id, headers, query=asked)
+        samples.address(draft, source, key, self._plan.endpoint)
+        sample_fit.fit(source, draft)
+        return draft
 
     def _booking(self, name: str, source: Source) -> Booking | None:
         if not is_booked(name, source.preset):
@@ -234,7 +240,7 @@ class Planner:
             key=made.key,
             source_ip="127.0.0.1",
             path=f"/live/v1/{made.source}",
-            query={},
+            query=draft.query,
             headers=tuple(draft.headers.items()),
             body=draft.body,
         )
@@ -259,23 +265,37 @@ def check(plan: Plan) -> None:
     _sources(plan.mix, parse_compiled(plan.catalogue), plan.signing_keys)
 
 
+def left_out(mix: Mix, catalogue: Catalogue, keys: Mapping[str, str]) -> dict[str, str]:
+    """Return why each source is left out that could have been sent as: no sample of it can be made."""
+    if mix.sources:
+        return {}
+    reasons = {name: _why_not(catalogue[name], keys[name]) for name in catalogue if name in keys}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
 def _sources(mix: Mix, catalogue: Catalogue, keys: Mapping[str, str]) -> tuple[list[str], list[float]]:
     """Return the sources to send as, and their cumulative weights. Raises: OptionInvalid."""
-    wanted = mix.sources or {name: 1.0 for name in catalogue if name in keys and _has_sample(catalogue[name])}
+    without = left_out(mix, catalogue, keys)
+    wanted = mix.sources or {name: 1.0 for name in catalogue if name in keys and name not in without}
     for name in wanted:
         if name not in catalogue:
             raise OptionInvalid(f"There is no source {name!r}; there are: {', '.join(catalogue)}.")
         if name not in keys:
             raise OptionInvalid(f"{name} has no secret to sign with: `weir secrets set {name}`.")
-        if not _has_sample(catalogue[name]):
-            raise OptionInvalid(f"There is no sample of {catalogue[name].preset!r} to send.")
+        if mix.sources and (reason := _why_not(catalogue[name], keys[name])):
+            raise OptionInvalid(reason)
     if not wanted:
         raise OptionInvalid("No source has both a secret and a sample to send: `weir secrets set SOURCE`.")
     return list(wanted), list(accumulate(wanted.values()))
 
 
-def _has_sample(source: Source) -> bool:
-    return (source.preset or "hmac") in samples.names()
+def _why_not(source: Source, signing_key: str) -> str:
+    """Return why no sample of a source can be sent, empty if one can."""
+    try:
+        sample_fit.check(source, signing_key)
+    except SampleInvalid as error:
+        return error.detail or str(error)
+    return ""
 
 
 def _event_ids(source: Source, draft: Draft) -> list[str]:
