@@ -79,7 +79,7 @@ def _at_its_time(envelope: Envelope) -> Envelope:
 
 
 def test_what_cannot_be_sampled_is_left_out_by_name(tmp_path: Path) -> None:
-    """A source whose id is in a form has no sample: the usual mix goes without it, and names it; alone it is refused."""
+    """A source whose id is in a form has no sample: the usual mix goes without it, by name; alone it is refused."""
     known = catalogue(tmp_path, {"form": FORM, "header-id": OWN["header-id"]})
     mix = USUAL.of(keyed=0.0)
     keys = dict.fromkeys(known, SECRET)
