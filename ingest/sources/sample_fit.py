@@ -60,7 +60,7 @@ class _Json:
 
     @classmethod
     def of(cls, body: bytes, spec: EventSpec) -> _Json | None:
-        """Return the body as one that holds an event, in the array that the source splits; None if it is not an object."""
+        """Return the body as one with an event, in the array that the source splits; None if it is not an object."""
         try:
             root = json.loads(body)
         except ValueError:
