@@ -113,7 +113,7 @@ class Estimate:
         """Return how many shards the peak takes, keys spread evenly; never fewer than there are."""
         by_bytes = self.load.peak_per_s * self.load.record_bytes / _SHARD_BYTES_PER_S
         needed = ceil(max(by_bytes, self.load.peak_per_s / _SHARD_RECORDS_PER_S))
-        return max(needed, int(self._given["ShardCount"]) if self._provisioned else _ON_DEMAND_SHARDS)
+        return max(needed, first_shards(self._given))
 
     @property
     def batches_at_once(self) -> int:
@@ -218,6 +218,11 @@ class Estimate:
     def _cost(self, name: str, amount: float) -> float:
         price, units = self._prices[name][:2]
         return float(amount * price / units)
+
+
+def first_shards(parameters: Mapping[str, str]) -> int:
+    """Return how many shards a new stream has with these parameters."""
+    return int(parameters["ShardCount"]) if parameters["StreamMode"] == "PROVISIONED" else _ON_DEMAND_SHARDS
 
 
 def lines(estimate: Estimate) -> Iterator[str]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir.infra import Say, package, template
+from weir.infra.cost import first_shards
 from weir.infra.outputs import Outputs
 from weir.infra.place import Place
 from weir.ingest.contract import routes
 from weir.ingest.errors import StackFailed
-from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Catalogue
+from weir.ingest.handshakes import questions
+from weir.ingest.sources.catalogue import SECRETS_MANAGER, SSM, Catalogue, Source
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.literals import ChangeSetTypeType
@@ -35,6 +37,10 @@ _POLL_S = 2.0
 # Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _ROLE_NAME_CHARS = 64
 _DONE = ("COMPLETE", "FAILED")
+# What is reserved for the handshake function, which answers in some milliseconds, and what Lambda keeps for functions
+# that reserve nothing.
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+_HANDSHAKES, _UNRESERVED = 20, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cac
         _upload(place, bucket, key, content, say)
     values = {
         **sources_parameters(catalogue, partition=place.partition, region=place.region, account=account),
+        **reserved(place, catalogue),
         **given,
         "ArtifactBucket": bucket,
         "ApiDefinitionKey": made.definition_key,
@@ -106,6 +113,7 @@ def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cac
         "Architecture": architecture,
     }
     checked = template.parameters(template.load(), values)
+    say(f"  {_concurrency(checked)}")
     _check_record_age(checked)
     if _apply(place, _template_url(place, bucket, made.template_key), values, say):
         _fix_emulator(place, json.loads(made.definition))
@@ -125,7 +133,7 @@ def _artifacts(place: Place, catalogue: Catalogue, account: str, architecture: s
         "handshake_function": function_arn,
     }
     definition = routes.render(routes.api_definition(catalogue, substitutions))
-    ready = template.prepare(template.load(), definition, throttles(catalogue))
+    ready = template.prepare(template.load(), definition, throttles(catalogue), readers(catalogue))
     if place.emulated:
         _retain_on_emulator(ready)
     function = package.build(
@@ -143,12 +151,48 @@ def _retain_on_emulator(ready: Mapping[str, Any]) -> None:
 
 def sources_parameters(catalogue: Catalogue, *, partition: str, region: str, account: str) -> dict[str, str]:
     """Return the template's parameters that follow from the sources: what they need, and the rights to it."""
-    names = [source.secret.removeprefix(SECRETS_MANAGER) for source in catalogue.values() if source.secret != SSM]
     here = f"arn:{partition}:secretsmanager:{region}:{account}:secret:"
     # Secrets Manager adds a hyphen and six characters to the name in an ARN.
-    arns = [name if name.startswith("arn:") else f"{here}{name}-??????" for name in names]
+
+    def arns(sources: Iterable[Source]) -> str:
+        names = {one.secret.removeprefix(SECRETS_MANAGER) for one in sources if one.secret != SSM}
+        return ",".join(sorted(name if name.startswith("arn:") else f"{here}{name}-??????" for name in names))
+
     asked = any(source.methods_by_function for source in catalogue.values())
-    return {"SecretsManagerArns": ",".join(sorted(set(arns))), "HandshakeFunction": "true" if asked else "false"}
+    return {
+        "SecretsManagerArns": arns(catalogue.values()),
+        "HandshakeSecretsManagerArns": arns(one for one in catalogue.values() if _answers_with_secret(one)),
+        "HandshakeFunction": "true" if asked else "false",
+    }
+
+
+def readers(catalogue: Catalogue) -> dict[str, list[str]]:
+    """Return, by the role of each function that reads secrets, the sources whose parameters it reads."""
+    kept = {name: source for name, source in catalogue.items() if source.secret == SSM}
+    asked = [name for name, source in kept.items() if _answers_with_secret(source)]
+    return {"ConsumerRole": list(kept), "HandshakeRole": asked}
+
+
+def _answers_with_secret(source: Source) -> bool:
+    asked = (one for one in source.handshakes if one.match.method in source.methods_by_function)
+    return any(questions.needs_secret(handshake) for handshake in asked)
+
+
+def reserved(place: Place, catalogue: Catalogue) -> dict[str, str]:
+    """Return the concurrency to reserve for the handshake function: none where the account has too little.
+
+    An emulator has no other functions that could be in want of it.
+    """
+    if place.emulated or not any(source.methods_by_function for source in catalogue.values()):
+        return {}
+    functions = place.client("lambda")
+    left = functions.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+    try:
+        own = functions.get_function_concurrency(FunctionName=f"{place.stack}-handshake")
+        left += own.get("ReservedConcurrentExecutions", 0)
+    except functions.exceptions.ResourceNotFoundException:
+        pass  # the first deployment
+    return {"HandshakeConcurrency": str(_HANDSHAKES if left >= _UNRESERVED + _HANDSHAKES else 0)}
 
 
 def throttles(catalogue: Catalogue) -> dict[str, tuple[float, int]]:
@@ -170,6 +214,18 @@ def _architecture(place: Place) -> str:
     if not place.emulated:
         return "arm64"
     return "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
+
+
+def _concurrency(values: Mapping[str, str]) -> str:
+    """Say how many batches the consumer takes at once. Raises: StackFailed if less than that is reserved for it."""
+    factor, reserved_count = int(values["ParallelizationFactor"]), int(values["ConsumerConcurrency"])
+    shards = first_shards(values)
+    text = f"{shards} shards x {factor} = {shards * factor} batches at once"
+    if 0 < reserved_count < shards * factor:
+        raise StackFailed(
+            f"ConsumerConcurrency={reserved_count} is too low for {text}: Lambda would throttle the rest."
+        )
+    return f"consumer: {text}" + ("; an on-demand stream may grow" if values["StreamMode"] == "ON_DEMAND" else "")
 
 
 def _check_record_age(values: Mapping[str, str]) -> None:
@@ -213,7 +269,32 @@ def _artifact_bucket(place: Place, account: str) -> str:
                 "RestrictPublicBuckets": True,
             },
         )
+    _demand_tls(place, name)
     return name
+
+
+def _demand_tls(place: Place, bucket: str) -> None:
+    """Let the bucket refuse what does not come over TLS; a policy that it has already is left alone."""
+    s3 = place.client("s3")
+    try:
+        s3.get_bucket_policy(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
+            raise
+        arn = f"arn:{place.partition}:s3:::{bucket}"
+        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(tls_only(arn)))
+
+
+def tls_only(bucket_arn: str) -> dict[str, Any]:
+    """Return the policy of a bucket that refuses what does not come over TLS."""
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket_arn, f"{bucket_arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def _upload(place: Place, bucket: str, key: str, content: bytes, say: Say) -> None:

@@ -72,12 +72,16 @@ def load() -> dict[str, Any]:
 
 
 def prepare(
-    template: Mapping[str, Any], definition: bytes, throttles: Mapping[str, tuple[float, int]]
+    template: Mapping[str, Any],
+    definition: bytes,
+    throttles: Mapping[str, tuple[float, int]],
+    readers: Mapping[str, Iterable[str]],
 ) -> dict[str, Any]:
     """Return the template ready to deploy one API definition, given as JSON.
 
     The deployment's logical id follows the definition, since API Gateway goes on serving the old one otherwise.
     ``throttles`` maps a source to (requests per second, burst); each method of both its paths gets settings of its own.
+    ``readers`` maps a role to the sources whose parameters it may read; it may read no others.
     Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-deployments.html
     """
     ready = copy.deepcopy(dict(template))
@@ -86,6 +90,8 @@ def prepare(
     resources[deployment_id] = resources.pop("Deployment")
     stage = resources["Stage"]["Properties"]
     stage["DeploymentId"] = {"Ref": deployment_id}
+    for role, sources in readers.items():
+        _name_parameters(resources[role]["Properties"]["Policies"][0]["PolicyDocument"], sorted(sources))
     stage["MethodSettings"] += _method_settings(json.loads(definition)["paths"], throttles)
     return ready
 
@@ -244,6 +250,15 @@ class _Scope:
         if kind not in arns:
             raise TemplateUnsupported("The embedded stack has no ARN for this type.", type=kind)
         return arns[kind]
+
+
+def _name_parameters(policy: dict[str, Any], sources: list[str]) -> None:
+    """Let a policy read the parameters of these sources, and none if there are none."""
+    (statement,) = (one for one in policy["Statement"] if one.get("Action") == "ssm:GetParameters")
+    whole = statement["Resource"]["Fn::Sub"].removesuffix("*")
+    statement["Resource"] = [{"Fn::Sub": f"{whole}{source}"} for source in sources]
+    if not sources:
+        policy["Statement"].remove(statement)
 
 
 def _method_settings(

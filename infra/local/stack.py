@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from weir.infra import CODE, Say, sender, signing_keys, template
-from weir.infra.deploy import sources_parameters, throttles
+from weir.infra.deploy import readers, sources_parameters, throttles
 from weir.infra.local import lifecycle, logs, provision
 from weir.infra.local.archiver import Archiver, Delivery, Disaggregate
 from weir.infra.local.console import Console
@@ -133,7 +133,9 @@ class _Stack:
         self._catalogue = catalogue
         self._disaggregate = disaggregate
         self._definition = _definition(catalogue)
-        ready = template.prepare(template.load(), routes.render(self._definition), throttles(catalogue))
+        ready = template.prepare(
+            template.load(), routes.render(self._definition), throttles(catalogue), readers(catalogue)
+        )
         needed = sources_parameters(catalogue, partition="aws", region=REGION, account=EMBEDDED_ACCOUNT)
         self._resources, self._outputs = template.evaluate(
             ready, {**_GIVEN, **needed, **given}, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
@@ -278,6 +280,7 @@ class _Stack:
             "log_path": str(self._home / "handshake.log"),
             "timeout_s": float(properties["Timeout"]),
             "memory_mb": int(properties["MemorySize"]),
+            "reserved_concurrency": properties.get("ReservedConcurrentExecutions"),
         }
         return {properties["FunctionName"]: given}
 

@@ -16,12 +16,17 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 
+from tests.support.deliveries import source_of
 from tests.support.engine_env import EngineEnv, kinesis_event
 from tests.support.stack_env import StackEnv
 from weir.consumers import wiring
 from weir.consumers.business.changes import Change, Check, Delete, Put, Update, exists
 from weir.consumers.business.effects import effect
-from weir.infra import template
+from weir.infra import deploy, template
+from weir.ingest.contract import routes
+from weir.ingest.handshakes import questions
+from weir.ingest.sources import presets
+from weir.ingest.sources.catalogue import Catalogue
 from weir.ingest.sources.events import Event
 from weir.operate.audit.account import compute_account
 from weir.operate.audit.sources import open_audit_sources
@@ -160,7 +165,97 @@ def test_the_account_check_may_do_all_that_it_does(noted: Noted, stack_env: Stac
     }
 
 
-@pytest.mark.parametrize("role", ["GatewayRole", "ConsumerRole", "AccountCheckRole", "ArchiveRole", "HandshakeRole"])
+ROLES = tuple(name for name, resource in template.load()["Resources"].items() if resource["Type"] == "AWS::IAM::Role")
+# Actions for which AWS knows no resource.
+# Source: https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+_WITHOUT_RESOURCE = {"kinesis:ListStreams", "cloudwatch:GetMetricStatistics", "secretsmanager:BatchGetSecretValue"}
+_HANDSHAKING = [name for name in presets.names() if any(one.needs_code for one in presets.preset(name).handshakes)]
+
+
+def whole(*names: str, **given: str) -> dict[str, template.Resource]:
+    """Return the resources of a stack with these sources, as it is deployed, all optional parts included."""
+    asked = {name: {"handshake_function": name in _HANDSHAKING} for name in names}
+    catalogue = Catalogue({name: source_of(name).model_copy(update=asked[name]) for name in names})
+    filled = dict.fromkeys(("partition", "region", "credentials", "handshake_function"), "x")
+    definition = routes.render(routes.api_definition(catalogue, filled))
+    ready = template.prepare(template.load(), definition, {}, deploy.readers(catalogue))
+    needed = deploy.sources_parameters(catalogue, partition="aws", region="r", account="123456789012")
+    key = "arn:aws:kms:r:123456789012:key/k"
+    values = _GIVEN | needed | {"StreamKmsKey": key, "SecretsKmsKeyArn": key} | given
+    return template.evaluate(ready, values, stack="demo", region="r", account="123456789012")[0]
+
+
+def statements(resource: template.Resource) -> list[dict[str, Any]]:
+    return [one for policy in resource.properties.get("Policies", ()) for one in policy["PolicyDocument"]["Statement"]]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_no_role_allows_more_than_it_names(role: str) -> None:
-    """Actions are named one by one: no role has a wildcard in one."""
-    assert all(re.fullmatch(r"[a-z0-9]+:[A-Za-z0-9]+", action) for action in allowed(role))
+    """No role has a wildcard in an action or, where AWS knows resources, rights to others than this stack's own."""
+    for statement in statements(whole("slack", "github", HandshakeSecretsManagerArns="arn:aws:s:s")[role]):
+        actions = listed(statement["Action"])
+        assert all(re.fullmatch(r"[a-z0-9]+:[A-Za-z0-9]+", action) for action in actions)
+        for resource in listed(statement["Resource"]):
+            if resource == "*":
+                assert set(actions) <= _WITHOUT_RESOURCE
+                continue
+            assert "*" not in resource.removesuffix("/*").removesuffix(":*")
+            own = ("demo", ":parameter/weir/secrets/", ":key/k", "arn:aws:s:s")
+            assert any(part in resource for part in own), resource
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_is_taken_by_one_service(role: str) -> None:
+    """A role trusts one service of AWS, and nothing else of anybody."""
+    (statement,) = whole("github", "slack")[role].properties["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Action"] == "sts:AssumeRole"
+    assert re.fullmatch(r"[a-z]+\.amazonaws\.com", statement["Principal"]["Service"])
+
+
+def test_what_a_service_may_do_it_may_do_for_this_account() -> None:
+    """Each policy of a resource that lets a service in names the account or the very thing on whose behalf it comes."""
+    seen = 0
+    for resource in whole("slack").values():
+        if resource.type == "AWS::Lambda::Permission":
+            assert ":123456789012:" in resource.properties["SourceArn"]
+            seen += 1
+        for statement in resource.properties.get("PolicyDocument", {}).get("Statement", ()):
+            if statement["Effect"] == "Allow":
+                assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+                seen += 1
+    assert seen == 3
+
+
+def test_every_bucket_is_reached_by_tls_alone() -> None:
+    """Each bucket of the stack has the policy that the bucket of its artifacts gets."""
+    resources = whole("github").values()
+    buckets = {one.name for one in resources if one.type == "AWS::S3::Bucket"}
+    policies = [one.properties for one in resources if one.type == "AWS::S3::BucketPolicy"]
+    assert buckets == {policy["Bucket"] for policy in policies}
+    for policy in policies:
+        assert policy["PolicyDocument"] == deploy.tls_only(f"arn:aws:s3:::{policy['Bucket']}")
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_each_function_reads_the_secrets_that_it_needs(name: str) -> None:
+    """The consumer reads its sources' parameters; the handshake function those whose questions take a secret."""
+    made = whole("github", name)
+
+    def readable(role: str) -> set[str]:
+        return {
+            resource.rpartition("/")[2]
+            for statement in statements(made[role])
+            if "ssm:GetParameters" in listed(statement["Action"])
+            for resource in listed(statement["Resource"])
+        }
+
+    assert readable("ConsumerRole") == {"github", name}
+    if name in _HANDSHAKING:
+        asked = [one for one in presets.preset(name).handshakes if one.needs_code]
+        assert readable("HandshakeRole") == ({name} if any(questions.needs_secret(one) for one in asked) else set())
+    else:
+        assert "HandshakeRole" not in made

@@ -8,18 +8,19 @@ import pytest
 
 from tests.support.deliveries import source_of
 from weir.infra import template
-from weir.infra.deploy import sources_parameters
+from weir.infra.deploy import reserved, sources_parameters
+from weir.infra.place import Place
 from weir.ingest.sources.catalogue import Catalogue
 
 GIVEN = {"ArtifactBucket": "b", "ApiDefinitionKey": "a", "FunctionKey": "f"}
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:other-AbCdEf"
 
 
-def resources(**changes: dict[str, Any]) -> dict[str, template.Resource]:
+def resources(given: dict[str, str] | None = None, **changes: dict[str, Any]) -> dict[str, template.Resource]:
     known = {name: source_of(name).model_copy(update=change) for name, change in changes.items()}
     needed = sources_parameters(Catalogue(known), partition="aws", region="eu-west-1", account="123456789012")
-    given = GIVEN | needed
-    return template.evaluate(template.load(), given, stack="weir", region="eu-west-1", account="123456789012")[0]
+    values = GIVEN | needed | (given or {})
+    return template.evaluate(template.load(), values, stack="weir", region="eu-west-1", account="123456789012")[0]
 
 
 def statements(role: template.Resource) -> dict[str, Any]:
@@ -48,14 +49,72 @@ def test_a_source_that_asks_makes_it() -> None:
     assert permission["SourceArn"].endswith("weir-api/*/*/v1/*")
 
 
-@pytest.mark.parametrize("role", ["ConsumerRole", "HandshakeRole"])
-def test_rights_to_secrets_are_those_that_sources_name(role: str) -> None:
-    """A name becomes the ARN with the six characters that Secrets Manager adds; an ARN stays; others cannot be read."""
+def test_rights_to_secrets_are_those_that_sources_name() -> None:
+    """A name becomes the ARN with the six characters that Secrets Manager adds; an ARN stays; others cannot be read.
+
+    The handshake function may read none but those that it answers with.
+    """
     made = resources(
-        slack={"handshake_function": True, "secret": "secretsmanager:weir/slack"},
+        zoom={"handshake_function": True, "secret": "secretsmanager:weir/zoom"},
         github={"secret": f"secretsmanager:{ARN}"},
     )
-    assert statements(made[role])["secretsmanager:GetSecretValue"] == [
-        ARN,
-        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:weir/slack-??????",
+    read = "secretsmanager:GetSecretValue"
+    assert statements(made["HandshakeRole"])[read] == [
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:weir/zoom-??????",
     ]
+    assert statements(made["ConsumerRole"])[read] == [
+        ARN,
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:weir/zoom-??????",
+    ]
+
+
+class Account:
+    """An account of AWS with so much concurrency left; ``own`` is what this stack's function has reserved."""
+
+    class exceptions:  # as boto3 has it
+        class ResourceNotFoundException(Exception):
+            pass
+
+    def __init__(self, left: int, own: int | None = None) -> None:
+        self.left, self.own = left, own
+
+    def get_account_settings(self) -> dict[str, Any]:
+        return {"AccountLimit": {"UnreservedConcurrentExecutions": self.left}}
+
+    def get_function_concurrency(self, FunctionName: str) -> dict[str, Any]:
+        assert FunctionName == "weir-handshake"
+        if self.own is None:
+            raise self.exceptions.ResourceNotFoundException
+        return {"ReservedConcurrentExecutions": self.own}
+
+
+class Aws(Place):
+    """AWS, of which only Lambda is asked."""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__("aws", "weir", endpoint=None)
+        self._account = account
+
+    def client(self, service: str) -> Any:
+        assert service == "lambda"
+        return self._account
+
+
+@pytest.mark.parametrize(
+    ("left", "own", "wanted"),
+    [(1000, None, "20"), (120, None, "20"), (119, None, "0"), (10, None, "0"), (100, 20, "20"), (100, 0, "0")],
+)
+def test_handshakes_have_a_limit_where_the_account_has_room(left: int, own: int | None, wanted: str) -> None:
+    """Lambda keeps 100 for functions that reserve nothing: where less would be left, nothing is reserved."""
+    catalogue = Catalogue({"slack": source_of("slack").model_copy(update={"handshake_function": True})})
+    assert reserved(Aws(Account(left, own)), catalogue) == {"HandshakeConcurrency": wanted}
+    assert reserved(Aws(Account(left, own)), Catalogue({"github": source_of("github")})) == {}
+
+
+def test_reserved_concurrency_is_by_parameter() -> None:
+    """Zero reserves nothing; any other number is the function's own."""
+    asked = {"handshake_function": True}
+    for name, parameter in (("Consumer", "ConsumerConcurrency"), ("Handshake", "HandshakeConcurrency")):
+        assert "ReservedConcurrentExecutions" not in resources(slack=asked)[name].properties
+        made = resources({parameter: "7"}, slack=asked)
+        assert made[name].properties["ReservedConcurrentExecutions"] == 7

@@ -103,7 +103,7 @@ def test_missing_parameter_is_named() -> None:
 def test_deployment_follows_the_definition() -> None:
     """Another definition gives the deployment another logical id, the same one the same; the stage refers to it."""
     definitions = [json.dumps({"paths": {}, "content": content}).encode() for content in ("one", "one", "two")]
-    ready = [template.prepare(template.load(), definition, {}) for definition in definitions]
+    ready = [template.prepare(template.load(), definition, {}, {}) for definition in definitions]
     names = [next(name for name in one["Resources"] if name.startswith("Deployment")) for one in ready]
     assert names[0] == names[1] != names[2]
     assert ready[0]["Resources"]["Stage"]["Properties"]["DeploymentId"] == {"Ref": names[0]}
@@ -120,7 +120,7 @@ def test_throttle_covers_every_method_of_a_source(name: str) -> None:
     definition = routes.api_definition({name: source}, filled)
     methods = {(path, method) for path, item in gateway_definition.load(definition).methods.items() for method in item}
     for throttles, of_the_source in (({}, (1000.0, 2000.0)), ({name: (5.0, 10)}, (5.0, 10.0))):
-        ready = template.prepare(LOADED, routes.render(definition), throttles)
+        ready = template.prepare(LOADED, routes.render(definition), throttles, {})
         resources, _ = template.evaluate(ready, GIVEN, stack="demo", region="r", account="1")
         limits = Throttles(resources["Stage"].properties["MethodSettings"])
         for path, method in methods:

@@ -154,6 +154,7 @@ def _function(name: str, given: dict[str, Any]) -> Function:
         name=name,
         timeout_s=given["timeout_s"],
         memory_mb=given["memory_mb"],
+        reserved_concurrency=given["reserved_concurrency"],
     )
 
 
