@@ -110,8 +110,7 @@ def _preset_facts(preset: Preset) -> Iterator[tuple[str, str]]:
     yield "key", event.key or ""
     yield "events", event.split or ""
     yield "repeats", "unknown" if preset.retry_window_s is None else f"for {preset.retry_window_s / 86400:.3g} d"
-    if retries is not None:
-        yield "retries", f"{_RETRIES[retries.id]} {retries.note} {retries.docs}, read {retries.read}"
+    yield "retries", f"{_RETRIES[retries.id]} {retries.note} {retries.docs}, read {retries.read}"
     yield "checked", preset.checked
     yield "note", preset.note
 

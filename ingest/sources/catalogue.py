@@ -200,10 +200,10 @@ class Preset(Definition):
     docs: str = Field(pattern=r"^https://")
     checked: str = Field(pattern=r"^(sdk|vector|docs|unverified): ")
     secret: str = Field(description="what to paste into `weir secrets set`")
+    retries: Retries
     covers_body: bool = Field(default=True, description="false: the proof does not cover what was sent")
     no_type: str = Field(default="", description="why its events have no type")
     note: str = ""
-    retries: Retries | None = None
 
 
 class Source(Definition):

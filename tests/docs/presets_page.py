@@ -59,8 +59,7 @@ def _details(name: str, preset: Preset) -> str:
         lines += [f"- Question under {handshake.match.method}: answered by {who}."]
     if preset.event.split:
         lines += [f"- A delivery holds several events: the elements of {markdown.code(preset.event.split)}."]
-    if preset.retries is not None:
-        lines += [_retry(preset.retries)]
+    lines += [_retry(preset.retries)]
     if preset.no_type:
         lines += [f"- No type: {markdown.sentence(preset.no_type)}"]
     if preset.note:

@@ -6,13 +6,14 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from tests.support.deliveries import AT_MS, draft_with, envelope_of, pair_of, source_of
+from tests.support.deliveries import AT_MS, draft_with, envelope_of, pair_of, source_of, with_headers
 from weir.ingest.envelope import Envelope, decode, encode
 from weir.ingest.errors import EnvelopeMalformed, EventMalformed, SignatureMismatch
 from weir.ingest.ids import RequestId, SourceName
@@ -138,6 +139,108 @@ def test_klaviyo_batch_and_retry() -> None:
     )
     assert [event.type for event in first] == ["event:klaviyo.sent_sms", "b"]
     assert [event.event_id for event in first] == [event.event_id for event in again]
+
+
+def documented(preset: str, body: Any, headers: dict[str, str] | None = None) -> list[Event]:
+    """Return the events of a body that a provider documents, signed with the preset's own scheme."""
+    source = source_of(preset)
+    pair = pair_of(source)
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    envelope = envelope_of(source, draft_with(source, pair, raw))
+    return read(preset, with_headers(envelope, headers or {}), pair.verify_with)
+
+
+NOON = "2026-09-21T14:13:20Z"
+NOON_MS = 1790000000000
+TOKEN = {
+    "createdAt": NOON,
+    "eventId": "QBQQ9DLNRHHKGK38",
+    "type": "recurring.token.created",
+    "data": {"id": "M5N7TQ4TG5PFWR50"},
+}
+LOG = {"log_id": "900201", "data": {"date": NOON, "type": "s", "user_id": "auth0|1"}}
+CLOUD_EVENT = {
+    "specversion": "1.0",
+    "type": "user.created",
+    "id": "evt_1",
+    "time": NOON,
+    "data": {"object": {"user_id": "auth0|1"}},
+}
+REFUND = {"id": "EV1", "resource_type": "refunds", "action": "paid", "links": {"refund": "RF1"}}
+GRID = {"id": "7", "subject": "s", "eventType": "Order.Made", "eventTime": NOON, "data": {}}
+UNWRAPPED = {
+    "x-goog-pubsub-subscription-name": "projects/p/subscriptions/s",
+    "x-goog-pubsub-message-id": "11",
+    "x-goog-pubsub-publish-time": NOON,
+}
+# Forms of a body that a provider documents beside the sample's: id, type, time and key of each event.
+FORMS: list[tuple[str, Any, dict[str, str], list[tuple[str, str, int | None, str]]]] = [
+    ("adyen-platform", TOKEN, {}, [("", "recurring.token.created", NOON_MS, "M5N7TQ4TG5PFWR50")]),
+    ("aftership", {"event": "tracking_update", "event_id": "u", "ts": 1790000000, "msg": {"id": "t"}}, {},
+     [("u", "tracking_update", NOON_MS, "t")]),
+    ("alchemy", {"app": "Demo", "webhookType": "MINED_TRANSACTION", "timestamp": NOON}, {},
+     [("", "MINED_TRANSACTION", NOON_MS, "Demo")]),
+    ("auth0", [LOG], {}, [("900201", "s", NOON_MS, "auth0|1")]),
+    ("auth0", CLOUD_EVENT, {}, [("evt_1", "user.created", NOON_MS, "auth0|1")]),
+    ("brevo", [{"event": "delivered", "ts_event": 1790000000, "email": "a@x.example"}, {"event": "click"}], {},
+     [("", "delivered", NOON_MS, "a@x.example"), ("", "click", None, "")]),
+    ("buildkite", {"event": "build.running"}, {"X-Buildkite-Event": "build.finished"},
+     [("", "build.running", None, "")]),
+    ("front", {"type": "sync", "authorization": {"id": "cmp_abc"}}, {}, [("", "sync", None, "")]),
+    ("gocardless", {"events": [REFUND]}, {}, [("EV1", "refunds.paid", None, "RF1")]),
+    ("google-pubsub", {"subscription": "of the message"}, UNWRAPPED,
+     [("projects/p/subscriptions/s:11", "projects/p/subscriptions/s", NOON_MS, "")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("preset", "body", "headers", "expected"), FORMS)
+def test_documented_forms(
+    preset: str, body: Any, headers: dict[str, str], expected: list[tuple[str, str, int | None, str]]
+) -> None:
+    """Each form that a provider documents is read; what has no id of its own has a digest, the same in a retry."""
+    found, again = (documented(preset, body, headers) for _ in range(2))
+    assert [(event.type, event.at_ms, event.key) for event in found] == [tuple(one[1:]) for one in expected]
+    for event, (event_id, *_) in zip(found, expected, strict=True):
+        assert event.event_id == event_id if event_id else re.fullmatch(r"[0-9a-f]{64}", event.event_id)
+    assert [event.event_id for event in found] == [event.event_id for event in again]
+
+
+def sign_event(signature_id: str) -> bytes:
+    """Return a callback of Dropbox Sign for one of two signers of a request."""
+    event = {"event_type": "signature_request_signed", "event_time": "1767225600", "event_hash": "",
+             "event_metadata": {"related_signature_id": signature_id}}  # fmt: skip
+    body = json.dumps({"event": event, "signature_request": {"signature_request_id": "r"}})
+    part = 'Content-Disposition: form-data; name="json"'
+    boundary = "------weir7MA4YWxkTrZu0gW"
+    return f"{boundary}\r\n{part}\r\n\r\n{body}\r\n{boundary}--\r\n".encode()
+
+
+STATUS = {"webhook_id": "w", "history_items": [{"id": "280", "date": "1790000000000"}], "task_id": "1"}
+ATTIO = {"webhook_id": "w", "events": [{"event_type": "record.updated", "id": {"record_id": "r"}}]}
+SIGNED = {"event": "recipient-completed", "generatedDateTime": NOON, "data": {"envelopeId": "e", "recipientId": "1"}}
+SEND = {"send_id": "s", "target": {"address": "a"}, "payload": {"alert": "Hello"}}
+# Two events that had one id, or could have: each as body and headers.
+PAIRS: list[tuple[str, tuple[Any, dict[str, str]], tuple[Any, dict[str, str]]]] = [
+    ("airship", ({"values": [SEND]}, {}), ({"values": [{**SEND, "send_id": "t"}]}, {})),
+    ("attio", (ATTIO, {"Idempotency-Key": "1"}), (ATTIO, {"Idempotency-Key": "2"})),
+    ("azure-event-grid", ([{"topic": "a", **GRID}], {}), ([{"topic": "b", **GRID}], {})),
+    ("clickup", ({"event": "taskCreated", **STATUS}, {}), ({"event": "taskStatusUpdated", **STATUS}, {})),
+    ("docusign", (SIGNED, {}), ({**SIGNED, "data": {"envelopeId": "e", "recipientId": "2"}}, {})),
+    ("dropbox-sign", (sign_event("1"), {}), (sign_event("2"), {})),
+    ("flutterwave", ({"webhook_id": "wbk_1", "type": "charge.completed", "data": {"id": "chg_1"}}, {}),
+     ({"webhook_id": "wbk_1", "type": "charge.completed", "data": {"id": "chg_2"}}, {})),
+    ("google-pubsub", ({"message": {"messageId": "1"}, "subscription": "a"}, {}),
+     ({"message": {"messageId": "1"}, "subscription": "b"}, {})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("preset", "one", "other"), PAIRS)
+def test_two_events_have_two_ids(
+    preset: str, one: tuple[Any, dict[str, str]], other: tuple[Any, dict[str, str]]
+) -> None:
+    """Two events that share a part of the id are two, and a retry of one is the same."""
+    (first,), (retry,), (second,) = (documented(preset, *delivery) for delivery in (one, one, other))
+    assert first.event_id == retry.event_id != second.event_id
 
 
 FORM = b"AccountSid=AC1&From=%2B14155550100&MessageSid=SM1"

@@ -12,7 +12,7 @@ from weir.ingest.schemes.base import Draft
 from weir.ingest.sources import events, presets, samples
 
 LATER_MS = AT_MS + 61_000
-FACTS = {name: preset.retries for name, preset in presets.all_presets().items() if preset.retries}
+FACTS = {name: preset.retries for name, preset in presets.all_presets().items()}
 KEPT = [name for name, retries in FACTS.items() if retries.id == "same"]
 # Of these the signed time is in the body, which a retry repeats: it is not signed again.
 TIME_IN_BODY = {"pusher"}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.deliveries import AT_MS, envelope_of, pair_of, source_of
+from weir.ingest.contract import routes
 from weir.ingest.errors import ConfigError, SignatureMismatch
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft
@@ -25,6 +26,16 @@ def test_sample_is_filled(preset: str) -> None:
     assert headers["Content-Type"]
     if "json" in headers["Content-Type"]:
         json.loads(body)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_sample_is_of_a_stored_type(preset: str) -> None:
+    """The gateway stores what the sample says it is; any other type is refused with 415."""
+    _, headers = samples.sample(preset, at_ms=AT_MS)
+    definition = routes.api_definition({preset: source_of(preset)}, {})
+    post = definition["paths"][f"/v1/{preset}"]["post"]
+    stored = post["x-amazon-apigateway-integration"]["requestTemplates"]
+    assert headers["Content-Type"].partition(";")[0] in stored
 
 
 @pytest.mark.parametrize("preset", PRESETS)
