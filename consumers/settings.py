@@ -184,6 +184,6 @@ _SHARED = {"SECRETS_PREFIX", "SOURCES_FILE", "SECRETS_TTL_S", "STACK", "LOG_LEVE
 HANDSHAKE_VARIABLES: tuple[Variable, ...] = (
     Variable("STREAM", "stream", str, None, "the stream that everything but questions is written to"),
     Variable("MAX_RECORD_KIB", "max_record_kib", _whole(1, 10_240), "1024", "what a record holds, for the 413 answer"),
-    Variable("MAX_BODY_KIB", "max_body_kib", _whole(1, 10_240), "560", "how large a body may be, for the 413 answer"),
+    Variable("MAX_BODY_KIB", "max_body_kib", _whole(1, 10_240), "750", "how large a body may be, for the 413 answer"),
     *(variable for variable in VARIABLES if variable.name in _SHARED),
 )

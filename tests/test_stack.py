@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.running import Running, github, payment, running
+from weir.infra import template
 
 pytestmark = pytest.mark.engine
 
@@ -135,6 +136,17 @@ def test_refusals_have_one_shape(
     document = json.loads(answer)
     assert sorted(document) == ["error", "id", "message"]
     assert document["error"] == error
+
+
+def test_the_limit_in_the_answer_is_the_true_one(stack: Running) -> None:
+    """A body of the size that the 413 names is stored, with 8 KiB of headers; the record's 3/4 is not."""
+    parameters = template.load()["Parameters"]
+    named_kib, record_kib = int(parameters["MaxBodyKiB"]["Default"]), int(parameters["MaxRecordKiB"]["Default"])
+    headers = {f"X-Filler-{number}": "f" * 1000 for number in range(8)}
+    assert stack.post("/v1/github", b"x" * (named_kib * 1024), headers)[0] == 200
+    status, _, answer = stack.post("/v1/github", b"x" * (record_kib * 1024 * 3 // 4), headers)
+    assert status == 413
+    assert f"a body of about {named_kib} KiB" in json.loads(answer)["message"]
 
 
 CONTENT_TYPES = [
