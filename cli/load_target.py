@@ -53,8 +53,8 @@ def signing_keys(place: Place) -> dict[str, str]:
 
 
 def start_stack(home: Path, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start `weir run` with its state in a folder; its output goes to a file."""
-    command = [sys.executable, "-P", "-m", "weir", "run", *arguments]
+    """Start a command of `weir`, as a rule `run`, with its state in a folder; its output goes to a file."""
+    command = [sys.executable, "-P", "-m", "weir", *arguments]
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own arguments
             command,

@@ -206,12 +206,14 @@ def text_of(value: Any) -> str | None:
 def parse_json(body: bytes, content_type: str = "") -> Any:
     """Parse JSON with exact decimals: UTF-8, and what `text_of_body` reads beside it.
 
-    Raises: ValueError, also for NaN and for endless nesting.
+    Raises: ValueError, also for NaN, endless nesting and endless exponents.
     """
     try:
         return _DECODER.decode(text_of_body(body, content_type))
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
+    except ArithmeticError as error:  # 1e99999999999999999999
+        raise ValueError("JSON has a number that no decimal can hold") from error
 
 
 def canonical_json(value: Any) -> bytes:

@@ -125,6 +125,7 @@ def test_duplicate_changes_nothing_and_is_in_the_history(stack: Running) -> None
         ("/v1/github", "DELETE", b"", {}, 405, "method_not_allowed"),
         ("/v1/github", "POST", b"x", {"Content-Type": "application/x-unheard-of"}, 415, "unsupported_media_type"),
         ("/v1/github/" + "k" * 300, "POST", b"{}", {}, 400, "key_too_long"),
+        ("/v1/github?" + "&".join(f"{n}" for n in range(1001)), "POST", b"{}", {}, 400, "too_many_names"),
     ],
 )
 def test_refusals_have_one_shape(

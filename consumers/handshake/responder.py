@@ -118,6 +118,8 @@ class Responder:
 
     def _store(self, envelope: Envelope) -> dict[str, Any] | None:
         """Store a request; return the answer if that did not work."""
+        if max(len({name for name, _ in envelope.headers}), len(envelope.query)) > _MAX_NAMES:
+            return _error(400, "too_many_names", _TOO_MANY_NAMES, envelope)
         try:
             sequence_number = self._put(partition_key(envelope), _record(envelope))
         except KeyTooLong:
@@ -154,6 +156,9 @@ def _record(envelope: Envelope) -> bytes:
     return written if envelope.body else written.replace(b'"body":"e30="', b'"body":""')
 
 
+# What a loop of the mapping template reads, and so what it stores of any other request.
+_MAX_NAMES = 1000
+_TOO_MANY_NAMES = "A delivery may have 1,000 headers and 1,000 query parameters."
 _KEY_TOO_LONG = "The ordering key in the URL is longer than a partition key may be: 256 characters."
 
 

@@ -20,13 +20,25 @@ from weir.consumers.judging.records import Record
 from weir.consumers.judging.secrets import Secrets
 from weir.consumers.raised import raised_at
 from weir.ingest.envelope import Envelope, decode
-from weir.ingest.errors import ChangeInvalid, EventFailed, MemoryShort, RecordError, SourceUnknown, TransientError
+from weir.ingest.errors import (
+    ChangeInvalid,
+    EventFailed,
+    MemoryShort,
+    RecordError,
+    SignatureExpired,
+    SignatureMismatch,
+    SourceUnknown,
+    TransientError,
+)
 from weir.ingest.handshakes import questions
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.signatures import Fetch, Verdict
 from weir.ingest.sources import events
 from weir.ingest.sources.catalogue import Catalogue, Source
 from weir.ingest.sources.events import Event, RefusedEvent
+
+# What refuses a delivery whose signature could be the scheme's.
+_OF_THE_FORM = (SignatureMismatch, SignatureExpired)
 
 
 class _Delivery(NamedTuple):
@@ -73,7 +85,7 @@ class Judge:
         try:
             return self._verify(delivery, delivery.envelope)
         except RecordError as error:
-            return [self._quarantine(delivery, error, delivery.envelope)]
+            return [self._quarantine(delivery, error, self._unproven(delivery.envelope, error))]
         except (TransientError, MemoryError) as error:
             reason = error if isinstance(error, TransientError) else MemoryShort()
             return [_waiting(delivery, delivery.envelope, reason)]
@@ -97,6 +109,14 @@ class Judge:
         return [
             self._judge_event(delivery, source, replace(event, envelope=stored), verdict, len(found)) for event in found
         ]
+
+    def _unproven(self, envelope: Envelope, error: RecordError) -> Envelope:
+        """Return an unproven delivery as it is stored: without what its source redacts if only the secret can be wrong.
+
+        Where the signature has not the scheme's form the scheme may be wrong, and another one may read any header.
+        """
+        source = self._catalogue.get(envelope.source)
+        return _redacted(source, envelope) if source and isinstance(error, _OF_THE_FORM) else envelope
 
     def _judge_event(
         self, delivery: _Delivery, source: Source, event: Event, verdict: Verdict, count: int

@@ -148,6 +148,8 @@ class ContentProver:
         self._parts = [compile_part(part, scheme.id) for part in parts_of(scheme.content)]
         self._is_plain_body = scheme.content == "{body}"
         self._holds_secret = "{secret}" in scheme.content
+        is_plain_hash = not self._is_asymmetric and not scheme.alg.startswith("hmac-")
+        self._can_be_extended = is_plain_hash and (not self._holds_secret or scheme.content.startswith("{secret}"))
         self._elements = compile_elements(
             scheme.signature, MAX_KEY_PAIR_SIGNATURES if self._is_asymmetric else MAX_SIGNATURES
         )
@@ -161,6 +163,8 @@ class ContentProver:
             for name, value in self._require:
                 if one_header(envelope, name) != value:
                     raise Unreadable(f"header {name} is not {value!r}")
+            if self._can_be_extended:
+                _check_text(envelope.body)
             view = View(envelope, self._scheme.payload_field)
             views = [view] if self._scheme.each is None else _split(view, self._scheme.each)
             proofs = [self._prove(keys, one) for one in views]
@@ -250,6 +254,18 @@ class ContentProver:
             return
         sent_at_ms = parse_ms(stamp, scheme.timestamp.unit)
         check_age(sent_at_ms, envelope, past_s=scheme.tolerance_s, future_s=scheme.tolerance_future_s)
+
+
+def _check_text(body: bytes) -> None:
+    """Refuse what a plain hash of secret and content can be extended by: its padding begins with a byte 0x80.
+
+    Of the hash of a text, without the secret, follows that of the text, the padding and anything behind it. The text is
+    UTF-8, and no text of UTF-8 goes on with that byte. Raises: Unreadable.
+    """
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unreadable("the body is not UTF-8, and a plain hash proves nothing else: it can be extended") from error
 
 
 def _usable_key(scheme: ContentScheme, secret: str) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from weir.ingest.calendar import MAX_MS
 from weir.ingest.encodings import Encoding, decode, decode_base64, encode
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureExpired, SignatureMalformed, SignatureMismatch, SignatureMissing
@@ -180,4 +181,6 @@ def _seconds(claims: dict[str, Any], name: str) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         raise Unreadable(f"the token's {name} is not a number")
+    if not 0 <= value <= MAX_MS // 1000:  # as an int, 1e999999999 would take a gigabyte
+        raise Unreadable(f"the token's {name} is not a time")
     return int(value)

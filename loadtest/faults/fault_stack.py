@@ -18,6 +18,7 @@ from weir.loadtest.session import Target
 
 _START_S = 90.0
 _STOP_S = 40.0
+_COMMAND_S = 300.0
 # Short enough that a hung function is found out within a scenario, small enough that memory can run out;
 # and an archive that need not be waited for.
 SETTINGS = ("FunctionTimeoutSeconds=6", "FunctionMemoryMB=256", "ArchiveBufferSeconds=2")
@@ -28,15 +29,22 @@ _PARTS = {
     "function": "local.function.runtime",
 }
 
-# Starts `weir run` with a home, arguments and a file for what it says.
+# Starts `weir` with a home, a command and its arguments, and a file for what it says.
 RunStack = Callable[[Path, Sequence[str], Path], "subprocess.Popen[bytes]"]
 
 
 class FaultStack:
     """One stack in a folder of its own. ``target`` says how to reach it once it runs, given that folder."""
 
-    def __init__(self, run_stack: RunStack, target: Callable[[Path], Target], *, keep: Path | None = None) -> None:
-        self._run_stack, self._target_of = run_stack, target
+    def __init__(
+        self,
+        run_stack: RunStack,
+        target: Callable[[Path], Target],
+        *,
+        keep: Path | None = None,
+        settings: Sequence[str] = SETTINGS,
+    ) -> None:
+        self._run_stack, self._target_of, self._settings = run_stack, target, settings
         self._temporary = keep is None
         self.home = keep or Path(tempfile.mkdtemp(prefix="weir-faults-"))
         self._port, proxy_port, *self._engine_ports = _free_ports(4)
@@ -73,9 +81,9 @@ class FaultStack:
 
     def start(self) -> None:
         """Start the stack and wait until it is ready. Raises: StackFailed with its last words."""
-        arguments = ["--port", str(self._port), "--engine-via", self.proxy.url]
+        arguments = ["run", "--port", str(self._port), "--engine-via", self.proxy.url]
         arguments += ["--engine-ports", *map(str, self._engine_ports)]
-        for setting in SETTINGS:
+        for setting in self._settings:
             arguments += ["--set", setting]
         self.home.mkdir(parents=True, exist_ok=True)
         self.log.write_bytes(b"")
@@ -86,6 +94,13 @@ class FaultStack:
                 self.stop()
                 raise StackFailed("The stack to break did not start.", said=said.splitlines()[-5:])
             time.sleep(0.1)
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Run a command of `weir` against it, as anyone would; return its exit code and what it said."""
+        said = self.home / "command.log"
+        said.write_bytes(b"")
+        code = self._run_stack(self.home, arguments, said).wait(_COMMAND_S)
+        return code, said.read_text(encoding="utf-8", errors="replace")
 
     def last_words(self) -> str:
         """Return what a stack last said that ended without being asked to; empty for any other."""

@@ -19,7 +19,10 @@ _RECORDS_IN_A_CALL = 100
 
 @dataclass(frozen=True, slots=True)
 class Poison:
-    """A record that was put; ``pk`` is the key of the item that it must become, quarantined with these bytes."""
+    """A record that was put; ``pk`` is the key of the item that it must become, quarantined with these bytes.
+
+    ``reason`` is empty where any will do.
+    """
 
     pk: str
     sha256: str

@@ -15,6 +15,7 @@ from weir.ingest.errors import StackFailed
 from weir.loadtest.faults.fault_stack import FaultStack
 from weir.loadtest.faults.poison import Poison
 from weir.loadtest.judging import judge_run
+from weir.loadtest.judging.evidence import StoredItem
 from weir.loadtest.judging.stores import Stores
 from weir.loadtest.report import summary
 from weir.loadtest.sending import pacer, results
@@ -95,7 +96,8 @@ class ScenarioRun:
 
     ``stack`` is None where the stack is not ours to break. A scenario notes in ``hits`` that its fault met something,
     or in ``shows`` how the runs' figures tell it, in ``poisons`` what must be quarantined, in ``expected_reasons``
-    why good events may be; with ``is_archived`` the archive must hold everything too.
+    why good events may be, in ``demands`` what says from the runs' figures what is wrong; with ``is_archived`` the
+    archive must hold everything too.
     """
 
     target: Target
@@ -104,6 +106,7 @@ class ScenarioRun:
     rate_per_s: float = 60.0
     hits: dict[str, int] = field(default_factory=dict)
     shows: dict[str, Callable[[Sequence[Mapping[str, Any]]], int]] = field(default_factory=dict)
+    demands: list[Callable[[Sequence[Mapping[str, Any]]], list[str]]] = field(default_factory=list)
     poisons: list[Poison] = field(default_factory=list)
     expected_reasons: tuple[str, ...] = ()
     is_archived: bool = False
@@ -169,6 +172,7 @@ class ScenarioRun:
         figures["hits"] = self.hits | {what: look(figures["runs"]) for what, look in self.shows.items()}
         faults += [f"the fault had no effect: {what}" for what, count in figures["hits"].items() if not count]
         faults += [] if figures["hits"] else ["nothing shows that the fault happened"]
+        faults += [what for demand in self.demands for what in demand(figures["runs"])]
         faults += self._judge_poisons()
         return Ending(name, tuple(faults), figures)
 
@@ -219,19 +223,26 @@ class ScenarioRun:
         wrong = [request_id for request_id, digest in sent.items() if kept.get(request_id) != digest]
         return [f"not in the archive as it was sent: request {request_id}" for request_id in wrong[:5]]
 
-    def _judge_poisons(self) -> list[str]:
+    def await_poisons(self) -> dict[str, StoredItem]:
+        """Wait until all that must be quarantined is stored; return what is, by key."""
         stores = Stores(self.target.place, self.target.dictionary)
-        wanted = {poison.pk: poison for poison in self.poisons}
+        wanted = [poison.pk for poison in self.poisons]
         deadline_s = time.monotonic() + _SETTLE_S
         items = stores.items(wanted)
         while len(items) < len(wanted) and time.monotonic() < deadline_s:
             time.sleep(0.5)
             items = stores.items(wanted)
+        return items
+
+    def _judge_poisons(self) -> list[str]:
+        items = self.await_poisons()
         found = []
-        for pk, poison in wanted.items():
-            item = items.get(pk)
-            if item is None or item.outcome != "quarantined" or item.reason != poison.reason:
-                found.append(f"{pk}: not quarantined as {poison.reason} but {item.reason if item else 'nowhere'}")
+        for poison in self.poisons:
+            pk, item = poison.pk, items.get(poison.pk)
+            reasons = {poison.reason} if poison.reason else {item.reason if item else ""}
+            if item is None or item.outcome != "quarantined" or item.reason not in reasons:
+                wanted = f" as {poison.reason}" if poison.reason else ""
+                found.append(f"{pk}: not quarantined{wanted} but {item.reason if item else 'nowhere'}")
             elif item.bytes_sha256 != poison.sha256:
                 found.append(f"{pk}: quarantined with other bytes")
         return found

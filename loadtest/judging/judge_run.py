@@ -47,7 +47,8 @@ def judge_run(
     }
     delays_s = [(applied - received) / 1000 for received, applied in spans]
     facts = {name: value for name, value in lag.items() if name != "series_s"}
-    facts |= {"delay_p50_s": series.nearest(delays_s, 0.5), "delay_max_s": max(delays_s, default=0.0)}
+    facts |= {"delay_p50_s": series.nearest(delays_s, 0.5), "delay_p99_s": series.nearest(delays_s, 0.99)}
+    facts["delay_max_s"] = max(delays_s, default=0.0)
     return replace(verdict, facts=facts), observed
 
 

@@ -301,6 +301,18 @@ def test_failures_are_answered_as_the_gateway_answers_them(failure: Exception, s
     assert {**by_gateway.headers, "Content-Type": "application/json"} == answer["headers"]
 
 
+@pytest.mark.parametrize("part", ["headers", "query"])
+def test_what_the_template_could_not_store_is_refused(part: str) -> None:
+    """More names than a loop of the mapping template reads are refused, as the gateway refuses them."""
+    fixture = Fixture("slack")
+    for count, status in ((1000, 200), (1001, 400)):
+        draft = draft_of(fixture.source, fixture.pair)
+        given = getattr(draft, part)
+        given |= {f"n{number}": "" for number in range(count - len(given))}
+        answer = fixture.ask(draft)
+        assert answer["statusCode"] == status, answer
+
+
 def test_the_acknowledgement_of_a_source_is_given() -> None:
     """A source that wants an answer of its own gets it from the function too."""
     fixture = Fixture("slack")

@@ -24,7 +24,7 @@ from weir.consumers.outcome import Outcome
 from weir.consumers.settings import VARIABLES, Settings
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import CatalogueInvalid, ConfigError, EventRejected, SettingInvalid, StoreThrottled
-from weir.ingest.ids import SourceName
+from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.sources.events import Event
 
 pytestmark = pytest.mark.engine
@@ -287,17 +287,18 @@ def stored_headers(item: dict[str, Any]) -> set[str]:
     return {name for name, _ in envelope.headers}
 
 
-def test_redacted_headers_are_dropped_once_verified(engine_env: EngineEnv, consume: Consume) -> None:
-    """A verified event is stored without the headers to redact; an unverified one keeps them, to be judged again."""
+def test_redacted_headers_are_dropped(engine_env: EngineEnv, consume: Consume) -> None:
+    """Verified and forged are stored without the headers to redact; what another scheme may prove keeps them."""
     private = {"Cookie": "a=1", "authorization": "Bearer x", "X-Tracking": "t", "X-Kept": "k"}
     forged = engine_env.delivery(b"{}", source="quiet", headers=private, secret=OTHER_SECRET)
-    consume(engine_env.delivery(b"{}", source="quiet", headers=private, message_id="msg_quiet"), forged)
+    unsigned = replace(forged, request_id=RequestId("unsigned"), headers=tuple(private.items()))
+    consume(engine_env.delivery(b"{}", source="quiet", headers=private, message_id="msg_quiet"), forged, unsigned)
     items = engine_env.events()
-    kept = stored_headers(items["quiet#msg_quiet"])
-    assert "X-Kept" in kept
-    assert "webhook-signature" in kept
-    assert not {"Cookie", "authorization", "X-Tracking"} & kept
-    assert {"Cookie", "authorization", "X-Tracking"} <= stored_headers(items[f"quiet!{forged.request_id}"])
+    for key in ("quiet#msg_quiet", f"quiet!{forged.request_id}"):
+        kept = stored_headers(items[key])
+        assert {"X-Kept", "webhook-signature"} <= kept
+        assert not {"Cookie", "authorization", "X-Tracking"} & kept
+    assert {"Cookie", "authorization", "X-Tracking"} <= stored_headers(items["quiet!unsigned"])
 
 
 def test_the_lowest_record_not_done_is_reported_as_an_integer(engine_env: EngineEnv, consume: Consume) -> None:

@@ -406,7 +406,7 @@ KINESIS_ERRORS: list[tuple[str, str, int, tuple[int, str, str | None]]] = [
     ("AccessDeniedException", "User is not authorized to perform: kinesis:PutRecord", 400, UNAVAILABLE),
     ("ExpiredTokenException", "The security token included in the request is expired", 400, UNAVAILABLE),
     ("InternalFailureException", "", 500, UNAVAILABLE),
-    ("InvalidArgumentException", "PartitionKey is required", 400, UNAVAILABLE),
+    ("ValidationException", "PartitionKey is required", 400, (400, "too_many_names", None)),
     ("KMSAccessDeniedException", "The ciphertext refers to a key that does not exist", 400, UNAVAILABLE),
     ("KMSDisabledException", "key is disabled", 400, UNAVAILABLE),
     ("KMSInvalidStateException", "pending deletion", 400, UNAVAILABLE),
@@ -427,6 +427,12 @@ KINESIS_ERRORS: list[tuple[str, str, int, tuple[int, str, str | None]]] = [
         "1 validation error detected: Value at 'partitionKey' failed to satisfy constraint: less than or equal to 256",
         400,
         (400, "key_too_long", None),
+    ),
+    (
+        "ValidationException",
+        "Value '' at 'partitionKey' failed to satisfy constraint: Member must have length greater than or equal to 1",
+        400,
+        (400, "too_many_names", None),
     ),
 ]
 

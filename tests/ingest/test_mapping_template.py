@@ -84,9 +84,23 @@ def test_what_is_stored_is_what_came(request: Given) -> None:
 @given(request=requests())
 @example(HARD)
 @example(Given())
+@example(Given(querystring={f"n{number}": "" for number in range(1001)}))
+@example(Given(header={f"n{number}": "" for number in range(1000)}))
 def test_the_template_renders_the_same_on_velocity(velocity: Velocity, request: Given) -> None:
     """Apache Velocity 1.7 renders the mapping template to the same bytes as the embedded gateway."""
     assert render(TEMPLATE, request) == render_on_velocity(velocity, TEMPLATE, request)
+
+
+@pytest.mark.parametrize("part", ["header", "querystring"])
+def test_what_a_loop_cannot_hold_is_not_stored(part: str) -> None:
+    """API Gateway ends a loop after 1,000 turns: of one more name there is no partition key, which Kinesis refuses."""
+    for count, has_key in ((0, True), (1000, True), (1001, False)):
+        request = Given(**{part: {f"n{number}": "" for number in range(count)}})  # type: ignore[arg-type]
+        result = render(TEMPLATE, request)
+        assert result.text is not None
+        assert bool(json.loads(result.text)["PartitionKey"]) == has_key
+        if has_key:
+            assert stored(request, result).query == request.querystring
 
 
 @settings(max_examples=200, deadline=None)

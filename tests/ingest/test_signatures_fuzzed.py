@@ -111,6 +111,7 @@ def test_any_delivery_is_read(preset: str, data: st.DataObject) -> None:
 @example(b"[" * 100_000)
 @example(b'{"id":' * 50_000)
 @example(b'{"id":1e999999999,"type":NaN}')
+@example(b'{"id":1e99999999999999999999}')
 @example(b'{"id":' + b"9" * 5000 + b"}")
 @example(b'{"id":"\\ud800"}')
 @example(b"\xff\xfe{\x00}\x00")

@@ -76,7 +76,7 @@ def test_a_stack_that_ended_by_itself_has_the_last_word(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", sorted(set(SCENARIOS) - {"hostile-senders"}))  # see `test_hostile_senders.py`
 def test_every_promise_is_kept_through(name: str, stack: FaultStack) -> None:
     """Whatever the scenario breaks: nothing acknowledged is lost, nothing counts twice, and it recovers by itself."""
     ending = run_scenario(SCENARIOS[name], ScenarioRun(stack.target, stack), print)

@@ -18,6 +18,8 @@ MAX_SECRETS = 16
 # URLs that are tried for one delivery; with a key pair, only the likeliest of them.
 MAX_URLS = 24
 MAX_KEY_PAIR_URLS = 4
+# Of a longer query only the two usual spellings are tried: writing each costs time, and no provider's is so long.
+MAX_SPELLED_PARAMETERS = 64
 
 # What senders leave as it is in a query: JavaScript's encodeURIComponent, RFC 3986's query, browsers' URLs.
 # Sources: https://github.com/twilio/twilio-node/issues/1059 , 621, 1061, 1183; https://url.spec.whatwg.org/#query-state
@@ -81,6 +83,8 @@ def fixed_query(url: str) -> dict[str, str]:
 def _spellings(pairs: list[tuple[str, str]]) -> list[str]:
     """Return a query as senders write it: first as most do, then as libraries and hand-made URLs do."""
     usual = [_written(pairs, quote), _written(pairs, quote_plus)]
+    if len(pairs) > MAX_SPELLED_PARAMETERS:
+        return list(dict.fromkeys(usual))
     others = [_written(pairs, way, safe) for safe in _UNESCAPED for way in (quote, quote_plus)]
     tildes = [text.replace("~", "%7E") for text in (usual[0], _written(pairs, quote_plus, "*"))]
     lower = [_ESCAPE.sub(lambda found: found[0].lower(), text) for text in usual]
