@@ -67,7 +67,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "infra": (
         ("outputs", "reach", "template", "cost", "localstack"),
-        ("place", "package"),
+        ("place", "package", "flood"),
         ("control", "secrets", "deploy"),
         ("signing_keys",),
         ("sender",),
