@@ -37,12 +37,13 @@ def check(as_json: bool, **where: Any) -> None:
 
     found = project.catalogue()
     routes.api_definition(found, {})
+    stored = routes.stored_types()
     secrets = {name: _secrets(source, **where) for name, source in found.items()}
     for name, source in found.items():
         live_secrets = secrets[name]
         count = None if live_secrets is None else len(live_secrets)
         warnings = [*source.warnings, *([f"it has no secret: `weir secrets set {name}`."] if count == 0 else [])]
-        warnings += _shared(name, secrets)
+        warnings += [*_shared(name, secrets), *_needless(source, stored)]
         facts = {"source": name, "preset": source.preset, "scheme": source.scheme.label, "secrets": count}
         if as_json:
             emit_json({**facts, "warnings": warnings})
@@ -61,6 +62,12 @@ def _shared(name: str, secrets: Mapping[str, set[str] | None]) -> list[str]:
         return []
     sentence = f"it shares a secret with {', '.join(others)}: what is signed for one is accepted by the other."
     return [f"{sentence} Where the provider can have another secret, set one."]
+
+
+def _needless(source: Source, stored: frozenset[str]) -> list[str]:
+    """Return a sentence for each of a source's content types that is stored for every source."""
+    known = [media_type for media_type in source.content_types if media_type.lower() in stored]
+    return [f"{one} is stored for every source: remove it from content_types." for one in known]
 
 
 def _secrets(source: Source, at: str | None, endpoint: str | None, stack: str) -> set[str] | None:

@@ -67,7 +67,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "infra": (
         ("outputs", "reach", "template", "cost", "localstack"),
-        ("place", "package", "flood"),
+        ("place", "package"),
         ("control", "secrets", "deploy"),
         ("signing_keys",),
         ("sender",),

@@ -152,3 +152,12 @@ def test_an_unknown_source_is_told_with_those_there_are(file: Path) -> None:
     assert done.exit_code == 2
     assert "Its sources are: github" in done.output
     assert "weir sources add stripe" in done.output
+
+
+def test_content_types_are_checked(file: Path) -> None:
+    """A type that every source stores is named as needless, whatever its case; one of the source's own is not."""
+    file.write_text("own:\n  preset: hmac\n  content_types: [application/vnd.acme+json, Application/JSON]\n")
+    lines = weir("sources", "check").output.splitlines()
+    assert [line.strip() for line in lines if "content_types" in line] == [
+        "warning: Application/JSON is stored for every source: remove it from content_types."
+    ]

@@ -48,13 +48,15 @@ def api_definition(sources: Iterable[str] | Mapping[str, Source], substitutions:
     for name, value in substitutions.items():
         text = text.replace(f"${{{name}}}", value)
     contract: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(text)))  # no object shared by YAML's anchors
-    media_types: list[str] = contract.pop("x-weir-media-types")
-    contract["x-amazon-apigateway-binary-media-types"] += _binary_types(media_types)
+    common: list[str] = contract.pop("x-weir-media-types")
+    known = sources if isinstance(sources, Mapping) else {}
+    own = [media_type for source in known.values() for media_type in source.content_types]
+    contract["x-amazon-apigateway-binary-media-types"] += _binary_types(_spellings([*common, *own]))
     patterns: dict[str, Any] = contract.pop("paths")
     question, function = contract.pop("x-weir-question"), contract.pop("x-weir-function")
-    known = sources if isinstance(sources, Mapping) else {}
     contract["paths"] = {}
     for name in sources:
+        media_types = _spellings([*common, *(known[name].content_types if name in known else ())])
         for pattern, path in patterns.items():
             item = copy.deepcopy(path)
             if name in known:
@@ -64,6 +66,14 @@ def api_definition(sources: Iterable[str] | Mapping[str, Source], substitutions:
             contract["paths"][pattern.replace("{source}", name)] = item
     _check_limits(contract)
     return contract
+
+
+def stored_types() -> frozenset[str]:
+    """Return the media types that are stored for every source, in lower case."""
+    import yaml  # noqa: PLC0415 - as above
+
+    contract = yaml.safe_load((_HERE / "openapi.yaml").read_text(encoding="utf-8"))
+    return frozenset(media_type.lower() for media_type in contract["x-weir-media-types"])
 
 
 def render(definition: Mapping[str, Any]) -> bytes:
@@ -117,6 +127,11 @@ def _complete(operation: Any, media_types: list[str]) -> None:
         template = integration["requestTemplates"]
         text = mapping_template() if template == "put_record" else template
         integration["requestTemplates"] = dict.fromkeys(media_types, text)
+
+
+def _spellings(media_types: Iterable[str]) -> list[str]:
+    """Return each type once, and again in lower case: the gateway compares letter by letter."""
+    return list(dict.fromkeys(spelled for given in media_types for spelled in (given, given.lower())))
 
 
 def _binary_types(media_types: list[str]) -> list[str]:

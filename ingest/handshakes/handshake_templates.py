@@ -1,8 +1,8 @@
 """Handshakes that API Gateway answers alone: questions in a query parameter or header, as mapping templates.
 
-A question under GET or HEAD has a mock integration. One under POST shares its method with the deliveries, whose
-integration is Kinesis, and a template cannot choose another: it sends Kinesis ``{}``, which Kinesis refuses, so that
-nothing is stored, and the template of the refusal gives the answer. That costs one refused call.
+A question under GET, HEAD or OPTIONS has a mock integration. One under POST shares its method with the deliveries,
+whose integration is Kinesis, and a template cannot choose another: it sends Kinesis ``{}``, which Kinesis refuses, so
+that nothing is stored, and the template of the refusal gives the answer. That costs one refused call.
 
 A value that is echoed inside JSON or in a header must be of plain characters, or the request is not taken as a
 question: then it does not matter how an engine escapes, and nothing can break out. Free text is echoed as

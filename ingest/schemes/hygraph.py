@@ -9,11 +9,14 @@ import hmac
 import json
 from typing import Literal
 
+from pydantic import Field
+
 from weir.ingest.encodings import decode_base64, encode
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMissing
 from weir.ingest.locations import Unreadable, one_header
 from weir.ingest.schemes.base import Draft, Scheme
+from weir.ingest.schemes.parts.checks import check_age
 from weir.ingest.schemes.parts.header_hmac import HeaderHmacProver
 from weir.ingest.times import format_ms, parse_ms
 
@@ -24,21 +27,34 @@ class HygraphScheme(Scheme):
     """HMAC-SHA256 over body, environment and time, as one JSON text."""
 
     alg: Literal["hygraph"]
+    tolerance_s: int | None = Field(
+        default=None, ge=1, description="how long before its arrival the signed time may be"
+    )
 
     def prover(self) -> HygraphProver:
         """See `Scheme.prover`."""
-        return HygraphProver(self.label)
+        return HygraphProver(self)
 
 
 class HygraphProver(HeaderHmacProver):
-    """The header is ``sign=BASE64, env=NAME, t=MILLISECONDS``; the time is signed, and Hygraph does not judge it."""
+    """The header is ``sign=BASE64, env=NAME, t=MILLISECONDS``."""
 
     header = "gcms-signature"
+
+    def __init__(self, scheme: HygraphScheme) -> None:
+        super().__init__(scheme.label)
+        self._tolerance_s = scheme.tolerance_s
 
     def texts(self, envelope: Envelope) -> list[bytes]:
         """Return the text as JavaScript writes it: no blanks, only what JSON demands is escaped."""
         said = self._said(envelope)
         return [_text(envelope.body, said["env"], parse_ms(said["t"], "ms"))]
+
+    def check_time(self, envelope: Envelope) -> None:
+        """See `HeaderHmacProver.check_time`."""
+        if self._tolerance_s is not None:
+            signed_at_ms = parse_ms(self._said(envelope)["t"], "ms")
+            check_age(signed_at_ms, envelope, past_s=self._tolerance_s, future_s=None)
 
     def sign(self, secret: str, draft: Draft) -> None:
         """See `Prover.sign`."""

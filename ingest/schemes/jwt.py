@@ -1,6 +1,7 @@
-"""JSON Web Tokens beside a body: HS256 under a shared secret (Netlify, LiveKit), ES256 under a configured JWK (Plaid).
+"""JSON Web Tokens: HS256 under a shared secret, ES256 under a JWK, RS256 under a PEM key, which the source is given.
 
-The algorithm is the scheme's own and never the token's: a token that names another algorithm is refused.
+A token is beside a body (Netlify, LiveKit, Plaid), or is the body (Wix). The algorithm is the scheme's own and never
+the token's: a token that names another algorithm is refused.
 """
 
 from __future__ import annotations
@@ -9,18 +10,17 @@ import hashlib
 import hmac
 import json
 from collections.abc import Sequence
-from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field
 
-from weir.ingest.calendar import MAX_MS
-from weir.ingest.encodings import Encoding, decode, decode_base64, encode
+from weir.ingest.encodings import Encoding, decode, encode
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import SecretAbsent, SignatureExpired, SignatureMalformed, SignatureMismatch, SignatureMissing
+from weir.ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismatch, SignatureMissing
 from weir.ingest.locations import (
     MAX_HEADER_CHARS,
+    MAX_JWS_CHARS,
     Location,
     Unreadable,
     View,
@@ -31,17 +31,19 @@ from weir.ingest.locations import (
 )
 from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
 from weir.ingest.schemes.crypto import public_keys
-from weir.ingest.schemes.parts.checks import bounded, check_age
+from weir.ingest.schemes.parts import tokens
+from weir.ingest.schemes.parts.checks import bounded
 from weir.ingest.schemes.parts.drafts import place
 
-_LIFETIME_S = 300
+_BODY = "body"
+_RSA = "rsa-sha256"
 
 
 class JwtScheme(Scheme):
-    """A JSON Web Token beside the body, with or without a claim that has the body's hash."""
+    """A JSON Web Token beside the body, with or without a claim that has the body's hash, or one that is the body."""
 
-    alg: Literal["jwt-hs256", "jwt-es256"]
-    at: Location = Field(description="where the token is")
+    alg: Literal["jwt-hs256", "jwt-es256", "jwt-rs256"]
+    at: Location = Field(description="where the token is; `body`: it is the body")
     prefix: str = Field(default="", description="what is in front of the token")
     issuer: str = Field(default="", description="the issuer that the token must name; empty: any")
     body_claim: str = Field(
@@ -53,7 +55,7 @@ class JwtScheme(Scheme):
     @cached_property
     def needs_cryptography(self) -> bool:
         """Tell whether the token is signed with a key pair."""
-        return self.alg == "jwt-es256"
+        return self.alg != "jwt-hs256"
 
     @cached_property
     def header_names(self) -> frozenset[str]:
@@ -66,7 +68,7 @@ class JwtScheme(Scheme):
 
 
 class JwtProver:
-    """A compiled `JwtScheme`. For ES256 a secret is the provider's public key as a JWK, in JSON."""
+    """A compiled `JwtScheme`. A secret is the provider's public key: for ES256 as a JWK, in JSON, for RS256 as PEM."""
 
     def __init__(self, scheme: JwtScheme) -> None:
         self._scheme = scheme
@@ -77,79 +79,91 @@ class JwtProver:
         """See `Prover.verify`."""
         live = bounded(secrets)
         try:
-            signed, header, claims, signature = self._parse(envelope)
-            index = self._prove(live, signed, header, signature)
-            self._check_body(claims, envelope.body)
-            self._check_times(claims, envelope)
+            token = tokens.parse(self._text(envelope), self._alg)
+            index = self._prove(live, token)
+            self._check_body(token.claims, envelope.body)
+            tokens.check_times(token.claims, envelope, tolerance_s=self._scheme.tolerance_s)
         except (ValueError, RecursionError) as error:
             raise SignatureMalformed(str(error)) from error
         return Verdict(self._scheme.label, index)
 
     def sign(self, secret: str, draft: Draft) -> None:
-        """See `Prover.sign`."""
-        issued_s = draft.at_ms // 1000
-        claims: dict[str, Any] = {"iat": issued_s, "nbf": issued_s, "exp": issued_s + _LIFETIME_S}
-        claims["iss"] = self._scheme.issuer or "weir"
-        if self._scheme.body_claim:
-            claims[self._scheme.body_claim] = encode(hashlib.sha256(draft.body).digest(), self._scheme.body_encoding)
+        """See `Prover.sign`. Where the token is the body, the draft's body holds the claims."""
+        scheme, issued_s = self._scheme, draft.at_ms // 1000
+        claims: dict[str, Any] = {"iat": issued_s, "nbf": issued_s, "exp": issued_s + tokens.LIFETIME_S}
+        claims["iss"] = scheme.issuer or "weir"
+        if scheme.at == _BODY:
+            claims |= parse_json(draft.body)
+        if scheme.body_claim:
+            claims[scheme.body_claim] = encode(hashlib.sha256(draft.body).digest(), scheme.body_encoding)
         header = {"alg": self._alg, "typ": "JWT"}
         if self._alg == "ES256":
             header["kid"] = json.loads(secret).get("kid", "")
-        signed = ".".join(encode(json.dumps(part).encode(), "base64url") for part in (header, claims)).encode()
-        token = f"{signed.decode()}.{encode(self._compute(secret, signed), 'base64url')}"
-        place(draft, self._scheme.at, self._scheme.prefix + token, "")
+        token = tokens.written(header, claims, lambda signed: self._signature(secret, signed))
+        place(draft, scheme.at, scheme.prefix + token, "")
 
     def check_secret(self, secret: str) -> None:
         """See `Prover.check_secret`."""
         if self._alg == "ES256":
             public_keys.check_jwk(secret)
+        elif self._alg == "RS256":
+            public_keys.check(_RSA, public_keys.from_pem(secret))
 
     def generate(self, entropy: bytes) -> SecretPair:
         """See `Prover.generate`."""
         if self._alg == "ES256":
             return SecretPair(*public_keys.generate_jwk(entropy))
+        if self._alg == "RS256":
+            private, public = public_keys.generate(_RSA, entropy, is_der=True)
+            return SecretPair(public_keys.pem("PRIVATE", private), public_keys.pem("PUBLIC", public))
         return SecretPair(entropy[:32].hex(), entropy[:32].hex())
 
-    def _parse(self, envelope: Envelope) -> tuple[bytes, dict[str, Any], dict[str, Any], bytes]:
+    def _text(self, envelope: Envelope) -> str:
+        at, prefix = self._scheme.at, self._scheme.prefix
         text = text_of(self._read(View(envelope)))
         if not text:
-            raise SignatureMissing(f"There is nothing at {self._scheme.at}.")
-        if len(text) > MAX_HEADER_CHARS or not text.startswith(self._scheme.prefix):
-            raise Unreadable(f"{self._scheme.at} is too long or does not begin with {self._scheme.prefix!r}")
-        signed, _, signature = text.removeprefix(self._scheme.prefix).strip().rpartition(".")
-        head, _, body = signed.partition(".")
-        header, claims = (parse_json(decode_base64(part, is_url_safe=True)) for part in (head, body))
-        if not isinstance(header, dict) or not isinstance(claims, dict):
-            raise Unreadable("the token does not hold two JSON objects")
-        if header.get("alg") != self._alg:
-            raise Unreadable(f"the token's algorithm is not {self._alg}")
-        return signed.encode("ascii"), header, claims, decode_base64(signature, is_url_safe=True)
+            raise SignatureMissing(f"There is nothing at {at}.")
+        if len(text) > (MAX_JWS_CHARS if at == _BODY else MAX_HEADER_CHARS) or not text.startswith(prefix):
+            raise Unreadable(f"{at} is too long or does not begin with {prefix!r}")
+        return text.removeprefix(prefix)
 
-    def _prove(self, secrets: Sequence[str], signed: bytes, header: dict[str, Any], signature: bytes) -> int:
-        if self._alg == "ES256":
-            return self._prove_by_key(secrets, signed, header, signature)
+    def _prove(self, secrets: Sequence[str], token: tokens.WebToken) -> int:
+        if self._alg != "HS256":
+            return self._prove_by_key(secrets, token)
         for index, secret in enumerate(secrets):
-            if hmac.compare_digest(self._compute(secret, signed), signature):
+            if hmac.compare_digest(self._signature(secret, token.signed), token.signature):
                 return index
         raise SignatureMismatch
 
-    def _prove_by_key(self, secrets: Sequence[str], signed: bytes, header: dict[str, Any], signature: bytes) -> int:
+    def _prove_by_key(self, secrets: Sequence[str], token: tokens.WebToken) -> int:
         usable = 0
         for index, secret in enumerate(secrets):
             try:
-                key_id, key = public_keys.from_jwk(secret)
+                is_proven = self._is_proven(secret, token)
             except ValueError:
                 continue
             usable += 1
-            if (not key_id or key_id == header.get("kid")) and public_keys.is_valid_raw_p256(key, signed, signature):
+            if is_proven:
                 return index
         if not usable:
-            raise SecretAbsent("None of the source's secrets is a P-256 key in JWK form.")
-        raise SignatureMismatch(f"{usable} keys were tried; fetch the one that the token's kid names.")
+            form = "P-256 key in JWK form" if self._alg == "ES256" else "RSA key in PEM form"
+            raise SecretAbsent(f"None of the source's secrets is a {form}.")
+        raise SignatureMismatch(f"{usable} keys were tried; set the one that the provider signs with now.")
 
-    def _compute(self, secret: str, signed: bytes) -> bytes:
+    def _is_proven(self, secret: str, token: tokens.WebToken) -> bool:
+        """Tell whether a public key proves the token. Raises: ValueError when the secret is not such a key."""
+        if self._alg == "RS256":
+            return public_keys.is_valid(_RSA, public_keys.from_pem(secret), token.signed, token.signature)
+        key_id, key = public_keys.from_jwk(secret)
+        if key_id and key_id != token.header.get("kid"):
+            return False
+        return public_keys.is_valid_raw_p256(key, token.signed, token.signature)
+
+    def _signature(self, secret: str, signed: bytes) -> bytes:
         if self._alg == "ES256":
             return public_keys.sign_raw_p256(secret, signed)
+        if self._alg == "RS256":
+            return public_keys.sign(_RSA, public_keys.from_pem(secret), signed)
         return hmac.digest(secret.encode("utf-8"), signed, "sha256")
 
     def _check_body(self, claims: dict[str, Any], body: bytes) -> None:
@@ -161,26 +175,3 @@ class JwtProver:
         given = decode(text_of(claims.get(name)) or "", self._scheme.body_encoding)
         if not hmac.compare_digest(given, hashlib.sha256(body).digest()):
             raise SignatureMismatch(f"The token's {name} is not the hash of the body.")
-
-    def _check_times(self, claims: dict[str, Any], envelope: Envelope) -> None:
-        if (expires_s := _seconds(claims, "exp")) is not None and envelope.arrived_at_ms > expires_s * 1000:
-            raise SignatureExpired("The token has expired.", exp=expires_s)
-        if (starts_s := _seconds(claims, "nbf")) is not None:
-            check_age(starts_s * 1000, envelope, past_s=None, future_s=_LIFETIME_S)
-        if self._scheme.tolerance_s is None:
-            return
-        issued_s = _seconds(claims, "iat")
-        if issued_s is None:
-            raise Unreadable("the token has no iat")
-        check_age(issued_s * 1000, envelope, past_s=self._scheme.tolerance_s, future_s=self._scheme.tolerance_s)
-
-
-def _seconds(claims: dict[str, Any], name: str) -> int | None:
-    value = claims.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        raise Unreadable(f"the token's {name} is not a number")
-    if not 0 <= value <= MAX_MS // 1000:  # as an int, 1e999999999 would take a gigabyte
-        raise Unreadable(f"the token's {name} is not a time")
-    return int(value)

@@ -53,6 +53,11 @@ ValidName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]
 SSM = "ssm"
 SECRETS_MANAGER = "secretsmanager:"
 SecretStore = Annotated[str, StringConstraints(pattern=r"^(ssm|secretsmanager:[A-Za-z0-9:/_+=.@-]{1,2000})$")]
+# A type without parameters, by RFC 6838, section 4.2.
+MediaType = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")
+]
+MAX_CONTENT_TYPES = 20
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$")]
 
 
@@ -105,7 +110,7 @@ class Match(Strict):
     ``*``: is there; ``[]``: an empty array; ``/.../``: all of it matches the regular expression, which takes code.
     """
 
-    method: Literal["GET", "HEAD", "POST"] = Field(description="the method of the question")
+    method: Literal["GET", "HEAD", "OPTIONS", "POST"] = Field(description="the method of the question")
     query: dict[str, str] = Field(
         default_factory=dict, description="query parameters that must be there, with their values"
     )
@@ -178,6 +183,7 @@ class Definition(Strict):
         default=None, ge=0, description="how long the provider repeats a delivery; null: unknown"
     )
     content_type: str = "application/json"
+    content_types: tuple[MediaType, ...] = Field(default=(), max_length=MAX_CONTENT_TYPES)
     handshakes: tuple[Handshake, ...] = ()
     ack: Ack | None = None
 

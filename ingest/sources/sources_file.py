@@ -15,6 +15,7 @@ from weir.ingest.schemes.base import AnyScheme
 from weir.ingest.sources import presets
 from weir.ingest.sources.catalogue import (
     DEFAULT_DEDUPE_DAYS,
+    MAX_CONTENT_TYPES,
     SSM,
     Ack,
     Catalogue,
@@ -22,6 +23,7 @@ from weir.ingest.sources.catalogue import (
     EventSpec,
     Handshake,
     HeaderName,
+    MediaType,
     SecretStore,
     Source,
     Throttle,
@@ -78,6 +80,12 @@ class SourceEntry(Strict):
     )
     retry_window_s: int | None = Field(default=None, ge=0, description="how long the provider repeats a delivery")
     content_type: str | None = Field(default=None, description="the Content-Type that the provider sends, for samples")
+    content_types: tuple[MediaType, ...] = Field(
+        default=(),
+        max_length=MAX_CONTENT_TYPES,
+        description="what the gateway stores beside the types that it stores for every source, without parameters such "
+        "as charset, e.g. `application/vnd.example+json`; all others are answered 415",
+    )
     handshakes: tuple[Handshake, ...] | None = Field(
         default=None, description="the provider's questions and their answers; replaces the preset's"
     )

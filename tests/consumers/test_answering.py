@@ -110,13 +110,15 @@ QUESTIONS: dict[str, Any] = {
     "discord": {"version": 1, "application_id": "1", "type": 0},
     "xero": {"events": [], "firstEventSequence": 0, "lastEventSequence": 0, "entropy": "S0m3r4Nd0mt3xt"},
     "monday": {"challenge": '3eZbrw1a"\\\n'},
+    "smartcar": {"eventId": "1", "eventType": "VERIFY", "data": {"challenge": "4c9e78bb-c8d2"}},
+    "tebex": {"id": "2a8dc1c3-6df9", "type": "validation.webhook", "date": "2026-09-21T14:13:20+00:00", "subject": {}},
     "twitch": {"challenge": "pogchamp-kappa", "subscription": {"type": "channel.follow"}},
 }
 
 
 def test_every_question_that_needs_code_is_asked_here() -> None:
     """The presets below are all those whose questions no template can answer."""
-    assert {*QUESTIONS, "x", "braintree"} == set(ASKING)
+    assert {*QUESTIONS, "x", "braintree", "linkedin"} == set(ASKING)
 
 
 @pytest.mark.parametrize("preset", sorted(QUESTIONS))
@@ -133,6 +135,11 @@ def test_a_question_is_answered_and_stored(preset: str) -> None:
         assert answer["headers"]["X-Content-Type-Options"] == "nosniff"
     elif preset == "monday":
         assert json.loads(answer["body"]) == body
+    elif preset == "tebex":
+        assert json.loads(answer["body"]) == {"id": body["id"]}
+    elif preset == "smartcar":
+        digest = hmac.new(fixture.pair.sign_with.encode(), b"4c9e78bb-c8d2", hashlib.sha256).hexdigest()
+        assert json.loads(answer["body"]) == {"challenge": digest}
     elif preset == "azure-event-grid":
         assert json.loads(answer["body"]) == {"validationResponse": body[0]["data"]["validationCode"]}
     elif preset == "zoom":
@@ -162,6 +169,16 @@ def test_x_is_answered_under_get_alone() -> None:
     assert (refused["statusCode"], refused["headers"]["Allow"]) == (405, "POST")
     assert fixture.ask(draft_of(fixture.source, fixture.pair))["statusCode"] == 200
     assert len(fixture.stored) == 1
+
+
+def test_linkedin_is_answered_under_get() -> None:
+    """LinkedIn's code, a UUID, is answered with itself and its HMAC; any other text is not signed."""
+    fixture, code = Fixture("linkedin"), "890e4665-4dfe-4ab1-b689-ed553bceeed0"
+    answer = fixture.ask(Draft(b"", AT_MS, "m", {}, query={"challengeCode": code}), "GET")
+    digest = hmac.new(fixture.pair.sign_with.encode(), code.encode(), hashlib.sha256).hexdigest()
+    assert json.loads(answer["body"]) == {"challengeCode": code, "challengeResponse": digest}
+    forged = fixture.ask(Draft(b"", AT_MS, "m", {}, query={"challengeCode": "hmacsha256={}"}), "GET")
+    assert forged["statusCode"] == 405
 
 
 ANSWERS: list[dict[str, Any]] = json.loads(

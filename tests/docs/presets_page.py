@@ -17,6 +17,25 @@ _RETRIES = {
 _SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
+# Providers of the lists of ngrok, Svix Ingest and Hookdeck, and those of the issue, that no preset is for.
+LEFT_OUT = {
+    "3D Eye, Bondsmith, Fiserv, PropertyFinder, REPAY": "no public description of the signature was found.",
+    "Checkbook, Orum, VGS": "no public description of the signature was found; Svix Ingest verifies them.",
+    "Clearbit, Orbit": "no longer sold as a service of its own.",
+    "Cloudprinter (CloudSignal)": "the body carries an API key; describe a source with `alg: token` and `at: $.apikey`.",
+    "eBay": "each notification names a key that is fetched with an OAuth token of the receiver.",
+    "Exact Online, Treezor": "what is signed is a part of the body as it was written, not the body, or that part written anew.",
+    "Go1, HostedHooks, Signal Sciences, Trend Micro Conformity, VMware Workspace ONE": "no second source for the signature was found.",
+    "Guesty, Nash, Pleo, PsiFi, SafeBase, Sardine": "they send through Svix: use the preset `svix`.",
+    "Klarna": "public receivers contradict each other: HMAC in hex, in base64, or ECDSA.",
+    "OpenClaw": "it receives webhooks and sends none.",
+    "Paddle Classic, PayPro Global, Quoter": "MD5, or PHP's serialisation, or a hash of single fields.",
+    "Praxis": "SHA-384 over a list of fields that differs for each kind, and the answer has to be signed.",
+    "ShipStation (V1), Strava, Zift": "nothing proves a delivery.",
+    "Vercel Log Drains": "the answer has to carry a token of the account; log lines are not events.",
+}
+
+
 def page() -> str:
     """Return the page."""
     known = presets.all_presets()
@@ -32,6 +51,9 @@ def page() -> str:
         ),
         "## What is signed, which secret, and what to know",
         *(_details(name, preset) for name, preset in known.items()),
+        "## Left out",
+        "Providers that others list and Weir has no preset for. A source of your own can describe most schemes.",
+        markdown.table(["provider", "why"], list(LEFT_OUT.items())),
     )
 
 

@@ -22,6 +22,7 @@ from tests.support.gateways import (
     AnsweringEngine,
     Served,
     definition,
+    definition_of,
     integration,
     read_answer,
     serving,
@@ -29,6 +30,7 @@ from tests.support.gateways import (
 from weir.infra.local.engine.engine import Engine, free_port
 from weir.infra.local.engine_client.aws_json import AwsClient
 from weir.ingest.envelope import Envelope, decode
+from weir.ingest.sources.sources_file import SourceEntry, resolve
 
 EVERY_BYTE = bytes(range(256))
 
@@ -146,6 +148,27 @@ async def test_chunked_and_large_bodies_come_through(engine: Engine) -> None:
     _, envelope = await delivered(engine, head + chunks + b"0\r\n\r\n")
     assert envelope.body == b"abc" + EVERY_BYTE + b"x" * 500_000
     assert [name for name, _ in envelope.headers] == ["Host"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/vnd.acme+json", "application/vnd.Acme+JSON", "application/VND.ACME+json; charset=utf-8", "X-A/b"],
+)
+async def test_content_types_of_one_source(engine: Engine, content_type: str) -> None:
+    """A type that a source names is stored for that source, in any case of its letters, and for no other."""
+    entry = {"preset": "hmac", "content_types": ["application/vnd.Acme+JSON", "x-a/B"]}
+    sources = {name: resolve(name, SourceEntry.model_validate(entry if name == "own" else {"preset": "hmac"}))
+               for name in ("own", "other")}  # fmt: skip
+    async with stream_of(engine) as (client, stream):
+        variables = STAGE_VARIABLES | {"stream": stream}
+        async with serving(definition_of(sources), engine.endpoint, stage_variables=variables) as served:
+            answer = await served.post("/v1/own", EVERY_BYTE, [("Content-Type", content_type)])
+            assert answer.status == 200
+            (record,) = await records_of(client, stream)
+            assert decode(b64decode(record["Data"])).body == EVERY_BYTE
+            answer = await served.post("/v1/other", b"", [("Content-Type", content_type)])
+            assert answer.status == 415
+            assert "content_types" in answer.document["message"]
 
 
 @pytest.mark.parametrize(

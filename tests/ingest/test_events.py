@@ -19,7 +19,7 @@ from weir.ingest.sources import events, presets
 from weir.ingest.sources.catalogue import EventSpec, Source
 
 PRESETS = presets.names()
-ID_IS_REQUEST = {"dropbox", "freshdesk", "plaid"}
+ID_IS_REQUEST = {"dropbox", "freshdesk", "huggingface", "plaid", "sharepoint"}
 
 
 def source_with(**spec: Any) -> Source:

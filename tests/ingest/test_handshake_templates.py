@@ -31,16 +31,24 @@ FREE = {
     "meta": "hub.challenge",
     "whatsapp": "hub.challenge",
     "microsoft-graph": "validationToken",
+    "nylas": "challenge",
+    "sharepoint": "validationtoken",
 }
+IN_JSON = {"oura": "challenge"}
 IN_HEADER = {
+    "adobe-sign": "X-AdobeSign-ClientId",
     "asana": "X-Hook-Secret",
+    "clio": "X-Hook-Secret",
     "front": "X-Front-Challenge",
     "okta": "x-okta-verification-challenge",
+    "ringcentral": "Validation-Token",
     "worldline": "X-GCS-Webhooks-Endpoint-Verification",
 }
-POSTED = {"asana", "front", "microsoft-graph"}
-HEAD = {"mandrill", "trello"}
-ECHOING = [*sorted(FREE), *sorted(IN_HEADER)]
+POSTED = {"asana", "clio", "front", "microsoft-graph", "ringcentral", "sharepoint"}
+PLAIN = {"circle": "head", "mailchimp": "get", "mandrill": "head", "trello": "head"}
+OPTIONS = {"azure-event-grid"}
+PINGS = {"bitbucket": {"X-Event-Key": "diagnostics:ping"}}
+ECHOING = [*sorted(FREE), *sorted(IN_JSON), *sorted(IN_HEADER)]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +74,8 @@ def response_template(preset: str, method: str) -> str:
 def asked_with(preset: str, value: str) -> Given:
     if preset in {"meta", "whatsapp"}:
         return Given(querystring={"hub.mode": "subscribe", "hub.challenge": value, "hub.verify_token": "t"})
+    if preset in IN_JSON:
+        return Given(querystring={IN_JSON[preset]: value, "verification_token": "t"})
     if preset in FREE:
         return Given(querystring={FREE[preset]: value})
     return Given(header={"Host": "h", IN_HEADER[preset]: value})
@@ -76,7 +86,7 @@ def test_every_template_question_of_the_presets_is_covered_here() -> None:
     templated = {
         name for name, preset in presets.all_presets().items() for each in preset.handshakes if not each.needs_code
     }
-    assert templated == {*FREE, *IN_HEADER, *HEAD}
+    assert templated == {*FREE, *IN_JSON, *IN_HEADER, *PLAIN, *OPTIONS, *PINGS}
 
 
 @pytest.mark.parametrize("preset", ECHOING)
@@ -89,15 +99,44 @@ def test_a_question_is_answered_and_nothing_is_stored(preset: str) -> None:
     assert json.loads(request.text) == ({} if method == "post" else {"statusCode": 200})
     answered = render(response_template(preset, method), Given(REFUSAL, {}, asked.querystring, asked.header))
     assert answered.status == 200
-    if preset == "asana":
-        assert answered.headers["X-Hook-Secret"] == "a1B2:+/ ok"
+    if preset == "adobe-sign":
+        assert answered.headers["X-AdobeSign-ClientId"] == "a1B2:+/ ok"
+        assert json.loads(answered.text or "") == {"xAdobeSignClientId": "a1B2:+/ ok"}
+    elif preset in {"asana", "clio", "ringcentral"}:
+        assert answered.headers[IN_HEADER[preset]] == "a1B2:+/ ok"
     elif preset == "okta":
         assert json.loads(answered.text or "") == {"verification": "a1B2:+/ ok"}
-    elif preset == "front":
+    elif preset in {"front", "oura"}:
         assert json.loads(answered.text or "") == {"challenge": "a1B2:+/ ok"}
     else:
         assert answered.text == "a1B2:+/ ok"
         assert answered.headers == {"Content-Type": "text/plain", "X-Content-Type-Options": "nosniff"}
+
+
+@pytest.mark.parametrize(("preset", "headers"), PINGS.items())
+def test_unsigned_pings_are_answered_and_not_stored(preset: str, headers: dict[str, str]) -> None:
+    """A provider's test of the connection is a 200, and no event; what only looks like it is stored."""
+    asked = Given(header=headers)
+    assert render(request_template(preset, "post"), asked).text == "{}"
+    assert render(response_template(preset, "post"), Given(REFUSAL, {}, {}, headers)).status == 200
+    other = Given(header={name: f"{value}s" for name, value in headers.items()})
+    assert "PartitionKey" in (render(request_template(preset, "post"), other).text or "")
+
+
+def test_permission_to_send_is_given_under_options() -> None:
+    """The origin that asks under OPTIONS is allowed; without one, or with one that could break out, it is 405."""
+    asked = Given(header={"Host": "h", "WebHook-Request-Origin": "eventgrid.azure.net"})
+    assert json.loads(render(request_template("azure-event-grid", "options"), asked).text or "") == {"statusCode": 200}
+    answered = render(response_template("azure-event-grid", "options"), asked)
+    assert (answered.status, answered.text) == (200, "")
+    assert answered.headers == {
+        "Content-Type": "application/json",
+        "WebHook-Allowed-Origin": "eventgrid.azure.net",
+        "WebHook-Allowed-Rate": "*",
+        "Allow": "POST",
+    }
+    for refused in (Given(), Given(header={"WebHook-Request-Origin": 'a"b'})):
+        assert render(request_template("azure-event-grid", "options"), refused).text == '{"statusCode":405}'
 
 
 def test_what_is_no_question_is_refused_or_stored() -> None:
@@ -125,11 +164,11 @@ def test_header_questions_ignore_case(spelled: str) -> None:
     assert render(request_template("asana", "post"), Given(header={spelled: "abc"})).text == "{}"
 
 
-@pytest.mark.parametrize("preset", sorted(HEAD))
-def test_head_is_answered(preset: str) -> None:
-    """A provider's HEAD is a 200 without a body."""
-    assert render(request_template(preset, "head"), Given()).text == '{"statusCode":200}'
-    assert render(response_template(preset, "head"), Given()) == Rendered("", 200, {"Content-Type": "application/json"})
+@pytest.mark.parametrize(("preset", "method"), PLAIN.items())
+def test_a_plain_question_is_answered(preset: str, method: str) -> None:
+    """A provider's HEAD or GET that asks for nothing in particular is a 200 without a body."""
+    assert render(request_template(preset, method), Given()).text == '{"statusCode":200}'
+    assert render(response_template(preset, method), Given()) == Rendered("", 200, {"Content-Type": "application/json"})
 
 
 @pytest.mark.velocity

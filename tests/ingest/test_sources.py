@@ -111,14 +111,21 @@ def test_cryptography_only_where_needed() -> None:
     assert needing == {
         "app-store",
         "aws-sns",
+        "circle",
         "discord",
+        "fireblocks",
+        "fusionauth",
+        "google-pubsub-oidc",
         "http-message-signatures",
         "paypal",
         "plaid",
         "sendgrid",
         "standard-webhooks-ed25519",
         "telnyx",
+        "token-io",
+        "wechat-pay",
         "wise",
+        "wix",
     }
 
 
@@ -149,6 +156,10 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("a:\n  scheme: {alg: token}", 2, "add it"),
     ('a:\n  preset: stripe\n  event: {id: "$.a["}', 3, "event.id"),
     ("a:\n  preset: stripe\n  event:\n    split: $.a..b", 4, "event.split"),
+    ("a:\n  preset: hmac\n  content_types: [application/json; charset=utf-8]", 3, "content_types"),
+    ("a:\n  preset: hmac\n  content_types: [json]", 3, "content_types"),
+    ("a:\n  preset: hmac\n  content_types: ['*/*']", 3, "content_types"),
+    (f"a:\n  preset: hmac\n  content_types: {[f'a/b{n}' for n in range(21)]}", 3, "content_types"),
     ("- a", 1, "`name: value`"),
     ("", 1, "no source yet"),
 ]
@@ -228,3 +239,11 @@ def test_schema_refuses_what_weir_refuses(wrong: Any) -> None:
     """The schema refuses unknown fields, impossible names and unfinished schemes."""
     with pytest.raises(jsonschema.ValidationError):
         check(wrong)
+
+
+@pytest.mark.parametrize("name", [name for name in presets.names() if presets.preset(name).scheme.needs_url])
+def test_signed_urls_are_explained(name: str) -> None:
+    """A preset whose provider signs the URL says what `url` must be, and what API Gateway does not pass on."""
+    note = presets.preset(name).note
+    assert "`url`" in note
+    assert "twice" in note

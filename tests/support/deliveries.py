@@ -23,12 +23,15 @@ LATE_MS = 40 * 86_400_000
 URL = "https://hooks.example.com/v1/"
 
 # What to change in a sample where not all of the body is signed.
-_SIGNED_PART = {
+SIGNED_PART = {
     "adyen": (b"AUTHORISATION", b"CANCELLATION"),
     "aws-sns": (b"Hello world", b"Hello owlrd"),
     "dropbox-sign": (b"signature_request_sent", b"signature_request_signed"),
     "mailgun": (b'"token":"', b'"token":"0'),
     "braintree": (b"bt_payload=I", b"bt_payload=J"),
+    "favro": (b'"payloadId":"', b'"payloadId":"0'),
+    "paymob": (b'"currency":"EGP"', b'"currency":"EGQ"'),
+    "wix": (b"eyJpYXQiOiAxNzY3", b"eyJpYXQiOiAxNzY2"),  # of the claims, as base64
 }
 _HEADERS = {
     "basic": "Authorization",
@@ -38,6 +41,7 @@ _HEADERS = {
     "paypal": "PAYPAL-TRANSMISSION-SIG",
     "http-message-signatures": "Signature",
     "hygraph": "gcms-signature",
+    "oidc": "Authorization",
 }
 
 
@@ -56,9 +60,15 @@ def source_of(preset: str) -> Source:
     return resolve(preset, SourceEntry.model_validate({"preset": preset, **url}))
 
 
+_pairs: dict[tuple[str, str, str], SecretPair] = {}
+
+
 def pair_of(source: Source, label: str = "first") -> SecretPair:
-    """Return a secret of the source's form, another one for each label."""
-    return signatures.generate_secret(source.scheme, sha256(f"{source.name}/{label}".encode()).digest())
+    """Return a secret of the source's form, another one for each label, and the same again for the same label."""
+    known = (source.name, label, source.scheme.model_dump_json())
+    if known not in _pairs:  # RSA keys cannot be made from entropy
+        _pairs[known] = signatures.generate_secret(source.scheme, sha256(f"{source.name}/{label}".encode()).digest())
+    return _pairs[known]
 
 
 def draft_of(source: Source, pair: SecretPair, *, n: int = 1, at_ms: int = AT_MS) -> Draft:
@@ -129,8 +139,8 @@ def with_headers(envelope: Envelope, headers: dict[str, str]) -> Envelope:
 
 def tampered(envelope: Envelope) -> Envelope:
     """Return the envelope with something changed in the signed part of its body, which stays well-formed."""
-    if envelope.source in _SIGNED_PART:
-        return replace(envelope, body=envelope.body.replace(*_SIGNED_PART[envelope.source], 1))
+    if envelope.source in SIGNED_PART:
+        return replace(envelope, body=envelope.body.replace(*SIGNED_PART[envelope.source], 1))
     position = max(envelope.body.rfind(byte) for byte in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8"))
     body = bytearray(envelope.body)
     body[position] += 1
@@ -154,6 +164,8 @@ def second_valid(scheme: Scheme, value: str, other: str) -> str:
     if at.skip:
         comma = at.separators[-1]
         return comma.join([*value.split(comma)[: at.skip], *(text.split(comma)[at.skip] for text in (other, value))])
+    if not at.prefix:
+        return f"{other}{at.separators[-1]}{value}"
     head, prefix, signature = value.rpartition(at.prefix)
     return f"{head}{prefix}{other.rpartition(at.prefix)[2]}{at.separators[-1]}{prefix}{signature}"
 

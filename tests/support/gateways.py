@@ -20,14 +20,22 @@ import uvicorn.server
 from weir.infra.local.gateway.gateway import Gateway
 from weir.infra.local.gateway.gateway_process import GatewayProtocol, bind
 from weir.ingest.contract import routes
+from weir.ingest.sources.catalogue import Source
 
 STAGE_VARIABLES = {"stream": "weir-stream", "maxRecordKiB": "1024", "maxBodyKiB": "560"}
 
 
+SUBSTITUTIONS = {"partition": "aws", "region": "us-east-1", "credentials": "arn:aws:iam::000000000000:role/gateway"}
+
+
 def definition(*sources: str) -> dict[str, Any]:
     """Return the product's own API definition."""
-    substitutions = {"partition": "aws", "region": "us-east-1", "credentials": "arn:aws:iam::000000000000:role/gateway"}
-    return routes.api_definition(sources or ("github",), substitutions)
+    return routes.api_definition(sources or ("github",), SUBSTITUTIONS)
+
+
+def definition_of(sources: Mapping[str, Source]) -> dict[str, Any]:
+    """Return the product's own API definition for a catalogue."""
+    return routes.api_definition(sources, SUBSTITUTIONS)
 
 
 def integration(document: dict[str, Any], path: str = "/v1/github", method: str = "post") -> dict[str, Any]:

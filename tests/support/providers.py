@@ -19,7 +19,7 @@ Ask = Callable[[Post, str, str], None]
 JSON = {"Content-Type": "application/json"}
 
 # One API holds about thirty sources, so the providers share out over stacks.
-STACKS = 5
+STACKS = 8
 PARTS = [presets.names()[at::STACKS] for at in range(STACKS)]
 
 
@@ -64,6 +64,57 @@ def _okta(post: Post, path: str, _key: str) -> None:
     assert json.loads(body) == {"verification": "abc"}
 
 
+def _nylas(post: Post, path: str, _key: str) -> None:
+    _echoes_a_query(post, path, "challenge=c%26h")
+
+
+def _sharepoint(post: Post, path: str, _key: str) -> None:
+    status, headers, body = post(f"{path}?validationtoken=a+b", b"")
+    assert (status, headers["content-type"], body) == (200, "text/plain", b"a b")
+
+
+def _oura(post: Post, path: str, _key: str) -> None:
+    _, _, body = post(f"{path}?verification_token=t&challenge=abc", b"", method="GET")
+    assert json.loads(body) == {"challenge": "abc"}
+
+
+def _ringcentral(post: Post, path: str, _key: str) -> None:
+    status, headers, body = post(path, b"", {"Validation-Token": "a-b"})
+    assert (status, headers["validation-token"], body) == (200, "a-b", b"")
+
+
+def _adobe_sign(post: Post, path: str, _key: str) -> None:
+    _, headers, body = post(path, b"", {"X-AdobeSign-ClientId": "UB7E5BXCXY"}, method="GET")
+    assert (headers["x-adobesign-clientid"], json.loads(body)) == ("UB7E5BXCXY", {"xAdobeSignClientId": "UB7E5BXCXY"})
+
+
+def _bitbucket(post: Post, path: str, _key: str) -> None:
+    status, _, body = post(path, b'{"test":true}', {**JSON, "X-Event-Key": "diagnostics:ping"})
+    assert (status, body) == (200, b"")
+
+
+def _get(post: Post, path: str, _key: str) -> None:
+    assert post(path, b"", method="GET")[0] == 200
+
+
+def _linkedin(post: Post, path: str, key: str) -> None:
+    code = "890e4665-4dfe-4ab1-b689-ed553bceeed0"
+    _, _, body = post(f"{path}?challengeCode={code}", b"", method="GET")
+    digest = hmac.new(key.encode(), code.encode(), hashlib.sha256).hexdigest()
+    assert json.loads(body) == {"challengeCode": code, "challengeResponse": digest}
+
+
+def _smartcar(post: Post, path: str, key: str) -> None:
+    question = {"eventId": "1", "eventType": "VERIFY", "data": {"challenge": "4c9e78bb"}}
+    _, _, body = post(path, json.dumps(question).encode(), JSON)
+    assert json.loads(body) == {"challenge": hmac.new(key.encode(), b"4c9e78bb", hashlib.sha256).hexdigest()}
+
+
+def _tebex(post: Post, path: str, _key: str) -> None:
+    question = {"id": "2a8dc1c3", "type": "validation.webhook", "subject": {}}
+    assert json.loads(post(path, json.dumps(question).encode(), JSON)[2]) == {"id": "2a8dc1c3"}
+
+
 def _head(post: Post, path: str, _key: str) -> None:
     assert post(path, b"", method="HEAD")[0] == 200
 
@@ -77,6 +128,11 @@ def _front(post: Post, path: str, _key: str) -> None:
 def _azure_event_grid(post: Post, path: str, _key: str) -> None:
     asked = [{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "512d38b6"}}]
     assert json.loads(post(path, json.dumps(asked).encode(), JSON)[2]) == {"validationResponse": "512d38b6"}
+    question = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
+    status, headers, _ = post(path, b"", question, method="OPTIONS")
+    assert (status, headers["webhook-allowed-origin"]) == (200, "eventgrid.azure.net")
+    assert headers["webhook-allowed-rate"] == "*"
+    assert post(path, b"", method="OPTIONS")[0] == 405
 
 
 def _worldline(post: Post, path: str, _key: str) -> None:
@@ -121,18 +177,30 @@ def _refused(question: dict[str, object], headers: dict[str, str] | None = None)
 
 
 QUESTIONS: dict[str, Ask] = {
+    "adobe-sign": _adobe_sign,
     "asana": _asana,
     "azure-event-grid": _azure_event_grid,
+    "bitbucket": _bitbucket,
     "braintree": _braintree,
+    "circle": _head,
+    "clio": _asana,
     "discord": _refused({"type": 0}),
     "dropbox": _dropbox,
     "front": _front,
+    "linkedin": _linkedin,
+    "mailchimp": _get,
     "mandrill": _head,
     "meta": _meta,
     "microsoft-graph": _microsoft_graph,
     "monday": _url_verification,
+    "nylas": _nylas,
     "okta": _okta,
+    "oura": _oura,
+    "ringcentral": _ringcentral,
+    "sharepoint": _sharepoint,
+    "smartcar": _smartcar,
     "slack": _url_verification,
+    "tebex": _tebex,
     "trello": _head,
     "twitch": _refused({"challenge": "c"}, {"Twitch-Eventsub-Message-Type": "webhook_callback_verification"}),
     "whatsapp": _meta,

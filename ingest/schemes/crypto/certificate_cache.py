@@ -1,8 +1,10 @@
 """Fetches certificates from URLs that `parts.certificates` has allowed, keeps them, and asks as rarely as possible.
 
-A certificate that is kept is used as long as the process lives: providers give a new one a new URL. A URL
-without a certificate is remembered too. A forger who invents URLs causes at most `MAX_FETCHES_PER_MINUTE` requests, and
-meanwhile deliveries under certificates already kept are verified as usual.
+A certificate that is kept is used as long as the process lives: providers give a new one a new URL. Keys that an
+issuer publishes change at one URL: they are read again when they lack the key that is wanted, but not within
+`RENEW_S`, and when they are `LIFE_S` old. A URL without a certificate is remembered too. A forger who invents URLs
+causes at most `MAX_FETCHES_PER_MINUTE` requests, and meanwhile deliveries under certificates already kept are verified
+as usual.
 
 The delivery chose the URL, and nothing of it is proven. So what fails because of the URL is the delivery's own fault,
 and it does not wait: a shard would wait with it. Only when the provider's host itself fails may waiting help.
@@ -10,6 +12,7 @@ and it does not wait: a shard would wait with it. Only when the provider's host 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import urllib.error
 import urllib.request
@@ -25,6 +28,8 @@ MAX_FETCHES_PER_MINUTE = 20
 MAX_KEPT = 256
 # For how long a host that did not answer is not asked again: each question may take the time-out.
 PAUSE_S = 10.0
+# How long keys of an issuer are believed to be all that it has, and to be its own.
+RENEW_S, LIFE_S = 60.0, 6 * 3600.0
 _NOTHING_THERE = {400, 403, 404, 410}
 _UNKNOWN_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}  # BSD has no EAI_NODATA
 
@@ -41,19 +46,33 @@ class CertificateCache:
         self._kept: dict[str, bytes | None] = {}
         self._asked_s: deque[float] = deque(maxlen=MAX_FETCHES_PER_MINUTE)
         self._silent_since_s: dict[str, float] = {}
+        self._read_s: dict[str, float] = {}
 
     def fetch(self, url: str) -> bytes:
-        """Return the PEM certificate at ``url``.
+        """Return the PEM certificate at ``url``; of ``URL#NAME`` what is at the URL, fresh if it lacks the name.
 
         Raises: CertificateAbsent when there is none, or too many were asked for; CertificateUnavailable when the host
         does not answer.
         """
+        url, _, name = url.partition("#")
         if url not in self._kept:
             self._keep(url, self._ask(url))
+        elif name and self._is_stale(url, name):
+            self._renew(url)
         found = self._kept[url]
         if found is None:
             raise CertificateAbsent("There is no certificate at the certificate's URL.")
         return found
+
+    def _is_stale(self, url: str, name: str) -> bool:
+        is_there = name.encode("utf-8", "surrogatepass") in (self._kept[url] or b"")
+        return self._clock_s() - self._read_s[url] >= (LIFE_S if is_there else RENEW_S)
+
+    def _renew(self, url: str) -> None:
+        """Read a URL again; what is kept stays if that fails: anyone can invent a name."""
+        self._read_s[url] = self._clock_s()
+        with contextlib.suppress(CertificateAbsent, CertificateUnavailable):
+            self._kept[url] = self._ask(url) or self._kept[url]
 
     def _ask(self, url: str) -> bytes | None:
         host = urlsplit(url).netloc
@@ -83,8 +102,8 @@ class CertificateCache:
         if len(self._kept) >= MAX_KEPT:
             misses = [known for known, content in self._kept.items() if content is None]
             for known in misses or list(self._kept)[:1]:
-                del self._kept[known]
-        self._kept[url] = found
+                del self._kept[known], self._read_s[known]
+        self._kept[url], self._read_s[url] = found, self._clock_s()
 
 
 def _is_unknown_name(error: OSError) -> bool:

@@ -154,6 +154,35 @@ def from_jwk(text: str) -> tuple[str, Any]:
     return str(jwk.get("kid", "")), ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
 
 
+@lru_cache(maxsize=8)
+def from_jwks(text: str) -> dict[str, bytes]:
+    """Return the RSA keys of a JSON Web Key Set (RFC 7517) by their ``kid``, as DER; empty if it is none."""
+    try:
+        keys = parse_json(text.encode("utf-8"))["keys"]
+        return dict(_rsa_from_jwk(key) for key in keys if isinstance(key, dict) and key.get("kty") == "RSA")
+    except (ValueError, TypeError, KeyError):
+        return {}
+
+
+def _rsa_from_jwk(jwk: dict[str, Any]) -> tuple[str, bytes]:
+    from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+
+    n, e = (int.from_bytes(decode_base64(str(jwk.get(name, "")), is_url_safe=True)) for name in "ne")
+    public = rsa.RSAPublicNumbers(e, n).public_key()
+    der: bytes = public.public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
+    return str(jwk.get("kid", "")), der
+
+
+def to_jwks(der: bytes, key_id: str) -> str:
+    """Return a JSON Web Key Set of one RSA key."""
+    numbers = _public("rsa-sha256", der).public_numbers()
+    jwk = {"kty": "RSA", "alg": "RS256", "use": "sig", "kid": key_id}
+    for name, value in (("n", numbers.n), ("e", numbers.e)):
+        jwk[name] = encode(value.to_bytes((value.bit_length() + 7) // 8), "base64url")
+    return json.dumps({"keys": [jwk]})
+
+
 def is_valid_raw_p256(key: Any, content: bytes, signature: bytes) -> bool:
     """Verify a signature of two 32-byte numbers, as JWS writes them: RFC 7518, section 3.4."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415

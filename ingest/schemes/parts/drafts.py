@@ -18,7 +18,9 @@ NUMBERED = "-*"
 def place(draft: Draft, location: str, text: str, payload_field: str) -> None:
     """Write a value at a location of a delivery in the making."""
     kind, _, name = location.split(" | ", maxsplit=1)[0].partition(":")
-    if kind == "header":
+    if location == "body":
+        draft.body = text.encode("utf-8")
+    elif kind == "header":
         draft.headers[name.replace(NUMBERED, "-1")] = text
     elif kind == "field":
         draft.body = urlencode([*((n, v) for n, v in form_pairs(draft.envelope()) if n != name), (name, text)]).encode()
