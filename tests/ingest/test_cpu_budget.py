@@ -82,7 +82,8 @@ def batch(source: Source, size: int) -> Envelope:
     draft = draft_of(source, pair_of(source))
     path, field = steps(batch_path(source) or "$"), source.event.payload_field
     whole = document_of(draft, field)
-    elements = follow(whole, path)
+    found = follow(whole, path)
+    elements = found if isinstance(found, list) else [found]  # one object is a batch of one
     more = [elements[0]] * (size // len(json.dumps(elements[0], default=float)) + 1)
     put(whole, path, more)
     rewrite(draft, whole if path else more, field)
