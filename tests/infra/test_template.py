@@ -119,10 +119,10 @@ def test_throttle_covers_every_method_of_a_source(name: str) -> None:
     filled = {"partition": "aws", "region": "us-east-1", "credentials": "x", "handshake_function": function}
     definition = routes.api_definition({name: source}, filled)
     methods = {(path, method) for path, item in gateway_definition.load(definition).methods.items() for method in item}
-    for throttles, of_the_source in (({}, (1000.0, 2000.0)), ({name: (5.0, 10)}, (5.0, 10.0))):
+    for throttles, of_the_source in (({}, (1000.0, 1000.0)), ({name: (5.0, 10)}, (5.0, 10.0))):
         ready = template.prepare(LOADED, routes.render(definition), throttles, {})
         resources, _ = template.evaluate(ready, GIVEN, stack="demo", region="r", account="1")
         limits = Throttles(resources["Stage"].properties["MethodSettings"])
         for path, method in methods:
-            assert limits.of(path, method) == ((1000.0, 2000.0) if method == "ANY" else of_the_source)
+            assert limits.of(path, method) == ((1000.0, 1000.0) if method == "ANY" else of_the_source)
     assert ("/v1/" + name, "POST") in methods
