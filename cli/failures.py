@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weir.cli.framework import DefaultGroup, IdCommand
-from weir.cli.options import Number, at_place, json_option
+from weir.cli.options import Number, at_place, json_option, past_marks_option
 from weir.cli.output import comments, emit, emit_json, emit_lines
 from weir.cli.stacks import open_stack, replay_context
 from weir.cli.terminal import Terminal
@@ -46,17 +46,19 @@ def list_(place: Place, as_json: bool) -> None:
 @click.argument("group_id", metavar="GROUP")
 @click.option("--rate", type=Number(0, min_open=True), metavar="N", help="At most N deliveries a second.")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen to each event.")
+@past_marks_option
 @json_option("the report as one JSON object; with --dry-run JSON Lines, one object for each event before it")
 @at_place
-def retry(place: Place, group_id: str, rate: float | None, dry_run: bool, as_json: bool) -> None:
+def retry(place: Place, group_id: str, rate: float | None, dry_run: bool, past_marks: bool, as_json: bool) -> None:
     """After the cause is fixed: judge and apply a group again, in this process. What still fails stays where it is.
 
     Runs this working tree's business code. GROUP is an id that `weir failures` prints. Exit code 1 when something
-    failed: it could not be judged or applied now.
+    failed, that is, could not be judged or applied now, or is too old to tell.
     """
     from weir.operate import failures as cases
 
     with Terminal(as_json=as_json) as terminal:
         context = replay_context(place, terminal)
         found = cases.find_failures(context.stack, place.log_lines, terminal.say)
-        sys.exit(cases.retry(context, found, group_id, rate_per_s=rate, dry_run=dry_run))
+        code = cases.retry(context, found, group_id, rate_per_s=rate, dry_run=dry_run, past_marks=past_marks)
+        sys.exit(code)

@@ -81,6 +81,12 @@ def json_option(content: str) -> Callable[[F], F]:
     return click.option("--json", "as_json", is_flag=True, help=f"Print {content}.")
 
 
+past_marks_option = click.option(
+    "--past-marks",
+    is_flag=True,
+    help="Apply also what has no mark and is older than marks live: it may have been applied before.",
+)
+
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of infra/template.yaml; repeatable."
 )

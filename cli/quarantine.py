@@ -14,7 +14,7 @@ from weir.cli import project
 from weir.cli.exit_codes import BAD_ANSWER, FINE
 from weir.cli.formats import preview, show_event, show_row
 from weir.cli.framework import DefaultGroup, IdCommand
-from weir.cli.options import SINCE, at_place, json_option
+from weir.cli.options import SINCE, at_place, json_option, past_marks_option
 from weir.cli.output import emit, emit_bytes, emit_json, emit_lines, note
 from weir.cli.stacks import consumer_target, events_table
 from weir.consumers.outcome import Outcome
@@ -112,26 +112,29 @@ def show(place: Place, identifier: str, as_json: bool, body: bool) -> None:
 
 
 @quarantine.command(short_help="Judge again, and apply what passes now.")
+@past_marks_option
 @json_option("the report as one JSON object")
 @selecting
 @at_place
-def verify(place: Place, selection: Selection, as_json: bool) -> None:
+def verify(place: Place, selection: Selection, as_json: bool, past_marks: bool) -> None:
     """Judge again, as of arrival, with today's secrets, schemes and business code; apply what passes now.
 
-    Runs this working tree's business code. Exit code 1 when something failed: it could not be judged or applied now.
+    Runs this working tree's business code. Exit code 1 when something failed, that is, could not be judged or applied
+    now, or is too old to tell.
     """
     from weir.operate import quarantine as cases
+    from weir.operate.replay.progress import NOT_DONE
 
     def watch(report: Report) -> None:
         note(f"{report.read:,} judged, {report.counts[Outcome.APPLIED]:,} applied")
 
-    table, target = events_table(place), consumer_target(place, project.catalogue())
+    table, target = events_table(place), consumer_target(place, project.catalogue(), past_marks=past_marks)
     report = cases.verify(table, selection, target, watch=watch, say=note)
     if as_json:
         emit_json(report.as_dict())
     else:
         emit_lines(report.lines())
-    sys.exit(BAD_ANSWER if report.counts.get("failed") else FINE)
+    sys.exit(BAD_ANSWER if any(map(report.counts.get, NOT_DONE)) else FINE)
 
 
 @quarantine.command(cls=IdCommand, short_help="Take deliveries out of the quarantine for good.")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--pause", is_flag=True, help="Pause the consumer during the comparison.")
 @click.option("--swap", is_flag=True, help="Pause the consumer and write what differs into the present tables.")
 @click.option("--delete", is_flag=True, help="With --swap: also delete items that no event explains.")
+@click.option("--partial", is_flag=True, help="With --swap: also if the origin holds only a part of the past.")
 @click.option("--clean", is_flag=True, help="Only delete the fresh tables that earlier rebuilds have left.")
 @click.option("--keep", is_flag=True, help="Keep the fresh tables.")
 @json_option("report and differences as one JSON object")
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 def rebuild(place: Place, tables: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Run this working tree's business code over the past into fresh tables and compare with the present ones.
 
-    TABLE is a logical name, such as balances; by default all. Exit code 1 when something differs.
+    TABLE is a logical name, such as balances; by default all. Exit code 1 when something differs. An origin that holds
+    only a part of the past is named; --swap refuses it, since sums of a part would be written over the whole.
     """
     from weir.infra import control
     from weir.operate.rebuild import job as rebuilding

@@ -10,7 +10,7 @@ import click
 
 from weir.cli import project
 from weir.cli.framework import Command
-from weir.cli.options import SINCE, Number, at_place, json_option
+from weir.cli.options import SINCE, Number, at_place, json_option, past_marks_option
 from weir.cli.stacks import replay_context
 from weir.cli.terminal import Terminal
 from weir.consumers.outcome import LISTED
@@ -71,6 +71,7 @@ def all_headers_option(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--to-sequence", default="", metavar="NUMBER", help="Read one shard up to this sequence number.")
 @click.option("--rate", type=Number(0, min_open=True), metavar="N", help="At most N deliveries a second.")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen to each event.")
+@past_marks_option
 @click.option("--diff", is_flag=True, help="With --dry-run: also say which items would change.")
 @click.option("--plain", is_flag=True, help="With --to stream: one record for each delivery, no KPL aggregates.")
 @all_headers_option
@@ -98,8 +99,9 @@ def replay(place: Place, checkpoint: Path | None, resume: Path | None, as_json: 
     weir replay --from stream --to ./today.jsonl.gz
     weir replay --from ./today.jsonl.gz --to http://127.0.0.1:3000/hooks/{source}
 
-    Idempotent: what is applied already is not applied again. Ctrl-C stops cleanly; --resume continues. Exit code 1
-    when something failed, 2 when it could not begin or a service did not answer, 130 when it was stopped.
+    Idempotent: what is applied already is not applied again, and what is too old to tell is left where it is. Ctrl-C
+    stops cleanly; --resume continues. Exit code 1 when something failed or is too old to tell, 2 when it could not
+    begin or a service did not answer, 130 when it was stopped.
     """
     from weir.operate.replay import options as replay_options
     from weir.operate.replay import runner

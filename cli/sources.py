@@ -33,18 +33,27 @@ def sources() -> None:
 @json_option("JSON Lines, one object for each source")
 def check(as_json: bool, **where: Any) -> None:
     """Validate the sources file, say which secrets exist, and warn of what may surprise."""
+    from weir.infra import lifetimes, template
     from weir.ingest.contract import routes
 
     found = project.catalogue()
     routes.api_definition(found, {})
     stored = routes.stored_types()
     secrets = {name: _secrets(source, **where) for name, source in found.items()}
+    values = template.defaults(template.load())
     for name, source in found.items():
         live_secrets = secrets[name]
         count = None if live_secrets is None else len(live_secrets)
         warnings = [*source.warnings, *([f"it has no secret: `weir secrets set {name}`."] if count == 0 else [])]
-        warnings += [*_shared(name, secrets), *_needless(source, stored)]
-        facts = {"source": name, "preset": source.preset, "scheme": source.scheme.label, "secrets": count}
+        warnings += [*lifetimes.warnings(source, values), *_shared(name, secrets), *_needless(source, stored)]
+        facts = {
+            "source": name,
+            "preset": source.preset,
+            "scheme": source.scheme.label,
+            "secrets": count,
+            "dedupe_days": source.dedupe_days,
+            "outlived_by": [one.parameter for one in lifetimes.outlived_by(source, values)],
+        }
         if as_json:
             emit_json({**facts, "warnings": warnings})
             continue
@@ -52,6 +61,8 @@ def check(as_json: bool, **where: Any) -> None:
         emit(f"{name:24} {source.preset or 'own scheme':24} {source.scheme.label:24} {live}")
         for warning in warnings:
             emit(f"{'':24} warning: {warning}")
+    if not as_json:
+        emit_lines(list(lifetimes.summary(found, values)))
 
 
 def _shared(name: str, secrets: Mapping[str, set[str] | None]) -> list[str]:

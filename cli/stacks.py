@@ -62,9 +62,12 @@ def replay_context(place: Place, console: Console) -> ReplayContext:
     )
 
 
-def consumer_target(place: Place, sources: Catalogue) -> Target:
+def consumer_target(place: Place, sources: Catalogue, *, past_marks: bool) -> Target:
     """Return the consumer in this process, which gives what was refused another chance."""
     from weir.consumers.events_table.store import client_config
+    from weir.ingest.sources import mark_lives
+    from weir.ingest.sources.mark_lives import MarkLives
+    from weir.operate.lookup.horizons import Horizons
     from weir.operate.lookup.preview import Previewer
     from weir.operate.replay.targets import in_process
     from weir.operate.replay.targets.to_consumer import into_table
@@ -73,4 +76,7 @@ def consumer_target(place: Place, sources: Catalogue) -> Target:
     dynamodb = place.client_with("dynamodb", client_config(configured.commit_concurrency))
     judge = in_process.make_judge(sources, place.client, configured)
     pipeline = in_process.make_pipeline(judge, dynamodb, configured, s3=place.client("s3"))
-    return into_table(pipeline, Previewer(sources), place.client("dynamodb"), configured.events_table, retries=True)
+    lives = mark_lives.load(place.client("s3"), configured.payload_bucket) or MarkLives()
+    horizons = Horizons() if past_marks else Horizons(sources, lives)
+    table = configured.events_table
+    return into_table(pipeline, Previewer(sources), place.client("dynamodb"), table, horizons, retries=True)

@@ -35,6 +35,9 @@ _BATCH_MS, _EVENT_MS = 15.0, 0.2
 _PROCESSOR_MB = 1769
 # Lines of the access log and of the consumer's log, one each an event; one with the metrics for each batch.
 _ACCESS_LINE_BYTES, _EVENT_LINE_BYTES, _BATCH_LINES_BYTES = 460, 360, 1900
+# An item that says no more than that an event was applied: key, outcome, expiry, and DynamoDB's own 100 bytes.
+# Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+_MARK_BYTES = 220
 # Samples of all providers go down to 0.23 under gzip; real bodies are less alike.
 _ARCHIVED_SHARE = 0.4
 # What a webhook brings beside its body, as API Gateway hands it on.
@@ -164,6 +167,12 @@ class Estimate:
             yield from self._archive()
         yield from self._watching()
 
+    @property
+    def marks_month(self) -> float:
+        """Return what the marks alone would cost, without the events that they hold."""
+        kept = self.load.rate_per_s * 86_400 * self.load.kept_days
+        return self._cost("table_gb_month", kept * _MARK_BYTES / _GB)
+
     def document(self) -> dict[str, Any]:
         """Return the estimate for machines."""
         return {
@@ -174,6 +183,7 @@ class Estimate:
             "write_units_per_s": self.write_units_per_s,
             "times_the_peak": self.keeps_up,
             "usd_a_month": [asdict(item) for item in self.items()],
+            "usd_a_month_of_marks_alone": self.marks_month,
         }
 
     def _stream(self) -> Iterator[Item]:
@@ -242,6 +252,7 @@ def lines(estimate: Estimate) -> Iterator[str]:
         yield f"{item.part:12}{item.what:34}{item.month:>12,.2f}{item.month / load.month * 1e6:>12.3f}"
     total = sum(item.month for item in bill)
     yield f"{'total':46}{total:>12,.2f}{total / load.month * 1e6:>12.3f}"
+    yield f"marks without their events, for the same {load.kept_days} days: {estimate.marks_month:,.2f} a month"
 
 
 def _whole(size_bytes: int, step_bytes: int) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from weir.infra import Say, package, template
+from weir.infra import Say, lifetimes, package, template
 from weir.infra.cost import first_shards
 from weir.infra.outputs import Outputs
 from weir.infra.place import Place
@@ -41,6 +41,8 @@ _DONE = ("COMPLETE", "FAILED")
 # that reserve nothing.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 _HANDSHAKES, _UNRESERVED = 20, 100
+# A stack that an update goes on from: it has tables.
+_WORKING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,15 @@ def _deploy(place: Place, catalogue: Catalogue, given: Mapping[str, str], *, cac
     checked = template.parameters(template.load(), values)
     say(f"  {_concurrency(checked)}")
     _check_record_age(checked)
+    lifetimes.check(catalogue, checked)
+    for line in lifetimes.summary(catalogue, checked):
+        say(f"  {line}")
+    began_ms, is_there = round(time.time() * 1000), _status(place) in _WORKING
+    if is_there:
+        lifetimes.record_before(place, _data_bucket(place), catalogue)
     if _apply(place, _template_url(place, bucket, made.template_key), values, say):
         _fix_emulator(place, json.loads(made.definition))
+    lifetimes.record_after(place, _data_bucket(place), catalogue, made_ms=None if is_there else began_ms)
     return place.outputs()
 
 
@@ -461,6 +470,11 @@ def _stateful(place: Place) -> list[tuple[str, str]]:
         for resource in page["StackResourceSummaries"]
         if resource["ResourceType"] in _STATEFUL and resource.get("PhysicalResourceId")
     ]
+
+
+def _data_bucket(place: Place) -> str:
+    """Return the bucket of a stack of any version, whose outputs need not be those of this one."""
+    return next(name for kind, name in _stateful(place) if kind == "AWS::S3::Bucket")
 
 
 def _unprotect(place: Place, kind: str, name: str) -> None:

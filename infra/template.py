@@ -112,6 +112,11 @@ def parameters(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[st
     return values
 
 
+def defaults(template: Mapping[str, Any]) -> dict[str, str]:
+    """Return the value of every parameter that has a default."""
+    return {name: str(spec["Default"]) for name, spec in template["Parameters"].items() if "Default" in spec}
+
+
 def evaluate(
     template: Mapping[str, Any], given: Mapping[str, str], *, stack: str, region: str, account: str
 ) -> tuple[dict[str, Resource], dict[str, str]]:

@@ -154,6 +154,14 @@ class ChangeInvalid(RecordError):
     raised_in = ("consumers/",)
 
 
+class TooOldToTell(RecordError):
+    """The event has no mark and is older than marks live: whether it was applied cannot be told."""
+
+    code = "too_old_to_tell"
+    hint = "Look whether its changes are there. If they are not: `weir quarantine verify --past-marks`."
+    raised_in = ("consumers/commit/", "operate/replay/targets/")
+
+
 class SecretAbsent(RecordError):
     """The source had no readable secret within the time that its events wait for one."""
 

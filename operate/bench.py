@@ -17,6 +17,7 @@ from weir.consumers.judging.aggregate import Entry
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.ids import RequestId, SourceName
 from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.checkpoint import Checkpoint
 from weir.operate.replay.filters import Filter
@@ -155,7 +156,7 @@ def _round(kinesis: KinesisClient, chosen: list[Delivery], *, aggregated: bool) 
         bodies.append(len(params["body"]))
 
     kinesis.meta.events.register("before-call.kinesis.PutRecords", note, unique_id="figures")
-    target = _Counting(kinesis, stream, Previewer({}), aggregated=aggregated)
+    target = _Counting(kinesis, stream, Previewer({}), Horizons(), aggregated=aggregated)
     target.sizes = []
     began_s = time.perf_counter()
     for start in range(0, len(chosen), _BATCH):

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import IdUnknown
-from weir.operate.lookup.causes import Cause, Group, Groups, cause_of
+from weir.operate.lookup.causes import Cause, FailureKind, Group, Groups, cause_of
 from weir.operate.lookup.delivery import Advance, Cursor, Delivery, Estimate, Origin
 from weir.operate.lookup.events import Table
+from weir.operate.lookup.kept import lifecycle_days
 from weir.operate.lookup.stack import Stack
-from weir.operate.lookup.status import DeliveryStatuses
+from weir.operate.lookup.status import UNFINISHED, DeliveryStatuses
 from weir.operate.replay.checkpoint import Checkpoint
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.filters import Filter
 from weir.operate.replay.origins.from_failures import PREFIX, FailedBatch, FromFailures
 from weir.operate.replay.origins.from_table import FromTable
+from weir.operate.replay.ports import Settling
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.runner import run
 from weir.operate.replay.targets import make_target
-
-if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
 
 # Returns, by request id, why the consumer said that it could not finish a delivery.
 Explain = Callable[[Sequence[str]], Mapping[str, str]]
@@ -85,26 +84,28 @@ class Failures:
         return FromTable(self._table, quarantine_only=True).scan()
 
     def _unfinished(self) -> Iterator[tuple[Cause, FailedBatch, Delivery]]:
-        """Yield what the mapping gave up on and is still open, each delivery once."""
+        """Yield what the mapping gave up on and is not known to be done, each delivery once."""
         seen: set[str] = set()
         left: list[tuple[FailedBatch, Delivery]] = []
-        for batch in self._given_up.batches():
+        kinds: list[FailureKind] = []
+        for batch in self._given_up.unfinished():
             deliveries = batch.deliveries()
             for delivery, status in zip(deliveries, self._statuses.of(deliveries), strict=True):
                 identity = self._identity(delivery)
-                if status == "open" and identity not in seen:
+                if status in UNFINISHED and identity not in seen:
                     seen.add(identity)
                     left.append((batch, delivery))
+                    kinds.append("given up" if status == "open" else "too old to tell")
         said = self._explain([self._identity(delivery) for _, delivery in left[-_EXPLAINED:]]) if left else {}
-        for batch, delivery in left:
-            yield self._cause(batch, delivery, said.get(self._identity(delivery), "")), batch, delivery
+        for kind, (batch, delivery) in zip(kinds, left, strict=True):
+            yield self._cause(kind, batch, delivery, said.get(self._identity(delivery), "")), batch, delivery
 
-    def _cause(self, batch: FailedBatch, delivery: Delivery, said: str) -> Cause:
+    def _cause(self, kind: FailureKind, batch: FailedBatch, delivery: Delivery, said: str) -> Cause:
         preview = self._statuses.previewer.preview(delivery)
         source = preview.envelope.source if preview.envelope else ""
         types = {event.type for event in preview.events}
         type_ = types.pop() if len(types) == 1 else "several" if types else ""
-        return Cause("given up", batch.condition, said or batch.error, source, type_)
+        return Cause(kind, batch.condition, said or batch.error, source, type_)
 
     def _identity(self, delivery: Delivery) -> str:
         envelope = self._statuses.previewer.preview(delivery).envelope
@@ -133,6 +134,11 @@ class Chosen:
         """Return the origin's."""
         return self.origin.estimate()
 
+    def settle(self, statuses: DeliveryStatuses) -> None:
+        """See `Settling`."""
+        if isinstance(self.origin, Settling):
+            self.origin.settle(statuses)
+
     def read(self, cursor: Cursor) -> Iterator[Delivery | Advance | None]:
         """Yield what was chosen; the rest only moves the position."""
         for step in self.origin.read(cursor):
@@ -160,13 +166,16 @@ def retry(
     *,
     rate_per_s: float | None,
     dry_run: bool,
+    past_marks: bool,
 ) -> int:
     """Replay one group of failures to the consumer in this process; return the exit code. Raises: IdUnknown."""
     group, origin = failures.origin(group_id)
     for line in group.lines():
         context.console.say(line)
     # By the name of an origin whose deliveries were refused, the consumer gives them another chance.
-    request = ReplayRequest(origin="failures", target="consumer", dry_run=dry_run, rate_per_s=rate_per_s)
+    request = ReplayRequest(
+        origin="failures", target="consumer", dry_run=dry_run, rate_per_s=rate_per_s, past_marks=past_marks
+    )
     target = make_target(context, request)
     checkpoint = Checkpoint(None, request)
     return run(context, origin, Filter.of(context, request), target, checkpoint)
@@ -179,19 +188,3 @@ def explain_by_log(lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         for line in lines
         if line.get("outcome") == Outcome.RETRY and line.get("request_id")
     }
-
-
-def lifecycle_days(s3: S3Client, bucket: str, prefix: str) -> int | None:
-    """Return after how many days the bucket deletes what has a prefix; None if it never does."""
-    try:
-        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    except s3.exceptions.ClientError:
-        return None
-    days = [
-        int(rule["Expiration"]["Days"])
-        for rule in rules
-        if rule.get("Status") == "Enabled"
-        and "Days" in rule.get("Expiration", {})
-        and prefix.startswith(rule.get("Filter", {}).get("Prefix", rule.get("Prefix", "")))
-    ]
-    return min(days, default=None)

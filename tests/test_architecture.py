@@ -68,7 +68,8 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "infra": (
         ("outputs", "reach", "template", "cost", "localstack"),
         ("place", "package"),
-        ("control", "secrets", "deploy"),
+        ("control", "secrets", "lifetimes"),
+        ("deploy",),
         ("signing_keys",),
         ("sender",),
         ("local.asgi", "local.logs", "local.serving", "local.vtl", "local.engine_client"),

@@ -100,15 +100,24 @@ def test_checking_warns_of_what_may_surprise(file: Path) -> None:
         "slack: {preset: slack}\n"
         "github: {preset: github, handshake_function: true}\n"
         "shop: {preset: shopify}\n"
+        "short: {preset: stripe, dedupe_days: 2}\n"
     )
     told = {one["source"]: one for one in map(json.loads, weir("sources", "check", "--json").output.splitlines())}
     assert "repeats deliveries for 30 days" in told["adyen"]["warnings"][0]
     assert "handshake_function: true" in told["slack"]["warnings"][0]
     assert "does nothing here" in told["github"]["warnings"][0]
     assert told["shop"] == {
-        "source": "shop", "preset": "shopify", "scheme": "shopify-sha256", "secrets": None, "warnings": []
+        "source": "shop", "preset": "shopify", "scheme": "shopify-sha256", "secrets": None,
+        "dedupe_days": 400, "outlived_by": [], "warnings": [],
     }  # fmt: skip
-    assert "no stack runs" in weir("sources", "check").output
+    assert any("a record may wait 2 days" in one for one in told["short"]["warnings"])
+    assert told["short"]["outlived_by"] == ["RetentionHours", "FailureDays", "QuarantineDays", "ArchiveDays"]
+    said = weir("sources", "check").output
+    assert "no stack runs" in said
+    assert (
+        "marks live 30 days (slack); longer keep deliveries: the failures (365 days), the quarantine (90 days), "
+        in said
+    )
 
 
 @pytest.mark.engine

@@ -78,6 +78,7 @@ class Consumer:
                 sleep=sleep,
                 now_ms=now_ms(),
                 recent=self._recent,
+                refuses_past=True,
             )
 
         return isolate(attempt, judged)

@@ -53,12 +53,15 @@ def commit(
     sleep: Callable[[float], None],
     now_ms: int,
     recent: RecentMarks | None = None,
+    refuses_past: bool = False,
 ) -> CommitReport:
     """Write what was judged; never raises for an event.
 
     ``deadline`` returns for how many seconds new calls may still be made. ``recent`` is kept between batches.
+    ``refuses_past``: what is older than its mark would live, and has none, is quarantined as too old to tell.
     """
-    session = Session(judged, store.layout, recent or RecentMarks(), now_ms=now_ms, rng=rng)
+    marks = recent or RecentMarks()
+    session = Session(judged, store.layout, marks, now_ms=now_ms, rng=rng, refuses_past=refuses_past)
     _Drive(session, store, deadline, concurrency, sleep).run()
     results = session.results(DeadlineNear())
     return CommitReport(results, session.calls_count, session.write_units, session.bugs)

@@ -38,12 +38,22 @@ class Session:
     """One batch. Steps come from `start`, `begin` and `answer`; when none is left, every event has its outcome."""
 
     def __init__(
-        self, judged: Sequence[JudgedEvent], layout: StoreLayout, recent: RecentMarks, *, now_ms: int, rng: Random
+        self,
+        judged: Sequence[JudgedEvent],
+        layout: StoreLayout,
+        recent: RecentMarks,
+        *,
+        now_ms: int,
+        rng: Random,
+        refuses_past: bool = False,
     ) -> None:
         self._recent = recent
         self._state = CommitState(layout.events_table, now_ms, rng)
         self._contents = Contents(has_bucket=layout.has_bucket)
-        self._events = [begin(index, one, layout.tables) for index, one in enumerate(judged)]
+        self._events = [
+            begin(index, one, layout.tables, now_ms=now_ms, refuses_past=refuses_past)
+            for index, one in enumerate(judged)
+        ]
         self._hinted: set[str] = set()
         self._waits: dict[Step, int] = {}  # for how many transactions this one still has to wait
         self._behind: dict[Step, list[Step]] = {}
@@ -104,6 +114,8 @@ class Session:
 
     def _should_look(self, event: PendingEvent) -> bool:
         if event.result is not None or event.head is not None or event.judged.decision == "quarantine":
+            return False
+        if event.is_past:  # its mark is read consistently
             return False
         if event.key in self._recent:
             self._hinted.add(event.key)

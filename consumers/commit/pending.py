@@ -31,8 +31,16 @@ from weir.consumers.events_table.item import (
 )
 from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.outcome import Outcome
-from weir.ingest.errors import EventTooLarge, QuarantineRefused, RecordError, ServiceError, TransientError
+from weir.ingest.errors import (
+    EventTooLarge,
+    QuarantineRefused,
+    RecordError,
+    ServiceError,
+    TooOldToTell,
+    TransientError,
+)
 from weir.ingest.ids import MarkKey
+from weir.ingest.sources.catalogue import MARK_MARGIN_S
 
 # What an item of the events table holds beside the blob, roughly; only for the 4 MB of a transaction.
 _FACTS_BYTES = 1024
@@ -83,7 +91,8 @@ class PendingEvent:
     written, ``content`` the attribute with the envelope or the pointer to it.
     ``head`` is the first event of the batch with the same id, ``followers`` those after it. ``fence`` holds the
     refused deliveries if the id is fenced by others. ``doubtful`` means that its mark must be read,
-    ``was_present`` that it was there before, ``is_planned`` that a transaction has it.
+    ``was_present`` that it was there before, ``is_planned`` that a transaction has it. ``is_past``: it is older than
+    its mark would live, so that without a mark it is not applied.
     """
 
     index: int
@@ -96,6 +105,7 @@ class PendingEvent:
     doubtful: bool = False
     was_present: bool = False
     is_planned: bool = False
+    is_past: bool = False
     result: EventResult | None = None
     head: PendingEvent | None = None
     followers: list[PendingEvent] = field(default_factory=list)
@@ -164,6 +174,7 @@ class PendingEvent:
 
     def follow(self, head: PendingEvent) -> None:
         """Wait for what becomes of an earlier event of the batch with the same id."""
+        self.doubtful = False
         self.head = head
         head.followers.append(self)
 
@@ -184,6 +195,8 @@ class PendingEvent:
         self.doubtful = False
         if mark is not None:
             self.meet(mark)
+        if self.is_past and self.is_open and self.refusal is None:
+            self.refuse(TooOldToTell())
 
     def meet(self, mark: Mark) -> None:
         """Take note of the mark that holds the event's id: this delivery's own, another's, or a fence."""
@@ -256,9 +269,16 @@ def _end_all(events: Iterable[PendingEvent], result: EventResult) -> None:
         event._end(*result)
 
 
-def begin(index: int, judged: JudgedEvent, tables: Mapping[str, str]) -> PendingEvent:
-    """Return an event at the start of a commit, its changes compiled; refused already if they cannot be."""
+def begin(
+    index: int, judged: JudgedEvent, tables: Mapping[str, str], *, now_ms: int, refuses_past: bool
+) -> PendingEvent:
+    """Return an event at the start of a commit, its changes compiled; refused already if they cannot be.
+
+    With ``refuses_past`` the mark of an event that is older than marks live is read first, for there must be one.
+    """
     event = PendingEvent(index, judged, key_of(judged), content_bytes(judged))
+    if refuses_past and now_ms - judged.received_at_ms > (judged.retention_s - MARK_MARGIN_S) * 1000:
+        event.is_past = event.doubtful = judged.decision in ("apply", "ignore")
     if isinstance(judged.error, TransientError):
         event.leave(judged.error)
     try:

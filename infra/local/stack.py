@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from weir.infra import CODE, Say, sender, signing_keys, template
+from weir.infra import CODE, Say, lifetimes, sender, signing_keys, template
 from weir.infra.deploy import readers, sources_parameters, throttles
 from weir.infra.local import lifecycle, logs, provision
 from weir.infra.local.archiver import Archiver, Delivery, Disaggregate
@@ -137,8 +137,10 @@ class _Stack:
             template.load(), routes.render(self._definition), throttles(catalogue), readers(catalogue)
         )
         needed = sources_parameters(catalogue, partition="aws", region=REGION, account=EMBEDDED_ACCOUNT)
+        given = {**_GIVEN, **needed, **given}
+        self._parameters = template.parameters(ready, given)
         self._resources, self._outputs = template.evaluate(
-            ready, {**_GIVEN, **needed, **given}, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
+            ready, given, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
         )
         self._stream = Engine(home / "stream", port=engines.stream_port, services=STREAM_SERVICES)
         self._store = Engine(home / "store", port=engines.store_port, services=STORE_SERVICES)
@@ -170,12 +172,14 @@ class _Stack:
 
     async def _start(self) -> None:
         await asyncio.to_thread(divide, self._home / "engine", stream=self._stream.state, store=self._store.state)
+        made_ms = None if any(engine.has_state for engine in self._engines) else round(time.time() * 1000)
         self._tell_about_data()
         await asyncio.to_thread(self._expire_logs)
         await asyncio.gather(*(asyncio.to_thread(engine.start) for engine in self._engines))
         place = self._place()
         await asyncio.to_thread(provision.provision, place, self._resources)
         await asyncio.to_thread(lifecycle.expire, place.client("s3"), self._resources["Bucket"], datetime.now(UTC))
+        await asyncio.to_thread(lifetimes.record_after, place, place.outputs().bucket, self._catalogue, made_ms=made_ms)
         (self._home / "sources.json").write_text(self._catalogue.dump(), encoding="utf-8")
         addresses = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint}
         _write_private(self._home / STATE_FILE, {"stack": STACK, **addresses, "outputs": place.outputs().as_dict()})
@@ -360,6 +364,9 @@ class _Stack:
             f"  consumer  batches of {mapping['BatchSize']}, {mapping['ParallelizationFactor']} at once a shard, "
             f"log {self._home / 'consumer.log'}"
         )
+        for name, source in self._catalogue.items():
+            for warning in lifetimes.warnings(source, self._parameters):
+                self._say(f"  warning   {name}: {warning}")
         self._say("  try       .venv/bin/weir send github     .venv/bin/weir events     or paste:")
         if example := sender.curl(self._place(), self._catalogue):
             self._say(f"  {example}")

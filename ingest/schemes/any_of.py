@@ -54,6 +54,12 @@ class AnyOf(Scheme):
         return any(option.needs_url for option in self.any_of)
 
     @cached_property
+    def accepts_for_s(self) -> int | None:
+        """Return the longest of them; None if one of them accepts for ever."""
+        spans_s = [option.accepts_for_s for option in self.any_of]
+        return None if None in spans_s else max(span_s or 0 for span_s in spans_s)
+
+    @cached_property
     def header_names(self) -> frozenset[str]:
         """Return what any of them reads."""
         return frozenset().union(*(option.header_names for option in self.any_of))

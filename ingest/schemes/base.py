@@ -163,6 +163,12 @@ class Scheme(Strict, ABC):
         return self.name or getattr(self, "alg", "any")
 
     @cached_property
+    def accepts_for_s(self) -> int | None:
+        """Return for how long after its signed time a delivery is accepted, in seconds; None: for ever."""
+        tolerance_s: int | None = getattr(self, "tolerance_s", None)
+        return tolerance_s
+
+    @cached_property
     def header_names(self) -> frozenset[str]:
         """Return the lower-case names of the headers that proving needs."""
         return frozenset()

@@ -106,6 +106,15 @@ class ContentScheme(Scheme):
         return "{url" in self.content or "{path}" in self.content
 
     @cached_property
+    def accepts_for_s(self) -> int | None:
+        """Return the tolerance, if the time that it is compared with is signed."""
+        if self.tolerance_s is None or self.timestamp is None:
+            return None
+        at, parts = self.timestamp.at or "", parts_of(self.content)
+        is_in_body = at.startswith(("$", "field:")) and "body" in parts
+        return self.tolerance_s if is_in_body or "timestamp" in parts or (at and at in parts) else None
+
+    @cached_property
     def header_names(self) -> frozenset[str]:
         """Return the headers that are read or signed."""
         places = [self.signature.at, self.id or "", (self.timestamp and self.timestamp.at) or "", *self.require]

@@ -47,6 +47,12 @@ PLACEHOLDER = re.compile(
 
 DAY_S = 86_400
 DEFAULT_DEDUPE_DAYS = 30
+# Where no signed time is judged: as long as the archive keeps a delivery, the template's ArchiveDays by default.
+UNTIMED_DEDUPE_DAYS = 400
+# Before the end of a mark's life it is no longer relied on: clocks differ, and a commit takes time.
+MARK_MARGIN_S = 3600
+# For how long a provider of which that is not known is taken to repeat a delivery.
+_REPEATS_S = 7 * DAY_S
 
 ValidName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 # Where the secrets are kept: an SSM parameter named after the source, or a secret of Secrets Manager by name or ARN.
@@ -187,6 +193,17 @@ class Definition(Strict):
     handshakes: tuple[Handshake, ...] = ()
     ack: Ack | None = None
 
+    @cached_property
+    def usual_dedupe_days(self) -> int:
+        """Return for how many days a mark lives unless the source says otherwise.
+
+        Longer than a delivery is accepted after it was signed, and twice as long as the provider repeats it. Where no
+        signed time is judged, a delivery that somebody kept is good for ever: its mark lives as long as the archive.
+        """
+        accepted_s, repeated_s = self.scheme.accepts_for_s, self.retry_window_s or 0
+        least_days = DEFAULT_DEDUPE_DAYS if accepted_s is not None else UNTIMED_DEDUPE_DAYS
+        return max(least_days, -(-max((accepted_s or 0) + repeated_s, 2 * repeated_s) // DAY_S))
+
 
 class Retries(Strict):
     """What a public page of the provider says of the delivery that it repeats: whether `event.id` recognises it."""
@@ -247,9 +264,20 @@ class Source(Definition):
         return self.dedupe_days * DAY_S
 
     @cached_property
+    def repeats_s(self) -> int:
+        """Return how much later than an event's first delivery another may arrive, in seconds."""
+        return min(_REPEATS_S, self.dedupe_s // 2) if self.retry_window_s is None else self.retry_window_s
+
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Return what is allowed but may be a mistake, one sentence each."""
         found = []
+        accepted_s = self.scheme.accepts_for_s
+        if accepted_s is not None and self.dedupe_s < accepted_s:
+            found.append(
+                f"dedupe_days is {self.dedupe_days}, but a delivery is accepted for {accepted_s // DAY_S} days after "
+                "it was signed: who has kept one can apply it again."
+            )
         if self.retry_window_s is not None and self.dedupe_s < self.retry_window_s:
             days = -(-self.retry_window_s // DAY_S)
             found.append(f"dedupe_days is {self.dedupe_days}, but the provider repeats deliveries for {days} days.")

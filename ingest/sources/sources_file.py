@@ -17,6 +17,7 @@ from weir.ingest.sources.catalogue import (
     DEFAULT_DEDUPE_DAYS,
     MAX_CONTENT_TYPES,
     SSM,
+    UNTIMED_DEDUPE_DAYS,
     Ack,
     Catalogue,
     Definition,
@@ -57,8 +58,12 @@ class SourceEntry(Strict):
         description="the public URL with its query, exactly as the provider was given it, for schemes that sign it",
     )
     tolerance_s: int | None = Field(default=None, ge=1, description="how long before its arrival a signed time may be")
-    dedupe_days: int = Field(
-        default=DEFAULT_DEDUPE_DAYS, ge=1, le=3650, description="how long a repeated event is recognised"
+    dedupe_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=3650,
+        description=f"how long a repeated event is recognised; by default {DEFAULT_DEDUPE_DAYS} days, longer where the "
+        f"provider needs it, and {UNTIMED_DEDUPE_DAYS} where no signed time is judged",
     )
     throttle: Throttle | None = Field(
         default=None,
@@ -236,7 +241,9 @@ def resolve(name: str, entry: SourceEntry) -> Source:
     for field in _INTO_SCHEME:
         if field in given:
             scheme = _adjusted(scheme, field, given[field])
-    return Source.model_validate({**merged, "name": name, "scheme": _with_url(scheme)})
+    merged |= {"name": name, "scheme": _with_url(scheme)}
+    usual_days = Source.model_validate(merged).usual_dedupe_days
+    return Source.model_validate({"dedupe_days": usual_days, **merged})
 
 
 def _resolve(name: str, entry: SourceEntry, file: str, line: int) -> Source:

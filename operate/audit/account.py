@@ -2,7 +2,8 @@
 
     access log  --ids-->  stream or archive  --deliveries-->  events table  --states-->  the sum
 
-What is left over is named, with where it was last seen. An id of the access log that neither the stream nor the archive
+What is left over is named, with where it was last seen. What has no mark and is older than marks live counts apart, as
+too old to tell: it may have been applied. An id of the access log that neither the stream nor the archive
 has is looked for in the table itself, once for all of them. A hole in the archive is reported while the stream can
 fill it.
 """
@@ -91,6 +92,7 @@ class Account:
             "acknowledged": self.acknowledged,
             **{outcome: self.counts[outcome] for outcome in FINAL},
             "in_flight": self.counts["in_flight"],
+            "too_old_to_tell": self.counts["too old to tell"],
             "unaccounted": len(self.missing),
             "unacknowledged": self.unacknowledged,
             "unarchived": [one.request_id for one in self.unarchived],
@@ -106,9 +108,11 @@ class Account:
         """Return it for a person: the sum, then what is missing, then what else is worth knowing."""
         sums: dict[str, int] = {"acknowledged": self.acknowledged}
         sums |= {outcome: self.counts[outcome] for outcome in FINAL}
-        sums |= {"in flight": self.counts["in_flight"], "unaccounted": len(self.missing)}
+        sums |= {"in flight": self.counts["in_flight"]}
+        sums |= {name: count for name in ("too old to tell",) if (count := self.counts[name])}
+        sums |= {"unaccounted": len(self.missing)}
         lines = [f"{show_time(self.since_ms)} to {show_time(self.until_ms)}"]
-        lines += [f"{name:14} {count:>12,}" for name, count in sums.items()]
+        lines += [f"{name:15} {count:>11,}" for name, count in sums.items()]
         for lost in self.missing[:_NAMED]:
             lines.append(f"  {lost.request_id} {lost.source or '?'}: last seen in {lost.last_seen}")
         if len(self.missing) > _NAMED:
@@ -194,6 +198,9 @@ class _Computation:
         self._read_again()
         self._name_missing()
         self._search_archive()
+        if account.counts["too old to tell"]:
+            horizons = sources.statuses.horizons
+            account.notes += horizons.lines([True] * len(horizons.catalogue), account.since_ms)
         account.repeated = [Repeated(request_id, tuple(positions)) for request_id, positions in self._repeated.items()]
         return account
 
@@ -236,9 +243,10 @@ class _Computation:
         request_id = self._request_id(delivery)
         if status == "open":
             self._open[request_id] = delivery
-        else:
-            self._open.pop(request_id, None)
-            self._account.counts[status] += 1
+            return
+        self._open.pop(request_id, None)
+        waits = status == "too old to tell" and self._is_in_flight(delivery)
+        self._account.counts["in_flight" if waits else status] += 1
 
     def _search_table(self) -> None:
         for request_id, outcome in self._sources.stored():
@@ -271,9 +279,12 @@ class _Computation:
                 self._account.counts["in_flight"] += 1
             else:
                 self._miss(delivery, _last_seen(delivery))
+        horizon_ms = self._sources.statuses.horizons.latest_ms() if self._unseen else 0
         for request_id, at_ms in self._unseen.items():
             if at_ms > self._account.until_ms - self._sources.grace_ms:
                 self._account.counts["in_flight"] += 1
+            elif at_ms < horizon_ms:
+                self._account.counts["too old to tell"] += 1
             else:
                 self._account.missing.append(Missing(request_id, at_ms, "", _LOG_ALONE))
 

@@ -12,7 +12,7 @@ from weir.consumers.batch.tally import BUG
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.times import show_time
 
-FailureKind: TypeAlias = Literal[Outcome.QUARANTINED, "given up"]
+FailureKind: TypeAlias = Literal[Outcome.QUARANTINED, "given up", "too old to tell"]
 
 # `weir.consumers.raised` writes a bug's type, file, line and function at the end of the detail.
 RAISED_AT = re.compile(r"(\S+) at (?:\S*/)?([^/\s:]+:\d+) in (\S+)")

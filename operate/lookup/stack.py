@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weir.ingest.sources import mark_lives
 from weir.ingest.sources.catalogue import Catalogue
+from weir.ingest.sources.mark_lives import MarkLives
 from weir.operate.lookup.events import Table
+from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer
 from weir.operate.lookup.status import DeliveryStatuses
@@ -67,9 +70,19 @@ class Stack:
         return Marks(self.table.dynamodb, self.table.name)
 
     @property
+    def lives(self) -> MarkLives:
+        """Return the stack's record of how long marks live; that of a stack without one is empty."""
+        return mark_lives.load(self.table.s3, self.table.bucket) or MarkLives()
+
+    @property
+    def horizons(self) -> Horizons:
+        """Return which deliveries are too old to tell."""
+        return Horizons(self.catalogue, self.lives)
+
+    @property
     def statuses(self) -> DeliveryStatuses:
         """Return what reads the status of deliveries."""
-        return DeliveryStatuses(Previewer(self.catalogue), self.marks)
+        return DeliveryStatuses(Previewer(self.catalogue), self.marks, self.horizons)
 
     @property
     def retention_s(self) -> int:

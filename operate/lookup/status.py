@@ -1,7 +1,8 @@
 """What has become of deliveries, by the events table alone; account, lag and failures ask this.
 
 A delivery has an outcome when every event in it has a mark, or it is in quarantine; until then it is `open`. Events
-whose mark belongs to another delivery make it a duplicate: they are applied already.
+whose mark belongs to another delivery make it a duplicate: they are applied already. An open delivery that is older
+than the marks of its source is `too old to tell`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from weir.consumers.events_table.mark import Mark, delivery_name, unreadable_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.ids import RequestId
 from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview, Previewer
 
-Status: TypeAlias = Outcome | Literal["open"]
+Status: TypeAlias = Outcome | Literal["open", "too old to tell"]
+UNFINISHED: frozenset[Status] = frozenset({"open", "too old to tell"})  # nothing in the table says that it is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class DeliveryStatuses:
 
     previewer: Previewer
     marks: Marks
+    horizons: Horizons
 
     def of(self, deliveries: Sequence[Delivery]) -> list[Status]:
         """Return the status of each delivery.
@@ -44,7 +48,11 @@ class DeliveryStatuses:
             for at in left:
                 if _is_quarantined(previews[at], known, refused, keys[at]):
                     statuses[at] = Outcome.QUARANTINED
-        return statuses
+        return [self._in_time(status, preview) for status, preview in zip(statuses, previews, strict=True)]
+
+    def _in_time(self, status: Status, preview: Preview) -> Status:
+        """Return a status as the delivery's age allows: it is open only if a missing mark is proof."""
+        return "too old to tell" if status == "open" and self.horizons.is_behind(preview.envelope) else status
 
 
 def _of_marks(preview: Preview, known: dict[str, Mark]) -> Status:

@@ -11,7 +11,9 @@ from pathlib import Path
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Origin
-from weir.operate.lookup.times import parse_time_ms
+from weir.operate.lookup.horizons import Horizons
+from weir.operate.lookup.times import parse_time_ms, show_time
+from weir.operate.rebuild.completeness import what_is_missing
 from weir.operate.rebuild.evidence import Evidence
 from weir.operate.rebuild.tables import (
     Comparer,
@@ -64,10 +66,13 @@ class Job:
     pause: bool = False
     swap: bool = False
     delete: bool = False
+    partial: bool = False
     keep: bool = False
     clean: bool = False
     report: Report = field(default_factory=Report)
     caught_up: int = 0
+    missing: str = ""
+    begins: dict[str, int] = field(default_factory=dict)
 
     @property
     def _console(self) -> Console:
@@ -88,12 +93,26 @@ class Job:
             return self._clean(left)
         if left:
             self._console.say(f"left by other rebuilds (killed, kept or running): {', '.join(left)}; see --clean")
+        self._check_origin()
         fresh = make_fresh(dynamodb, self.context.settings, default_name())
         try:
             return self._rebuild(fresh, names)
         finally:
             if not self.keep:
                 drop(dynamodb, fresh)
+
+    def _check_origin(self) -> None:
+        """Say what the origin does not hold. Raises: OptionInvalid when the present tables would be written from it."""
+        now_ms = round(time.time() * 1000)
+        self.missing = what_is_missing(self.context.stack, self.origin, self._since_ms(now_ms), now_ms)
+        if not self.missing:
+            return
+        if self.swap and not self.partial:
+            raise OptionInvalid(
+                f"--swap would write sums of a part over the whole: {self.missing}. Read an origin that holds all "
+                "(--from archive), or give --partial if the part is what the tables are to say."
+            )
+        self._console.say(f"a part of the past only, so that differences may come from that: {self.missing}")
 
     def _clean(self, left: list[str]) -> int:
         if not left:
@@ -174,9 +193,9 @@ class Job:
         secrets = make_secrets(context.stack.catalogue, context.client, context.settings, TrustingSecrets)
         if not isinstance(secrets, TrustingSecrets):
             raise TypeError(type(secrets))
-        consumer = with_secrets(context, secrets, fresh.settings, retries=False)
+        consumer = with_secrets(context, secrets, fresh.settings, Horizons(), retries=False)
         evidence = Evidence(context.stack.table, context.stack.catalogue)
-        return ToRebuild(consumer, secrets, context.previewer, evidence, self._console.say)
+        return ToRebuild(consumer, secrets, context.previewer, evidence, self._console.say, begins=self.begins)
 
     def _swap(self, found: dict[str, Comparison], pairs: dict[str, tuple[str, str]]) -> None:
         """Write what differs into the present tables."""
@@ -197,13 +216,22 @@ class Job:
             }
             for name, one in found.items()
         }
-        report = {"report": self.report.as_dict(), "caught_up": self.caught_up, "tables": tables}
+        report = {
+            "report": self.report.as_dict(),
+            "caught_up": self.caught_up,
+            "missing": self.missing,
+            "begins_ms": self.begins,
+            "tables": tables,
+        }
         self._console.result(report, self._lines(found))
         if self.keep:
             self._console.say(f"kept: {', '.join(fresh.tables)}")
 
     def _lines(self, found: dict[str, Comparison]) -> Iterator[str]:
         yield from self.report.lines()
+        if self.begins:
+            begins = ", ".join(f"{source} {show_time(at_ms)}" for source, at_ms in sorted(self.begins.items()))
+            yield f"what was read begins: {begins}"
         if self.caught_up:
             yield f"caught up with {self.caught_up:,} more that arrived meanwhile"
         for name, one in found.items():

@@ -147,12 +147,16 @@ class ToRebuild:
         previewer: Previewer,
         evidence: Evidence,
         say: Callable[[str], object],
+        *,
+        begins: dict[str, int],
     ) -> None:
+        """Note in ``begins`` the oldest arrival of each source, in epoch milliseconds."""
         self.label = "fresh tables"
         self._consumer = consumer
         self._previewer = previewer
         self._evidence = evidence
         self._say = say
+        self._begins = begins
         secrets.proven = evidence.verdict
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
@@ -162,6 +166,9 @@ class ToRebuild:
         results: list[Result] = []
         kept: list[tuple[Delivery, bool]] = []
         for delivery, preview, again in zip(deliveries, previews, repeats, strict=True):
+            if preview.envelope is not None:
+                at_ms = preview.envelope.arrived_at_ms
+                self._begins[preview.envelope.source] = min(at_ms, self._begins.get(preview.envelope.source, at_ms))
             altered = self._evidence.contradicts(preview.envelope) if preview.envelope else ""
             if altered:
                 results.append(Result("altered", altered))

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.consumers.settings import Settings
+from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.preview import Previewer
 from weir.operate.lookup.stack import Stack
 from weir.operate.replay.progress import Console
+from weir.operate.replay.request import ReplayRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,10 @@ class ReplayContext:
     client_with: Callable[[str, Any], Any]
     console: Console
     label: str = ""
+
+    def horizons(self, request: ReplayRequest) -> Horizons:
+        """Return which deliveries are too old to tell; none where the request is to apply those, too."""
+        return Horizons() if request.past_marks else self.stack.horizons
 
     @property
     def previewer(self) -> Previewer:

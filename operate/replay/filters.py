@@ -78,6 +78,10 @@ class Filter:
         """Tell of each source that is asked for whether the catalogue has one of that name."""
         return [any(glob.match(name) for name in self.catalogue) for glob in self._sources]
 
+    def wants_sources(self, names: Iterable[str]) -> list[bool]:
+        """Tell of each source whether its deliveries may be wanted."""
+        return [not self._sources or any(glob.match(name) for glob in self._sources) for name in names]
+
     def wants_facts(self, facts: Mapping[str, Any]) -> bool:
         """Tell by an item's facts alone whether its bytes are worth reading."""
         return self._matches_facts(facts) and (not self.wanted.asks_table or self._has_outcome({_fact(facts)}))

@@ -58,6 +58,7 @@ def request_of(options: Mapping[str, Any]) -> ReplayRequest:
         diff=bool(options.get("diff")),
         plain=bool(options.get("plain")),
         all_headers=bool(options.get("all_headers")),
+        past_marks=bool(options.get("past_marks")),
     )
 
 
@@ -90,6 +91,8 @@ def _check(options: Mapping[str, Any]) -> None:
         raise OptionInvalid("--plain works only with --to stream.")
     if options.get("all_headers") and not (target and targets.is_http(target)):
         raise OptionInvalid("--all-headers works only with --to an HTTP address.")
+    if options.get("past_marks") and not options.get("dry_run") and target != "consumer":
+        raise OptionInvalid("--past-marks works only with --to consumer: that alone can look for a mark and apply.")
     _check_sequence(options)
     reasons = {kind.code for kind in _kinds(RecordError)} | {kind.code for kind in _kinds(TransientError)}
     if unknown := set(options.get("reasons", ())) - reasons:

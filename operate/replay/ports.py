@@ -7,11 +7,13 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checka
 
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.status import DeliveryStatuses
 
 ResultKind: TypeAlias = (
     Outcome
     | Literal[
         "failed",
+        "too old to tell",
         "published",
         "delivered",
         "written",
@@ -78,6 +80,14 @@ class Closing(Protocol):
 
     def close(self) -> None:
         """Release what it holds, say what is left to say."""
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """An origin that notes what a replay to the consumer has finished of it."""
+
+    def settle(self, statuses: DeliveryStatuses) -> None:
+        """Note what is finished; called at the end of a replay that was not stopped."""
 
 
 def state_of(target: Target) -> dict[str, Any]:

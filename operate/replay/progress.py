@@ -14,6 +14,8 @@ from weir.operate.lookup.delivery import Estimate
 from weir.operate.lookup.times import show_duration, show_time
 from weir.operate.replay.ports import Result
 
+# What an event may count as that a replay did not do and leaves where it is; its exit code says so.
+NOT_DONE = ("too old to tell", "failed")
 _USUAL = (*FINAL, "failed")
 _WINDOW_S = 15.0
 _FEW = 20  # records: too few for a speed
@@ -112,8 +114,7 @@ class Progress:
             parts.append(f"at {show_time(self.position_ms)}, {behind} ago")
         if self.left_s is not None:
             parts.append(f"{show_duration(self.left_s)} left")
-        if failed := self.report.counts.get("failed"):
-            parts.append(f"{failed:,} failed")
+        parts += [f"{count:,} {name}" for name in NOT_DONE if (count := self.report.counts.get(name))]
         return ", ".join(parts)
 
 

@@ -35,7 +35,8 @@ class ReplayRequest:
     """One replay as it was asked for; the default asks for everything of no origin.
 
     ``origin`` and ``target`` are names in the registries, a path or an address. Times are epoch milliseconds.
-    ``ends_ms`` ends reading at what was stored later, ``follow`` reads on for ever. ``stack`` names the stack that
+    ``ends_ms`` ends reading at what was stored later, ``follow`` reads on for ever. ``past_marks`` applies also what is
+    too old to tell. ``stack`` names the stack that
     the positions of a checkpoint belong to, "" for any.
     """
 
@@ -59,6 +60,7 @@ class ReplayRequest:
     diff: bool = False
     plain: bool = False
     all_headers: bool = False
+    past_marks: bool = False
     follow: bool = False
     stack: str = ""
 

@@ -17,8 +17,8 @@ from weir.operate.replay.loop import Replay
 from weir.operate.replay.options import unknown_sources
 from weir.operate.replay.origins import make_origin
 from weir.operate.replay.pace import Pace
-from weir.operate.replay.ports import Checked, Stateful, Target, close
-from weir.operate.replay.progress import Console, peak_mib
+from weir.operate.replay.ports import Checked, Settling, Stateful, Target, close
+from weir.operate.replay.progress import NOT_DONE, Console, peak_mib
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.targets import make_target
 
@@ -39,8 +39,8 @@ def replay(
 ) -> int:
     """Start a replay, or without a request resume the one of a checkpoint file; return the exit code.
 
-    1: an event failed. 2: a service did not answer, or nothing matched because the sources file lacks a source that
-    was asked for. 130: stopped before the end.
+    1: an event failed, or is too old to tell. 2: a service did not answer, or nothing matched because the sources file
+    lacks a source that was asked for. 130: stopped before the end.
 
     Raises: OptionInvalid; ServiceError of what it reads and writes.
     """
@@ -69,9 +69,10 @@ def run(
     checkpoint: Checkpoint,
 ) -> int:
     """Estimate, run and report; return the exit code."""
-    console, rate_per_s = context.console, checkpoint.request.rate_per_s
+    console, rate_per_s, is_dry = context.console, checkpoint.request.rate_per_s, checkpoint.request.dry_run
     estimate = origin.estimate()
     console.say(f"from {origin.label} to {target.label}: {_show_estimate(estimate, rate_per_s)}")
+    _tell_horizons(context, selection, checkpoint.request)
     if isinstance(target, Stateful) and (checkpoint.cursor or any(checkpoint.again.values())):
         target.restore(checkpoint.target)
     pace = Pace(rate_per_s)
@@ -88,6 +89,8 @@ def run(
         console.say(f"interrupted{_how_to_resume(checkpoint)}")
         raise
     close(target)
+    if is_done and isinstance(origin, Settling) and checkpoint.request.target == "consumer" and not is_dry:
+        origin.settle(context.stack.statuses)
     _print_report(checkpoint, console)
     if not is_done:
         console.say(f"stopped{_how_to_resume(checkpoint)}")
@@ -95,8 +98,16 @@ def run(
     return _verdict(checkpoint)
 
 
+def _tell_horizons(context: ReplayContext, selection: Filter, request: ReplayRequest) -> None:
+    """Say from when on the replay can tell what was applied, where it makes a difference."""
+    if request.dry_run or request.target in {"consumer", "stream"}:
+        horizons = context.horizons(request)
+        for line in horizons.lines(selection.wants_sources(horizons.catalogue), request.since_ms):
+            context.console.say(line)
+
+
 def _verdict(checkpoint: Checkpoint) -> int:
-    return _FAILED if checkpoint.report.counts.get("failed") else 0
+    return _FAILED if any(map(checkpoint.report.counts.get, NOT_DONE)) else 0
 
 
 def new_checkpoint(path: Path, request: ReplayRequest) -> Checkpoint:

@@ -59,7 +59,7 @@ def _change(draw: st.DrawFn) -> Any:
 
 @st.composite
 def _streams(draw: st.DrawFn) -> list[Record]:
-    """Draw a shard: deliveries of a few events, many of them more than once, some forged, some with another's id."""
+    """Draw a shard: deliveries of a few events, many more than once, some forged or too old, some with another's id."""
     events: dict[str, tuple[Change, ...] | None] = {}
     for number in range(draw(st.integers(1, 8))):
         wanted = draw(st.lists(_change(), max_size=3, unique_by=lambda change: (change.table, str(change.key))))
@@ -70,7 +70,8 @@ def _streams(draw: st.DrawFn) -> list[Record]:
         is_forged, like = draw(st.integers(0, 11)) == 11, event_id
         if draw(st.integers(0, 7)) == 7:
             like = draw(st.sampled_from(sorted(events)))
-        records.append(Record(event_id, f"r{number}", keys[like], events[like], is_forged))
+        is_past = draw(st.integers(0, 5)) == 5
+        records.append(Record(event_id, f"r{number}", keys[like], events[like], is_forged, is_past))
     return records
 
 
@@ -119,7 +120,7 @@ class _Consumer:
     def _consume(self, records: Sequence[Record]) -> Iterator[None]:
         rng = Random(next(self.seeds))
         batch = [of_record(record) for record in records]
-        session = Session(batch, self.store.layout, self.recent, now_ms=NOW_MS, rng=rng)
+        session = Session(batch, self.store.layout, self.recent, now_ms=NOW_MS, rng=rng, refuses_past=True)
         ready = [task.step for task in session.start()]
         flights: list[_Flight] = []
         while ready or flights:

@@ -78,6 +78,7 @@ ACTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "ignored": "those that no business code wants",
             "quarantined": "those in quarantine",
             "in_flight": "those that the consumer has not read yet",
+            "too_old_to_tell": "those without a mark that are older than marks live: they may have been applied",
             "unaccounted": "those that are nowhere they should be",
             "unacknowledged": "deliveries that are stored and were never answered 2xx: their sender tries again",
             "unarchived": "how many should be in the archive by now and are not",

@@ -12,7 +12,7 @@ from tests.support import aws
 from weir.infra.local import lifecycle
 from weir.infra.local.engine.engine import Engine
 from weir.infra.template import Resource
-from weir.operate.failures import lifecycle_days
+from weir.operate.lookup.kept import lifecycle_days
 
 pytestmark = pytest.mark.engine
 

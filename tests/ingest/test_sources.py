@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.support.deliveries import source_of
+from weir.infra import template
 from weir.ingest.errors import CatalogueInvalid
 from weir.ingest.schemes.any_of import AnyOf
 from weir.ingest.schemes.content import ContentScheme
@@ -92,10 +93,49 @@ own:
 
 
 def test_warnings(tmp_path: Path) -> None:
-    """A dedupe window shorter than the provider's retry window is warned of, and allowed."""
+    """Marks that live shorter than the provider repeats, or accepts, a delivery are warned of, and allowed."""
     catalogue = loaded(tmp_path, "stripe: {preset: stripe, dedupe_days: 1}\ngithub: {preset: github, dedupe_days: 1}")
     assert "3 days" in catalogue["stripe"].warnings[0]
     assert catalogue["github"].warnings == ()
+    late = loaded(tmp_path, "stripe: {preset: stripe, dedupe_days: 5, tolerance_s: 864000}")["stripe"]
+    assert "accepted for 10 days" in late.warnings[0]
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_marks_live_as_long_as_a_captured_delivery_is_good(name: str) -> None:
+    """Longer than a provider repeats and Weir accepts a delivery; as long as the archive if it is good for ever."""
+    source = source_of(name)
+    accepted_s, archive_days = source.scheme.accepts_for_s, template.defaults(template.load())["ArchiveDays"]
+    assert source.dedupe_s >= 2 * (source.retry_window_s or 0)
+    assert source.dedupe_days >= 30
+    if accepted_s is None:
+        assert source.dedupe_days >= int(archive_days)
+    else:
+        assert source.dedupe_s > accepted_s + source.repeats_s
+    assert source.repeats_s < source.dedupe_s
+
+
+def test_a_time_that_is_not_signed_protects_nothing(tmp_path: Path) -> None:
+    """A tolerance counts only for a time that the signature covers, and of several schemes only if all have one."""
+    at = '{at: "header:X-Time"}'
+    text = """
+    beside: {scheme: {signature: {at: "header:X-S"}, timestamp: AT, content: "{body}", tolerance_s: 60}}
+    signed: {scheme: {signature: {at: "header:X-S"}, timestamp: AT, content: "{timestamp}.{body}", tolerance_s: 60}}
+    named: {scheme: {signature: {at: "header:X-S"}, timestamp: AT, content: "{header:X-Time}{body}", tolerance_s: 60}}
+    within: {scheme: {signature: {at: "header:X-S"}, timestamp: {at: $.t}, content: "{body}", tolerance_s: 60}}
+    either: {scheme: {any_of: [{signature: {at: "header:X-S"}, timestamp: AT, content: "{timestamp}{body}",
+      tolerance_s: 60}, {alg: token, at: "header:X-T"}]}}
+    """
+    lines = [line[4:] for line in text.replace("AT", at).splitlines()]
+    found = loaded(tmp_path, "\n".join(lines))
+    spans = {name: (source.scheme.accepts_for_s, source.dedupe_days) for name, source in found.items()}
+    assert spans == {
+        "beside": (None, 400),
+        "signed": (60, 30),
+        "named": (60, 30),
+        "within": (60, 30),
+        "either": (None, 400),
+    }
 
 
 def test_headers_that_proving_needs_are_kept() -> None:

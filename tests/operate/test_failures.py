@@ -13,8 +13,8 @@ import pytest
 from tests.support.stack_env import StackEnv
 from weir.infra import secrets
 from weir.ingest.envelope import Envelope, encode
-from weir.operate.failures import lifecycle_days
 from weir.operate.lookup.causes import cause_of
+from weir.operate.lookup.kept import lifecycle_days
 
 pytestmark = pytest.mark.engine
 

@@ -27,6 +27,7 @@ from weir.operate import quarantine
 from weir.operate.lookup.causes import group_quarantined
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.events import summary
+from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer
 from weir.operate.lookup.status import DeliveryStatuses
@@ -333,6 +334,8 @@ def test_bad_element_is_quarantined_alone(quarantine_env: QuarantineEnv) -> None
     assert quarantine_env.balances() == {"ann": 5}
     assert list(quarantine_env.quarantined().values()) == ["event_malformed"]
     statuses = DeliveryStatuses(
-        Previewer(quarantine_env.catalogue), Marks(quarantine_env.dynamodb, quarantine_env.events_table)
+        Previewer(quarantine_env.catalogue),
+        Marks(quarantine_env.dynamodb, quarantine_env.events_table),
+        Horizons(),
     )
     assert statuses.of([Delivery(encode(envelope), "shard", "1")]) == [Outcome.QUARANTINED]

@@ -22,10 +22,10 @@ RETENTION_S = 86_400
 SOURCE = "shop"
 
 
-def envelope(request_id: str = "r1", body: bytes = b'{"id":1}') -> Envelope:
+def envelope(request_id: str = "r1", body: bytes = b'{"id":1}', *, age_ms: int = 5) -> Envelope:
     headers = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
     return Envelope(
-        RequestId(request_id), NOW_MS - 5, SourceName(SOURCE), "", "192.0.2.1", "/v1/shop", {}, headers, body
+        RequestId(request_id), NOW_MS - age_ms, SourceName(SOURCE), "", "192.0.2.1", "/v1/shop", {}, headers, body
     )
 
 
@@ -39,9 +39,10 @@ def judged(
     index: int = 0,
     count: int = 1,
     position: int = 0,
+    age_ms: int = 5,
 ) -> JudgedEvent:
     """Prepare a verified event; its delivery has an id of its own unless one is given."""
-    delivery = envelope(request_id or f"r-{event_id}", body or json.dumps({"id": event_id}).encode())
+    delivery = envelope(request_id or f"r-{event_id}", body or json.dumps({"id": event_id}).encode(), age_ms=age_ms)
     event = Event(SourceName(SOURCE), EventId(event_id), "order.paid", NOW_MS - 9, key, None, index, delivery)
     return item.apply(
         event,
@@ -64,7 +65,10 @@ def of_record(record: Record) -> JudgedEvent:
     """Prepare a record of the model."""
     if record.is_forged:
         return forged(record.request_id)
-    return judged(record.event_id, record.changes, request_id=record.request_id, key=record.partition_key)
+    age_ms = RETENTION_S * 1000 if record.is_past else 5
+    return judged(
+        record.event_id, record.changes, request_id=record.request_id, key=record.partition_key, age_ms=age_ms
+    )
 
 
 class Clock:
@@ -102,6 +106,7 @@ def run(
         sleep=clock.sleep,
         now_ms=NOW_MS,
         recent=recent,
+        refuses_past=True,
     )
 
 

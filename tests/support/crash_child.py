@@ -49,6 +49,9 @@ def records(key: str) -> list[Record]:
         Record(f"{key}large", f"{key}rlarge", "k", _pay(key, 7)),
         *[Record(f"{key}i{at}", f"{key}ri{at}", "", None) for at in range(3)],
         Record(f"{key}f", f"{key}rf", "", None, is_forged=True),
+        Record(f"{key}old", f"{key}rold", "k", _pay(key, 9), is_past=True),
+        Record(f"{key}older", f"{key}rolder", "", None, is_past=True),
+        Record(f"{key}d1", f"{key}rdold", "", _pay(key, 1), is_past=True),
     ]
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from base64 import b64encode
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from weir.ingest.sources.sources_file import load
 
 SECRET = "whsec_" + b64encode(b"the secret of every test source ").decode()
 SHARD = "shardId-000000000000"
-AT_MS = 1_700_000_000_000
+AT_MS = round(time.time() * 1000) - 60_000  # lately: marks of what is older would have expired
 
 SOURCES = """
 payments: {preset: standard-webhooks}

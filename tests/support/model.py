@@ -17,13 +17,17 @@ KEYS = {"balances": "account", "things": "id"}
 
 @dataclass(frozen=True)
 class Record:
-    """One record of the stream: a delivery of an event. No business code wants it if ``changes`` is None."""
+    """One record of the stream: a delivery of an event. No business code wants it if ``changes`` is None.
+
+    ``is_past``: it is older than a mark of its event would live.
+    """
 
     event_id: str
     request_id: str
     partition_key: str
     changes: tuple[Change, ...] | None
     is_forged: bool = False
+    is_past: bool = False
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Model:
             return "quarantined"
         if record.event_id in self.marked:
             return "duplicate"
+        if record.is_past:
+            return "quarantined"
         if record.changes is None:
             self.marked.add(record.event_id)
             return "ignored"

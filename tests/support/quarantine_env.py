@@ -12,6 +12,7 @@ from weir.cli.stacks import consumer_target
 from weir.consumers.batch.batch import Consumer, now_ms
 from weir.infra.outputs import Outputs
 from weir.ingest.envelope import Envelope
+from weir.ingest.sources import mark_lives
 from weir.operate.lookup.events import Table
 from weir.operate.quarantine import Selection, verify
 from weir.operate.replay.progress import Report
@@ -55,6 +56,7 @@ class QuarantineEnv(EngineEnv):
             GlobalSecondaryIndexes=[_INDEX],
         )
         self.client("s3").create_bucket(Bucket=self.bucket)
+        mark_lives.save(self.client("s3"), self.bucket, mark_lives.begun(self.catalogue, now_ms()))
 
     @property
     def table(self) -> Table:
@@ -87,7 +89,7 @@ class QuarantineEnv(EngineEnv):
 
     def verify(self, source: str = "", **selected: Any) -> Report:
         """Verify the quarantine with a process that starts now."""
-        target = consumer_target(cast("Place", self), self.catalogue)
+        target = consumer_target(cast("Place", self), self.catalogue, past_marks=False)
         return verify(self.table, Selection(source, **selected), target, watch=lambda _: None, say=print)
 
     def quarantined(self) -> dict[str, str]:

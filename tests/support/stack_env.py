@@ -24,7 +24,7 @@ from weir.cli.main import main
 from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.events_table.store import client_config
 from weir.consumers.judging.records import Record
-from weir.infra import secrets, template
+from weir.infra import lifetimes, secrets, template
 from weir.infra.local import provision
 from weir.infra.local.engine.engine import Engine
 from weir.infra.outputs import Outputs
@@ -71,6 +71,7 @@ class StackEnv:
         provision.provision(self.place, resources)
         (home / "sources.yaml").write_text(SOURCES)
         self.catalogue: Catalogue = load(home / "sources.yaml")
+        lifetimes.record_after(self.place, self.outputs.bucket, self.catalogue, made_ms=round(time.time() * 1000))
         for source in self.catalogue.values():
             secrets.add(self.place, source, SECRET)
         state = {"stack": name, "engine": engine.endpoint, "outputs": self.outputs.as_dict()}
@@ -170,7 +171,8 @@ class StackEnv:
 
     def to_consumer(self, *, retries: bool = False) -> ToConsumer:
         previewer, table = Previewer(self.catalogue), self.settings.events_table
-        return into_table(self.pipeline(), previewer, self.dynamodb, table, retries=retries)
+        horizons = self.stack().horizons
+        return into_table(self.pipeline(), previewer, self.dynamodb, table, horizons, retries=retries)
 
     def consume(self, limit: int = 10_000) -> list[tuple[JudgedEvent, EventResult]]:
         """Let the live consumer read on, shard by shard, and keep a checkpoint as the poller does."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weir.consumers.judging.records import Record, read
 from weir.ingest.errors import ConfigError
 from weir.operate.lookup.delivery import END, Advance, Cursor, Delivery, Estimate
+from weir.operate.lookup.status import UNFINISHED, DeliveryStatuses
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.filters import Filter
 from weir.operate.replay.request import ReplayRequest
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 PREFIX = "aws/lambda/"
+# An empty object with the name of a failure's behind this says that all of it is done.
+DONE_PREFIX = "failures-done/"
 LANE = "failures"
 
 
@@ -82,6 +85,20 @@ class FromFailures:
             if batch is not None:
                 yield batch
 
+    def unfinished(self) -> Iterator[FailedBatch]:
+        """Yield the objects of which no replay has noted that everything in them is done."""
+        noted = self._noted()
+        for key, _ in self._keys(""):
+            batch = self.load(key) if key not in noted else None
+            if batch is not None:
+                yield batch
+
+    def settle(self, statuses: DeliveryStatuses) -> None:
+        """Note of these objects which have nothing in them that is left to do: their marks will not tell for ever."""
+        for batch in self.unfinished():
+            if not UNFINISHED.intersection(statuses.of(batch.deliveries())):
+                self.s3.put_object(Bucket=self.bucket, Key=f"{DONE_PREFIX}{batch.key}", Body=b"")
+
     def load(self, key: str) -> FailedBatch | None:
         """Return one object; None, and a line about it, when it is not a failure document."""
         content = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -90,6 +107,10 @@ class FromFailures:
         except (ValueError, KeyError, TypeError, ConfigError) as error:
             self.say(f"s3://{self.bucket}/{key} cannot be read as a failed batch: {error}")
             return None
+
+    def _noted(self) -> set[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=DONE_PREFIX)
+        return {given["Key"].removeprefix(DONE_PREFIX) for page in pages for given in page.get("Contents", [])}
 
     def _keys(self, done: str) -> Iterator[tuple[str, int]]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(

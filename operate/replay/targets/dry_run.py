@@ -18,6 +18,7 @@ from weir.consumers.outcome import Outcome
 from weir.ingest.errors import RecordError, ServiceError
 from weir.operate.lookup.causes import RAISED_AT
 from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.context import ReplayContext
@@ -25,6 +26,7 @@ from weir.operate.replay.ports import Result, ResultKind
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.targets.in_process import make_judge
 from weir.operate.replay.targets.simulate import LoadItem, Simulation, show, show_difference
+from weir.operate.replay.targets.to_consumer import is_too_old
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -56,6 +58,7 @@ class DryRun:
         judge: Judge,
         marks: Marks,
         previewer: Previewer,
+        horizons: Horizons,
         *,
         load: LoadItem | None = None,
         result: Callable[[Mapping[str, Any], Sequence[str]], object] = lambda _, __: None,
@@ -63,6 +66,7 @@ class DryRun:
         self._judge = judge
         self._marks = marks
         self._previewer = previewer
+        self._horizons = horizons
         self._print = result
         self._simulation = Simulation(load) if load else None
         self._seen: set[int] = set()
@@ -102,6 +106,8 @@ class DryRun:
 
     def _fate(self, judged: JudgedEvent, stored: Mark | None) -> _Prediction:
         """Return what this working tree would do with the event if it came now."""
+        if is_too_old(judged, self._horizons) and not (stored is not None and stored.is_done):
+            return _Prediction("too old to tell", judged.source)
         if stored is not None and stored.is_fence:
             return _Prediction(
                 "would be quarantined", stored.reason, "As before; `weir failures retry` judges it again."
@@ -175,7 +181,8 @@ def make(context: ReplayContext, request: ReplayRequest) -> DryRun:
     stack, settings = context.stack, context.settings
     judge = make_judge(stack.catalogue, context.client, settings)
     load = _loader(stack.table.dynamodb, settings.tables) if request.diff else None
-    return DryRun(judge, stack.marks, context.previewer, load=load, result=context.console.result)
+    horizons, print_ = context.horizons(request), context.console.result
+    return DryRun(judge, stack.marks, context.previewer, horizons, load=load, result=print_)
 
 
 def _loader(dynamodb: DynamoDBClient, tables: Mapping[str, str]) -> LoadItem:

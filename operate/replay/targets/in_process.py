@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -23,7 +24,7 @@ from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
 from weir.consumers.wiring import certificates
 from weir.ingest.envelope import Envelope
-from weir.ingest.errors import CertificateAbsent, SecretAbsent, SignatureMismatch, TargetUnavailable
+from weir.ingest.errors import CertificateAbsent, SecretAbsent, SignatureMismatch, TargetUnavailable, TooOldToTell
 from weir.ingest.sources.catalogue import Catalogue
 from weir.operate.replay.ports import Stopped
 from weir.operate.replay.waits import rest
@@ -108,9 +109,16 @@ def make_secrets(
     )
 
 
+# What becomes of an event that is held: nothing.
+HELD = EventResult(Outcome.QUARANTINED, TooOldToTell.code)
+
+
 @dataclass(slots=True)
 class Pipeline:
-    """Judges and commits records, in their order, until each event has an outcome that is not ``retry``."""
+    """Judges and commits records, in their order, until each event has an outcome that is not ``retry``.
+
+    ``holds`` tells of judged events, by their `id`, which are left as they are: their result is `HELD`.
+    """
 
     judge: Judge
     store: Store
@@ -118,6 +126,7 @@ class Pipeline:
     patience_s: float = 120.0
     stopped: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
+    holds: Callable[[Sequence[JudgedEvent]], AbstractSet[int]] = lambda _: frozenset()
     _recent: RecentMarks = field(init=False, default_factory=RecentMarks)
     _rng: Random = field(init=False, default_factory=Random)
 
@@ -151,8 +160,10 @@ class Pipeline:
 
     def _once(self, records: list[Record]) -> list[tuple[JudgedEvent, EventResult]]:
         judged = self.judge.judge(records)
-        report = isolate(self._commit, judged)
-        return list(zip(judged, report.results, strict=True))
+        held = self.holds(judged)
+        committed = [one for one in judged if id(one) not in held]
+        results = iter(isolate(self._commit, committed).results if committed else ())
+        return [(one, HELD if id(one) in held else next(results)) for one in judged]
 
     def _commit(self, judged: Sequence[JudgedEvent]) -> CommitReport:
         end_s = time.monotonic() + _ATTEMPT_S

@@ -4,6 +4,8 @@ Marks are read first. An event that has a mark is applied, by whichever delivery
 judged again, since its secret may have been retired meanwhile. What a replay has applied in an attempt that was killed
 shows in the mark too: it is this delivery's, written since the attempt began.
 
+An event without a mark that is too old to tell is not applied and stays where it is, unless ``past_marks`` asks for it.
+
 What is quarantined is always judged, whatever mark its id names: nothing has proven that id. Only a verdict takes it
 out.
 """
@@ -21,13 +23,14 @@ from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
 from weir.ingest.ids import MarkKey
 from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Preview, Previewer
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.origins import kind_of
 from weir.operate.replay.ports import Result, ResultKind
 from weir.operate.replay.request import ReplayRequest
-from weir.operate.replay.targets.in_process import Pipeline, make_judge, make_pipeline, make_secrets
+from weir.operate.replay.targets.in_process import HELD, Pipeline, make_judge, make_pipeline, make_secrets
 from weir.operate.replay.targets.release import Release
 
 
@@ -38,9 +41,18 @@ class ToConsumer:
     label = "the consumer in this process"
 
     def __init__(
-        self, pipeline: Pipeline, marks: Marks, previewer: Previewer, release: Release, *, retries: bool = False
+        self,
+        pipeline: Pipeline,
+        marks: Marks,
+        previewer: Previewer,
+        release: Release,
+        horizons: Horizons,
+        *,
+        retries: bool = False,
     ) -> None:
+        pipeline.holds = self._too_old
         self._pipeline = pipeline
+        self._horizons = horizons
         self._marks = marks
         self._previewer = previewer
         self._release = release
@@ -64,7 +76,7 @@ class ToConsumer:
                     self._release.discard(delivery.facts["pk"])
         if left:
             if self._retries:
-                self._release.lift([preview for preview in previews if preview.envelope], known)
+                self._release.lift([one for one in previews if not self._horizons.is_behind(one.envelope)], known)
             results += self._commit(left, known, since_ms)
         if not any(repeats):
             self._claimed.clear()
@@ -72,7 +84,7 @@ class ToConsumer:
 
     def _commit(self, left: list[tuple[Delivery, bool]], known: dict[str, Mark], since_ms: int | None) -> list[Result]:
         pairs = self._pipeline.run([delivery.as_record() for delivery, _ in left])
-        waiting = {judged.position for judged, result in pairs if result.outcome is Outcome.RETRY}
+        waiting = {judged.position for judged, result in pairs if result.outcome is Outcome.RETRY or result is HELD}
         results = []
         seen: set[MarkKey] = set()
         for judged, result in pairs:
@@ -80,7 +92,7 @@ class ToConsumer:
             results.append(self._result(judged, result, known, since_ms if again else None, seen))
             if result.outcome.is_done and judged.position not in waiting:
                 self._release.note_done(delivery, judged)
-            elif result.outcome is Outcome.QUARANTINED and self._retries:
+            elif result.outcome is Outcome.QUARANTINED and result is not HELD and self._retries:
                 self._release.renew(delivery, judged, result)
         self._release.flush()
         return results
@@ -88,6 +100,8 @@ class ToConsumer:
     def _result(
         self, judged: JudgedEvent, result: EventResult, known: dict[str, Mark], since_ms: int | None, seen: set[MarkKey]
     ) -> Result:
+        if result is HELD:
+            return Result("too old to tell", judged.source)
         if result.outcome is Outcome.QUARANTINED:
             return Result(Outcome.QUARANTINED, result.reason)
         if result.outcome is Outcome.RETRY:
@@ -100,6 +114,12 @@ class ToConsumer:
             return Result(Outcome.DUPLICATE)
         seen.add(key)
         return Result(result.outcome)
+
+    def _too_old(self, judged: Sequence[JudgedEvent]) -> set[int]:
+        """Return, by their `id`, the events that would be applied, have no mark, and are too old to tell."""
+        old = {id(one): mark_key(one.source, one.event_id) for one in judged if is_too_old(one, self._horizons)}
+        known = self._marks.read(old.values()) if old else {}
+        return {one for one, key in old.items() if not (key in known and known[key].is_done)}
 
     def _known_kind(self, mark: Mark, preview: Preview, since_ms: int | None) -> ResultKind:
         return self._kind(mark, preview.envelope.request_id if preview.envelope else "", since_ms)
@@ -143,25 +163,33 @@ def _quarantine_keys(delivery: Delivery, preview: Preview) -> list[str]:
     return [*preview.quarantine_keys(), *([stored] if stored else [])]
 
 
+def is_too_old(judged: JudgedEvent, horizons: Horizons) -> bool:
+    """Tell whether a judged event, if it has no mark, is left alone for its age."""
+    return judged.decision in {"apply", "ignore"} and judged.received_at_ms < horizons.of(judged.source)
+
+
 def make(context: ReplayContext, request: ReplayRequest) -> ToConsumer:
     """Return the consumer in this process as the target of a replay. Raises: EffectsInvalid."""
     secrets = make_secrets(context.stack.catalogue, context.client, context.settings)
     retries = kind_of(request.origin).holds_refused
-    return with_secrets(context, secrets, context.settings, retries=retries)
+    return with_secrets(context, secrets, context.settings, context.horizons(request), retries=retries)
 
 
-def with_secrets(context: ReplayContext, secrets: Secrets, settings: Settings, *, retries: bool) -> ToConsumer:
+def with_secrets(
+    context: ReplayContext, secrets: Secrets, settings: Settings, horizons: Horizons, *, retries: bool
+) -> ToConsumer:
     """Return the consumer in this process with given secrets and tables; ``retries``: see `ToConsumer`."""
     stack = context.stack
     judge = make_judge(stack.catalogue, context.client, settings, secrets)
     dynamodb = context.client_with("dynamodb", client_config(settings.commit_concurrency))
     pipeline = make_pipeline(judge, dynamodb, settings, s3=stack.table.s3, stopped=context.console.stopped)
-    return into_table(pipeline, context.previewer, stack.table.dynamodb, settings.events_table, retries=retries)
+    table = settings.events_table
+    return into_table(pipeline, context.previewer, stack.table.dynamodb, table, horizons, retries=retries)
 
 
 def into_table(
-    pipeline: Pipeline, previewer: Previewer, dynamodb: Any, events_table: str, *, retries: bool
+    pipeline: Pipeline, previewer: Previewer, dynamodb: Any, events_table: str, horizons: Horizons, *, retries: bool
 ) -> ToConsumer:
     """Return a pipeline as a target; ``dynamodb`` reads and releases in its events table."""
     marks = Marks(dynamodb, events_table)
-    return ToConsumer(pipeline, marks, previewer, Release(dynamodb, events_table, marks), retries=retries)
+    return ToConsumer(pipeline, marks, previewer, Release(dynamodb, events_table, marks), horizons, retries=retries)

@@ -16,6 +16,7 @@ from weir.consumers.judging.aggregate import Entry, aggregate
 from weir.ingest.envelope import Envelope, partition_key
 from weir.ingest.errors import ConfigError, TargetUnavailable
 from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.preview import Previewer
 from weir.operate.lookup.stack import AWS, Stack
 from weir.operate.replay.context import ReplayContext
@@ -41,6 +42,7 @@ _BACKOFF_MAX_S = 5.0
 class ToStream:
     """Puts deliveries back into a stream, where the consumer finds what it has applied before to be duplicates.
 
+    What is too old to tell is left out: when the consumer reads it again, it could not tell either.
     ``bytes_per_s`` keeps room for live traffic: a throttled shard would refuse senders too. Without ``aggregated``
     each delivery is an entry of its own. It waits ``delay_s`` before the first.
     """
@@ -52,6 +54,7 @@ class ToStream:
         kinesis: KinesisClient,
         stream: str,
         previewer: Previewer,
+        horizons: Horizons,
         *,
         aggregated: bool = True,
         bytes_per_s: float | None = None,
@@ -63,6 +66,7 @@ class ToStream:
         self.label = f"stream {stream}{'' if aggregated else ', an entry each'}"
         self.calls = self.entries = 0
         self._kinesis, self._stream, self._previewer = kinesis, stream, previewer
+        self._horizons = horizons
         self._aggregated = aggregated
         self._bytes_per_s = bytes_per_s
         self._delay_s = delay_s
@@ -70,15 +74,21 @@ class ToStream:
         self._stopped, self._sleep = stopped, sleep
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
-        """Put all of them; returns once every one has a sequence number."""
-        pairs = [(_stream_key(self._previewer.preview(one).envelope, one), one.data) for one in deliveries]
+        """Put all of them but what is too old to tell; returns once every one has a sequence number."""
+        envelopes = [self._previewer.preview(one).envelope for one in deliveries]
+        kept = [not self._horizons.is_behind(envelope) for envelope in envelopes]
+        found = zip(deliveries, envelopes, kept, strict=True)
+        pairs = [(_stream_key(envelope, one), one.data) for one, envelope, is_kept in found if is_kept]
         try:
             entries = aggregate(pairs) if self._aggregated else (Entry(key, data, 1) for key, data in pairs)
             for request in _requests(entries):
                 self._put(request)
         except ConfigError as error:
             raise TargetUnavailable(str(error)) from error
-        return [Result("published")] * len(deliveries)
+        return [
+            Result("published") if is_kept else Result("too old to tell", envelope.source if envelope else "")
+            for envelope, is_kept in zip(envelopes, kept, strict=True)
+        ]
 
     def _put(self, entries: list[Entry]) -> None:
         self._rest(self._delay_s)
@@ -128,6 +138,7 @@ def make(context: ReplayContext, request: ReplayRequest) -> ToStream:
         stack.kinesis,
         stack.stream,
         context.previewer,
+        context.horizons(request),
         aggregated=not request.plain,
         bytes_per_s=None if request.rate_per_s else _bytes_per_s(stack),
         delay_s=delay_s,

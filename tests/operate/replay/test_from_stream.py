@@ -17,6 +17,7 @@ from tests.support.stack_env import StackEnv
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.origins.from_stream import FromStream, StreamRange
 from weir.operate.replay.targets.to_stream import ToStream
@@ -209,7 +210,12 @@ def test_a_refused_entry_is_put_again_before_any_later_one_of_its_lane(stack_env
     for aggregated in (True, False):
         throttling: Any = Throttling()
         target = ToStream(
-            throttling, stack_env.stream, Previewer(stack_env.catalogue), aggregated=aggregated, sleep=lambda _: None
+            throttling,
+            stack_env.stream,
+            Previewer(stack_env.catalogue),
+            Horizons(),
+            aggregated=aggregated,
+            sleep=lambda _: None,
         )
         envelopes = [stack_env.payment("a", n, key=f"k{n % 5}", message_id=f"{aggregated}-{n}") for n in range(300)]
         from weir.ingest.envelope import encode
