@@ -80,9 +80,9 @@ def _await_outcome(place: Place, sent: Sent, answer: Answer, deadline_s: float) 
 
     stored = events_table(place)
     request_id = RequestId(answer.request_id or "")
-    source, event_ids = SourceName(sent.source), [EventId(one) for one in sent.ids_of(request_id)]
+    source, identities = SourceName(sent.source), [EventId(one) for one in sent.identities_of(request_id)]
     while True:
-        outcome = stored.outcome(source, event_ids, request_id)
+        outcome = stored.outcome(source, identities, request_id)
         if outcome or time.monotonic() > deadline_s:
             return outcome
         time.sleep(_POLL_S)

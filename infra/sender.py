@@ -39,15 +39,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One delivery, its answers in order, and the ids of the events in it; none if they cannot be read."""
+    """One delivery, its answers in order, and what its events are marked by; nothing if they cannot be read."""
 
     source: str
-    event_ids: tuple[str, ...]
+    identities: tuple[str, ...]
     answers: tuple[Answer, ...]
 
-    def ids_of(self, request_id: str) -> list[str]:
-        """Return the ids of the events as they are stored of one answer: some providers' are the request's id."""
-        return [event_id.replace(_REQUEST_ID, request_id) for event_id in self.event_ids]
+    def identities_of(self, request_id: str) -> list[str]:
+        """Return what the events of one answer are marked by: some providers' ids are the request's id."""
+        return [identity.replace(_REQUEST_ID, request_id) for identity in self.identities]
 
 
 def send(
@@ -67,7 +67,7 @@ def send(
     if tamper:
         draft.body += b" "
     answers = tuple(_post(url, draft) for _ in range(times))
-    return Sent(source.name if source else name, _event_ids(source, draft), answers)
+    return Sent(source.name if source else name, _identities(place, source, draft), answers)
 
 
 def curl(place: Place, catalogue: Catalogue) -> str | None:
@@ -150,10 +150,12 @@ def _request_id(response: http.client.HTTPResponse, text: str) -> str | None:
         return response.headers.get("x-amz-apigw-id")
 
 
-def _event_ids(source: Source | None, draft: Draft) -> tuple[str, ...]:
+def _identities(place: Place, source: Source | None, draft: Draft) -> tuple[str, ...]:
+    if source is None:
+        return ()
     try:
         envelope = replace(draft.envelope(), request_id=RequestId(_REQUEST_ID))
-        found = events.extract(source, envelope) if source else []
-        return tuple(event.event_id for event in found if not isinstance(event, events.RefusedEvent))
+        found = events.extract(source, envelope, signatures.option_of(source.scheme, signing_key(place, source)))
+        return tuple(event.identity for event in found if not isinstance(event, events.RefusedEvent))
     except RecordError:
         return ()

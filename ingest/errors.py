@@ -111,6 +111,17 @@ class EventMalformed(RecordError):
     )
 
 
+class TypeUnproven(RecordError):
+    """The same signed content was applied as another type, and the sender does not sign the type."""
+
+    code = "type_unproven"
+    hint = (
+        "Somebody may have changed the type of a delivery that they have seen: discard it. If the provider sends one "
+        "body under several types, set `event.repeats: type`."
+    )
+    raised_in = ("consumers/commit/pending.py",)
+
+
 class EventRejected(RecordError):
     """The business code refused the event."""
 

@@ -31,7 +31,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator
 
-from weir.ingest.charsets import UTF8_MARK, is_marked, text_of_body
+from weir.ingest.charsets import UTF8_MARK, is_marked, is_wide, text_of_body
 from weir.ingest.encodings import decode_base64
 from weir.ingest.envelope import Envelope
 from weir.ingest.xml_text import element_text
@@ -44,6 +44,8 @@ _NAMED = re.compile(r"(header|query|field):(\S+)")
 _INSIDE = re.compile(r"(json|jws|xml):(.+)#(\$[^#]*)")
 _FIRST_NAME = re.compile(r"(\$\$?(?:[.\[].*)?)\.\{([^{}]+)\}")
 _LABELLED = re.compile(r"([^\s=,]+)(?:=([^\s=,]+))?")
+# What places begin with that are read in the body.
+OF_BODY = ("$", "field:", "body")
 FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _JSON = frozenset({"application/json", "application/x-json", "text/json"})
@@ -52,6 +54,8 @@ _JSON_STARTS = (b"{", b"[", UTF8_MARK + b"{", UTF8_MARK + b"[")
 _BOUNDARY = re.compile(r'boundary="?([^";,]{1,70})', re.IGNORECASE)
 # Anchored to the start of a line, so that a line is searched once however often it repeats itself.
 _PART_NAME = re.compile(rb'(?im)^content-disposition:[^\r\n]*[; ]name="([^"\r\n]{1,256})"')
+_LIKE_JSON = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[\[{]")
+_LIKE_FORM = re.compile(rb"[A-Za-z0-9%+&._~*!'(),:@/?$;-]{1,256}=[A-Za-z0-9%+&=._~*!'(),:@/?$;-]*")
 _MAX_FIELDS = 1000
 _MAX_PARTS = 100
 _MAX_PART_HEAD = 8192
@@ -231,12 +235,19 @@ def media_type(envelope: Envelope) -> str:
 
 
 def form_pairs(envelope: Envelope) -> list[tuple[str, str]]:
-    """Return the fields of a form body in their order; empty if the body is not a form, or too large a one."""
+    """Return the fields of a form body in their order; empty if the body is not a form, or too large a one.
+
+    No provider signs the Content-Type. So what is written like JSON is not a form, and what is written like one is,
+    whatever that header says: who changes it must not change what is read.
+    """
     kind = media_type(envelope)
     try:
-        if kind == FORM:
-            return _urlencoded_pairs(envelope.body)
-        return _multipart_pairs(envelope) if kind == _MULTIPART else []
+        start = text_of_body(envelope.body).encode() if is_wide(envelope.body) else envelope.body
+        if _LIKE_JSON.match(start):
+            return []
+        if kind == _MULTIPART and (pairs := _multipart_pairs(envelope)):
+            return pairs
+        return _urlencoded_pairs(envelope.body) if kind == FORM or _LIKE_FORM.fullmatch(envelope.body) else []
     except ValueError:
         return []
 
@@ -376,8 +387,7 @@ def _body_text(envelope: Envelope) -> str | None:
 
 
 def _parse_body(envelope: Envelope, payload_field: str) -> Any:
-    # A form never begins like this, and most deliveries do: their headers need not be searched.
-    if not envelope.body.startswith(_JSON_STARTS) and (pairs := form_pairs(envelope)):
+    if pairs := form_pairs(envelope):
         fields = dict(reversed(pairs))
         if payload_field not in fields:
             return fields

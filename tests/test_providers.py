@@ -43,10 +43,10 @@ def test_every_sample_is_stored_proven_and_settled(stack: tuple[Running, list[st
         ack = known[name].ack
         assert answer.status == (ack.status if ack else 200), (name, answer)
         assert answer.body == (ack.body if ack else f'{{"id":"{answer.request_id}"}}'), name
-        assert one.event_ids, name
+        assert one.identities, name
         sent[name] = one
-    ids = {name: one.ids_of(one.answers[0].request_id or "") for name, one in sent.items()}
-    wanted = {(name, event_id) for name in ids for event_id in ids[name]}
+    ids = {name: one.identities_of(one.answers[0].request_id or "") for name, one in sent.items()}
+    wanted = {f"{name}#{identity}" for name in ids for identity in ids[name]}
     deadline = time.monotonic() + SETTLED_S
     while True:
         stored = started.events()
@@ -56,7 +56,7 @@ def test_every_sample_is_stored_proven_and_settled(stack: tuple[Running, list[st
     assert {event["outcome"] for event in stored} <= {"applied", "ignored"}, [
         (event["source"], event["reason"], event["detail"]) for event in stored if event["outcome"] == "quarantined"
     ]
-    assert {(event["source"], event["event_id"]) for event in stored} == wanted
+    assert {event["pk"] for event in stored} == wanted
 
 
 def test_batches_became_events(stack: tuple[Running, list[str]]) -> None:

@@ -190,9 +190,9 @@ class Session:
 
     def _spread(self, event: PendingEvent) -> None:
         """Let the later events with the same id follow the first."""
-        promoted = event.spread()
-        if promoted is not None and not promoted.is_planned:
-            self._transact_alone(promoted)
+        for released in event.spread():
+            if not released.is_planned and not self._lookups_count:  # after the look-up all that is left is planned
+                self._transact_alone(released)
 
     def _fail(self, error: Exception) -> None:
         self.is_stopped = True

@@ -7,12 +7,15 @@ An event is written in one of two forms. *Applied*: its mark (a Put that demands
 *Refused*, after its changes turned out to be impossible: its quarantined item and a fence on its id. The fence makes
 the refusal final for this delivery: when the batch is read again, or is being read by another consumer at this moment,
 the event cannot be applied late and out of order. Another delivery of the same event passes the fence, judged anew.
+
+What the table shows may also turn an event into one that is *quarantined as if it had been judged so*: its mark is
+there, but of another type, and the sender does not sign the type. Then it has its delivery's key, and no fence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from weir.consumers.commit.plan import CHANGES_BYTES_MAX, CHANGES_MAX, Unit
@@ -29,7 +32,7 @@ from weir.consumers.events_table.item import (
     quarantine_key,
     refusal_key,
 )
-from weir.consumers.events_table.mark import Mark, mark_key
+from weir.consumers.events_table.mark import Mark, mark_key, stored_text
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import (
     EventTooLarge,
@@ -38,6 +41,7 @@ from weir.ingest.errors import (
     ServiceError,
     TooOldToTell,
     TransientError,
+    TypeUnproven,
 )
 from weir.ingest.ids import MarkKey
 from weir.ingest.sources.catalogue import MARK_MARGIN_S
@@ -92,7 +96,8 @@ class PendingEvent:
     ``head`` is the first event of the batch with the same id, ``followers`` those after it. ``fence`` holds the
     refused deliveries if the id is fenced by others. ``doubtful`` means that its mark must be read,
     ``was_present`` that it was there before, ``is_planned`` that a transaction has it. ``is_past``: it is older than
-    its mark would live, so that without a mark it is not applied.
+    its mark would live, so that without a mark it is not applied. ``met`` is the mark of another delivery that was
+    there before: it judges the followers, too.
     """
 
     index: int
@@ -102,6 +107,7 @@ class PendingEvent:
     actions: list[Action] = field(default_factory=list)
     refusal: ServiceError | None = None
     fence: frozenset[str] = frozenset()
+    met: Mark | None = None
     doubtful: bool = False
     was_present: bool = False
     is_planned: bool = False
@@ -133,6 +139,11 @@ class PendingEvent:
         if self.actions or self.refusal or self.fence:
             return False
         return not any(other.actions for other in self.followers)
+
+    @property
+    def is_untrusted(self) -> bool:
+        """Return whether it is to be quarantined under its delivery's key, and was so already when it was judged."""
+        return self.judged.decision == "quarantine"
 
     @property
     def is_phantom(self) -> bool:
@@ -201,20 +212,24 @@ class PendingEvent:
     def meet(self, mark: Mark) -> None:
         """Take note of the mark that holds the event's id: this delivery's own, another's, or a fence."""
         self.doubtful = False
+        if self.is_untrusted:  # under its key stands what an earlier try wrote
+            self.written()
+            return
         self.was_present = not mark.is_fence
         if refusal_key(self.judged) in mark.refused:
             self._end(Outcome.QUARANTINED, mark.reason)
         elif mark.is_fence:
             self.fence = mark.refused
         elif mark.request_id != self.judged.request_id:
-            self._end(Outcome.DUPLICATE)
+            self.met = mark
+            self._repeat(mark.type)
         else:
             # Our own write whose answer was lost, or this very record read again: one record, one outcome.
             self._end(Outcome.IGNORED if mark.outcome == Outcome.IGNORED else Outcome.APPLIED)
 
     def written(self) -> None:
         """Take note that what was to be written of the event is in the table, by this call or by one before."""
-        error = self.refusal or (self.judged.error if self.judged.decision == "quarantine" else None)
+        error = self.refusal or (self.judged.error if self.is_untrusted else None)
         if error is None:
             self._end(Outcome.IGNORED if self.judged.decision == "ignore" else Outcome.APPLIED)
         else:
@@ -222,7 +237,7 @@ class PendingEvent:
 
     def refuse(self, error: RecordError) -> None:
         """Quarantine the event instead of applying it; what cannot even be quarantined is left to the next batch."""
-        if self.refusal is not None or self.judged.decision == "quarantine":
+        if self.refusal is not None or self.is_untrusted:
             self.leave(QuarantineRefused(cause=str(error)))
         self.refusal = error
         self.actions = []
@@ -231,20 +246,37 @@ class PendingEvent:
         """Leave the event to the next batch, unless it has a result."""
         self._end(Outcome.RETRY, error=error)
 
-    def spread(self) -> PendingEvent | None:
-        """Let the later events with the same id follow this one; return the one to try if this was refused."""
+    def spread(self) -> list[PendingEvent]:
+        """Let the later events with the same id follow this one; return those that now go on by themselves."""
         followers, result = self.followers, self.result
-        if result is None or not followers:
-            return None
+        if not followers or (result is None and self.met is None):
+            return []
         self.followers = []
-        if self.is_left or self.judged.decision == "quarantine":
-            _end_all(followers, result)
-        elif result.outcome is Outcome.QUARANTINED:
+        if self.met is not None or (result is not None and result.outcome.is_done and not self.is_untrusted):
+            for follower in followers:
+                follower._follow_done(self.met.type if self.met else stored_text(self.judged.type))
+            return [follower for follower in followers if follower.is_open]
+        if result is not None and result.outcome is Outcome.QUARANTINED and not self.is_untrusted:
             followers[0]._take_the_lead(followers[1:])
-            return followers[0]
-        else:
-            _end_all(followers, _DUPLICATE)
-        return None
+            return followers[:1]
+        _end_all(followers, result)
+        return []
+
+    def _follow_done(self, marked_type: str) -> None:
+        """Meet the mark that the first of the batch with the same id has written, or was stopped by."""
+        self.head = None
+        self._repeat(marked_type)
+
+    def _repeat(self, marked_type: str) -> None:
+        """Be a duplicate of the event that has the mark, or a delivery that is not proven to be one."""
+        judged = self.judged
+        if judged.is_type_signed or stored_text(judged.type) == marked_type:
+            self._end(Outcome.DUPLICATE)
+        elif self.result is None:
+            error = TypeUnproven(applied_as=marked_type or "no type")
+            self.judged = replace(judged, decision="quarantine", error=error)
+            self.key = key_of(self.judged)
+            self.refusal, self.fence, self.actions, self.is_past = None, frozenset(), [], False
 
     def _take_the_lead(self, followers: list[PendingEvent]) -> None:
         """Become the first of the batch with its id: the one before was refused, and this delivery is judged anew."""
@@ -261,12 +293,10 @@ class PendingEvent:
             self.content = self.blob = None
 
 
-_DUPLICATE = EventResult(Outcome.DUPLICATE)
-
-
-def _end_all(events: Iterable[PendingEvent], result: EventResult) -> None:
-    for event in events:
-        event._end(*result)
+def _end_all(events: Iterable[PendingEvent], result: EventResult | None) -> None:
+    if result is not None:
+        for event in events:
+            event._end(*result)
 
 
 def begin(
@@ -303,7 +333,7 @@ def key_of(judged: JudgedEvent) -> MarkKey:
     """Return the key of the item that the event is to become."""
     if judged.decision == "quarantine":
         return MarkKey(quarantine_key(judged))
-    return mark_key(judged.source, judged.event_id)
+    return mark_key(judged.source, judged.identity)
 
 
 def content_bytes(judged: JudgedEvent) -> int:

@@ -77,7 +77,7 @@ def build(events: list[PendingEvent], table: str, now_ms: int) -> Transaction:
         if event.is_phantom:
             continue
         if event.refusal is None:
-            transaction.roles.append(Role("mark", [event]))
+            transaction.roles.append(Role("quarantine" if event.is_untrusted else "mark", [event]))
             transaction.requests.append(_mark(event, table, now_ms))
         else:
             transaction.roles.extend((Role("quarantine", [event]), Role("fence", [event])))

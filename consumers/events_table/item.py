@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from weir.consumers.business.changes import Change
 from weir.consumers.events_table import blob as codec
 from weir.consumers.events_table.attributes import Field, binary, clean, string
-from weir.consumers.events_table.mark import delivery_name, mark_key, quarantine_part, quarantined_key, unreadable_key
+from weir.consumers.events_table.mark import (
+    SENT_ID,
+    delivery_name,
+    mark_key,
+    quarantine_part,
+    quarantined_key,
+    stored_text,
+    unreadable_key,
+)
 from weir.consumers.outcome import Outcome
 from weir.ingest.calendar import is_time
 from weir.ingest.envelope import Envelope
@@ -31,7 +39,6 @@ Decision = Literal["apply", "ignore", "quarantine", "wait"]
 # An item has 400 KB. Beside the blob stand six texts, a key and a detail: under 32 KB even if the caller chose all of
 # them to be long; the blob has the whole of what is cut here.
 BLOB_BYTES_MAX = 365 * 1024
-TEXT_CHARS_MAX = 1024
 DETAIL_CHARS_MAX = 1000
 
 # Many events of one delivery would each store all of it. From this many bytes in sum, one object in S3 costs less than
@@ -54,7 +61,8 @@ class JudgedEvent:
     """One event of one record, judged and ready to be committed; made by the functions below.
 
     ``position`` is the place of its record in the batch, ``index`` its own place among the ``count`` events of the
-    delivery. Events of one ``partition_key`` are applied in the order in which they are given.
+    delivery. Events of one ``partition_key`` are applied in the order in which they are given. ``digest`` stands for
+    the id in the mark where the sender does not sign the id, and is empty where it does.
     """
 
     position: int
@@ -64,6 +72,8 @@ class JudgedEvent:
     event_id: EventId = _NO_EVENT_ID
     request_id: RequestId = _NO_REQUEST_ID
     type: str = ""
+    digest: str = ""
+    is_type_signed: bool = True
     key: str = ""
     received_at_ms: int = 0
     event_at_ms: int | None = None
@@ -82,6 +92,11 @@ class JudgedEvent:
     def is_unproven(self) -> bool:
         """Return whether it is a delivery that anybody may have sent: no secret has proven it."""
         return self.decision == "quarantine" and not self.scheme and self.envelope is not None
+
+    @property
+    def identity(self) -> EventId:
+        """Return what the event is recognised by: its id, or the digest that stands for it; `""` if it has neither."""
+        return EventId(self.digest) or self.event_id
 
 
 class EventResult(NamedTuple):
@@ -113,6 +128,8 @@ def apply(
         event_id=event.event_id,
         request_id=envelope.request_id,
         type=event.type,
+        digest=event.digest,
+        is_type_signed=event.is_type_signed,
         key=event.key,
         received_at_ms=envelope.arrived_at_ms,
         event_at_ms=event.at_ms,
@@ -146,6 +163,7 @@ def quarantine(
         event_id=event.event_id if event else _NO_EVENT_ID,
         request_id=envelope.request_id,
         type=event.type if event else "",
+        digest=event.digest if event else "",
         key=event.key if event else envelope.key,
         received_at_ms=envelope.arrived_at_ms,
         event_at_ms=event.at_ms if event else None,
@@ -226,8 +244,13 @@ def is_large(judged: JudgedEvent, blob_bytes: int) -> bool:
 
 def event_fields(judged: JudgedEvent, outcome: Outcome, now_ms: int, content: Field) -> list[Field]:
     """Return the item of an applied or ignored event; ``content`` is the blob or the pointer to it."""
-    key = mark_key(judged.source, judged.event_id)
-    return [("pk", string(key)), ("outcome", string(outcome)), *_facts(judged, now_ms), content]
+    key = mark_key(judged.source, judged.identity)
+    return [("pk", string(key)), ("outcome", string(outcome)), *_sent_id(judged), *_facts(judged, now_ms), content]
+
+
+def _sent_id(judged: JudgedEvent) -> list[Field]:
+    """Return what the index finds an event by whose mark is a digest; any other event pays nothing for the index."""
+    return [(SENT_ID, string(mark_key(judged.source, judged.event_id)))] if judged.digest else []
 
 
 def quarantined_fields(judged: JudgedEvent, error: ServiceError, now_ms: int, content: Field) -> list[Field]:
@@ -275,8 +298,7 @@ def _facts(judged: JudgedEvent, now_ms: int) -> list[Field]:
         ("scheme", judged.scheme),
     ):
         if value:
-            text = value if len(value) <= TEXT_CHARS_MAX else value[:TEXT_CHARS_MAX]
-            facts.append((name, string(text if text.isascii() else clean(text))))
+            facts.append((name, string(stored_text(value))))
     if judged.event_at_ms is not None:
         facts.append(("event_at", f'{{"N":"{judged.event_at_ms}"}}'))
     if judged.secret_index is not None:

@@ -1,7 +1,8 @@
 """The dedupe mark: the keys of the events table, and what an item there says of an event id.
 
-`{source}#{event_id}` is the key of a verified event, `{source}!{delivery}` that of a quarantined one, so that a forgery
-can never look like the real event. docs/duplicates.md tells how duplicates are recognised by them.
+`{source}#{event_id}` is the key of a verified event, `{source}#={digest}` where the sender does not sign the id, and
+`{source}!{delivery}` that of a quarantined one, so that a forgery can never look like the real event.
+docs/duplicates.md tells how duplicates are recognised by them.
 """
 
 from __future__ import annotations
@@ -27,14 +28,20 @@ UNREADABLE = "!"
 QUARANTINE_PARTS = 16
 
 # The attributes that `read_mark` reads, for a projection.
-MARK_ATTRIBUTES = ("pk", "request_id", "outcome", "reason", "refused", "applied_at")
+MARK_ATTRIBUTES = ("pk", "request_id", "outcome", "reason", "refused", "applied_at", "type")
+
+# The attribute that an item has whose mark is a digest: the key that its unsigned id would have. An index has it.
+SENT_ID = "sent_id"
+
+# How much of a text that a sender chose is an attribute of its own; the blob has the whole.
+TEXT_CHARS_MAX = 1024
 
 
 class Mark(NamedTuple):
     """What the table says of an event id: which delivery wrote it and when, and which deliveries of it were refused.
 
     ``outcome`` is the text of an `Outcome`, "" if the item has none. ``applied_at_ms`` is when the item was written,
-    whatever the outcome; 0 where the attribute was not read, or on a fence, which has none.
+    whatever the outcome; 0 where the attribute was not read, or on a fence, which has none. ``type`` is the event's.
     """
 
     request_id: RequestId
@@ -43,6 +50,7 @@ class Mark(NamedTuple):
     refused: frozenset[str] = frozenset()
     key: MarkKey = MarkKey("")
     applied_at_ms: int = 0
+    type: str = ""
 
     @property
     def is_done(self) -> bool:
@@ -53,6 +61,13 @@ class Mark(NamedTuple):
     def is_fence(self) -> bool:
         """Return whether this only keeps refused deliveries out, and another delivery may still become the event."""
         return self.outcome == Outcome.FENCED
+
+    def is_other_type(self, request_id: RequestId, event_type: str, *, is_signed: bool) -> bool:
+        """Return whether the event of a delivery cannot be this mark's: its type is another, and is not signed.
+
+        The delivery that wrote the mark is always the mark's.
+        """
+        return not is_signed and self.request_id != request_id and self.type != stored_text(event_type)
 
     def keeps_out(self, delivery: str) -> bool:
         """Return whether this is a fence that is final for a delivery, by its `delivery_name`."""
@@ -68,14 +83,24 @@ def read_mark(item: Mapping[str, Any]) -> Mark:
         frozenset(item.get("refused", _ABSENT).get("SS", ())),
         item.get("pk", _ABSENT).get("S", ""),
         int(item.get("applied_at", _ABSENT).get("N", 0)),
+        item.get("type", _ABSENT).get("S", ""),
     )
 
 
 _ABSENT: Mapping[str, Any] = {}
 
 
+def stored_text(text: str) -> str:
+    """Return a text that a sender chose as an attribute holds it."""
+    short = text if len(text) <= TEXT_CHARS_MAX else text[:TEXT_CHARS_MAX]
+    return short if short.isascii() else clean(short)
+
+
 def mark_key(source: SourceName, event_id: EventId) -> MarkKey:
-    """Return the key under which an event id is marked: the id itself, or its hash if a key cannot hold it."""
+    """Return the key under which an event id is marked: the id itself, or its hash if a key cannot hold it.
+
+    Where the sender does not sign the id, the digest of what it signs is given for it: `Event.identity`.
+    """
     key = f"{source}#{event_id}"
     encoded = key.encode("utf-8", "surrogatepass")
     if len(encoded) <= KEY_BYTES_MAX and key.isascii():

@@ -93,8 +93,8 @@ class DynamoStore:
         wanted = {
             "Keys": [{"pk": {"S": key}} for key in keys],
             "ConsistentRead": consistent,
-            "ProjectionExpression": "pk, request_id, #outcome, reason, refused, applied_at",  # MARK_ATTRIBUTES
-            "ExpressionAttributeNames": {"#outcome": "outcome"},
+            "ProjectionExpression": "pk, request_id, #outcome, reason, refused, applied_at, #type",  # MARK_ATTRIBUTES
+            "ExpressionAttributeNames": {"#outcome": "outcome", "#type": "type"},
         }
         body = to_json({"RequestItems": {table: wanted}})
         answer = self._call(self._dynamodb.batch_get_item, body, "Responses", RequestItems={})

@@ -103,7 +103,7 @@ class Judge:
         signed = (envelope.with_alternative_body() if verdict.alternative_body else None) or envelope
         stored = _redacted(source, signed)
         try:
-            found = events.extract(source, verdict.proven(envelope))
+            found = events.extract(source, verdict.proven(envelope), verdict.option)
         except RecordError as error:
             return [self._quarantine(delivery, error, stored, verdict=verdict)]
         return [

@@ -69,6 +69,20 @@ class AnyOf(Scheme):
         """Return for each option what only the others sign."""
         return tuple(self.header_names - option.header_names for option in self.any_of)
 
+    @cached_property
+    def options(self) -> tuple[Scheme, ...]:
+        """Return the schemes."""
+        return self.any_of
+
+    @cached_property
+    def is_bearer(self) -> bool:
+        """Tell whether all of them are."""
+        return all(option.is_bearer for option in self.any_of)
+
+    def covers(self, place: str, payload_field: str = "") -> bool:
+        """Tell whether each of them does."""
+        return all(option.covers(place, payload_field) for option in self.any_of)
+
     def signed_content(self, envelope: Envelope) -> bytes:
         """Return what the first of them signs: of one provider's schemes all sign the same of a body."""
         return self.any_of[0].signed_content(envelope)
@@ -90,19 +104,20 @@ class AnyOfProver:
     """Tries several schemes in their order; signs with the first whose form the secret has."""
 
     def __init__(self, scheme: AnyOf) -> None:
+        self._schemes = scheme.any_of
         self._options = [option.prover() for option in scheme.any_of]
         self._unproven = scheme.unproven_headers
 
     def verify(self, secrets: Sequence[str], envelope: Envelope, fetch: Fetch | None) -> Verdict:
         """See `Prover.verify`. Raises: of all the reasons, the one closest to a proof."""
         reasons: list[RecordError] = []
-        for option, unproven in zip(self._options, self._unproven, strict=True):
+        for scheme, option, unproven in zip(self._schemes, self._options, self._unproven, strict=True):
             try:
                 verdict = option.verify(secrets, envelope, fetch)
             except RecordError as error:
                 reasons.append(error)
             else:
-                return replace(verdict, unproven_headers=verdict.unproven_headers | unproven)
+                return replace(verdict, unproven_headers=verdict.unproven_headers | unproven, option=scheme)
         raise min(reasons, key=_distance)
 
     def sign(self, secret: str, draft: Draft) -> None:

@@ -41,6 +41,10 @@ class AppleScheme(Scheme):
     )
     is_asymmetric: ClassVar[bool] = True
 
+    def covers(self, place: str, _payload_field: str = "") -> bool:
+        """See `Scheme.covers`: the signed payload."""
+        return place == self.at
+
     def prover(self) -> AppleProver:
         """See `Scheme.prover`."""
         return AppleProver(self)

@@ -27,6 +27,10 @@ _SNS_CERTIFICATE = re.compile(
 _TOPIC = re.compile(r"arn:(?P<partition>aws[a-z-]{0,20}):sns:(?P<region>[a-z0-9-]{3,40}):\d{12}:\S{1,256}")
 
 
+# What notifications and confirmations both have signed.
+_SIGNED = frozenset({"Message", "MessageId", "Timestamp", "TopicArn", "Type"})
+
+
 class SnsScheme(Scheme):
     """AWS SNS: RSA over some members of the body; the secret is the ARN of the topic, then a certificate if pinned."""
 
@@ -40,6 +44,10 @@ class SnsScheme(Scheme):
     is_asymmetric: ClassVar[bool] = True
     has_certificate_url: ClassVar[bool] = True
     confirms_subscriptions: ClassVar[bool] = True
+
+    def covers(self, place: str, _payload_field: str = "") -> bool:
+        """See `Scheme.covers`: the members that each kind of message signs."""
+        return place.removeprefix("$.") in _SIGNED
 
     def prover(self) -> SnsProver:
         """See `Scheme.prover`."""

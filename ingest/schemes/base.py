@@ -34,7 +34,8 @@ class Verdict:
 
     ``alternative_body`` tells that `Envelope.with_alternative_body` is what was signed. ``unproven_headers`` are the
     lower-case names of headers that only other schemes of the source sign: anyone may have added them. ``contents``
-    are the texts that were signed, where the scheme can sign a question's text, too.
+    are the texts that were signed, where the scheme can sign a question's text, too. ``option`` is which of several
+    schemes it was, None where the source has only one.
     """
 
     scheme: str
@@ -42,6 +43,7 @@ class Verdict:
     alternative_body: bool = False
     unproven_headers: frozenset[str] = frozenset()
     contents: tuple[bytes, ...] = field(default=(), compare=False, repr=False)
+    option: Scheme | None = field(default=None, compare=False, repr=False)
 
     def proven(self, envelope: Envelope) -> Envelope:
         """Return the delivery as it was proven: with the body that was signed, without the unproven headers."""
@@ -177,6 +179,29 @@ class Scheme(Strict, ABC):
     def unproven_headers(self) -> tuple[frozenset[str], ...]:
         """Return for each of its ways the lower-case names of headers that only the others sign."""
         return (frozenset(),)
+
+    @cached_property
+    def options(self) -> tuple[Scheme, ...]:
+        """Return the ways, of which one must prove the delivery, in the order of `unproven_headers`."""
+        return (self,)
+
+    @cached_property
+    def is_bearer(self) -> bool:
+        """Tell whether the proof is a secret that fits any content: who has seen one delivery can send any other."""
+        return False
+
+    def covers(self, _place: str, _payload_field: str = "") -> bool:
+        """Tell whether the proof fixes what is at a location: no one can change it without the secret.
+
+        The location is one of `locations.places`; ``sha256`` stands for what `signed_content` returns. A path is read
+        in the form field ``_payload_field``, where one is given and sent. It is a fact of the scheme: each delivery
+        that it proves has it.
+        """
+        return False
+
+    def demands(self, _place: str) -> bool:
+        """Tell whether no delivery is proven in which nothing is at a location."""
+        return False
 
     def signed_content(self, envelope: Envelope) -> bytes:
         """Return what is signed of a body, without times: other bytes that the same signature proves give the same.

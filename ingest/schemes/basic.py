@@ -25,6 +25,11 @@ class BasicScheme(Scheme):
         """Return the header that carries the credentials."""
         return frozenset({"authorization"})
 
+    @cached_property
+    def is_bearer(self) -> bool:
+        """Tell that it is a secret."""
+        return True
+
     def prover(self) -> BasicProver:
         """See `Scheme.prover`."""
         return BasicProver(self)

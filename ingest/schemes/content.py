@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from weir.ingest.encodings import decode, encode
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismatch, SignatureMissing
-from weir.ingest.locations import Location, Unreadable, View, header_names, one_header, reader, steps, text_of
+from weir.ingest.locations import OF_BODY, Location, Unreadable, View, header_names, one_header, reader, steps, text_of
 from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
 from weir.ingest.schemes.crypto import public_keys
 from weir.ingest.schemes.parts.checks import (
@@ -46,6 +46,8 @@ KeyPair = Literal["ed25519", "ecdsa-p256-sha256", "ecdsa-p256-sha256-raw", "rsa-
                   "rsa-pss-sha512"]  # fmt: skip
 _KEY_PAIRS = frozenset(get_args(KeyPair))
 _NOT_OF_BODY = frozenset({"url", "method", "path", "secret", "timestamp"})
+_WHOLE_BODY = frozenset({"body", "sha256"})
+_WHOLE_URL = frozenset({"url", "url-decoded", "path"})
 
 
 class ContentScheme(Scheme):
@@ -121,13 +123,45 @@ class ContentScheme(Scheme):
         places += [part for part in parts_of(self.content) if isinstance(part, str)]
         return frozenset(name for place in places for name in header_names(place))
 
-    def signed_content(self, envelope: Envelope) -> bytes:
-        """Return the form field where it alone is signed, else the body."""
+    @cached_property
+    def _parts(self) -> frozenset[str]:
+        """Return the names of what is signed, those of headers in lower case."""
+        return frozenset(_lower(part) for part in parts_of(self.content) if isinstance(part, str))
+
+    @cached_property
+    def _signed_field(self) -> str:
+        """Return the location of the form field that alone is signed of the body, empty if that is not so."""
         parts = [part for part in parts_of(self.content) if isinstance(part, str)]
         fields = [part for part in parts if part.startswith("field:")]
-        if len(fields) != 1 or set(parts) - set(fields) - _NOT_OF_BODY:
+        return fields[0] if len(fields) == 1 and not set(parts) - set(fields) - _NOT_OF_BODY else ""
+
+    def covers(self, place: str, payload_field: str = "") -> bool:
+        """See `Scheme.covers`: what the content has, the members of a body that it has, and required headers."""
+        signs_body = not self._parts.isdisjoint(_WHOLE_BODY)
+        if place == "sha256":
+            return signs_body or bool(self._signed_field)
+        if place.startswith(OF_BODY):
+            in_field = bool(payload_field) and self._signed_field == f"field:{payload_field}"
+            return signs_body or place in self._parts or self._is_time(place) or (in_field and place[0] == "$")
+        if place.startswith("query:") and not self._parts.isdisjoint(_WHOLE_URL):
+            return True
+        is_id = "id" in self._parts and self.id is not None and _lower(place) == _lower(self.id)
+        required = {f"header:{name.lower()}" for name in self.require}
+        return is_id or self._is_time(place) or _lower(place) in self._parts | required
+
+    def demands(self, place: str) -> bool:
+        """See `Scheme.demands`: a header that is signed must be there."""
+        return place.startswith("header:") and self.covers(place)
+
+    def _is_time(self, place: str) -> bool:
+        at = self.timestamp.at if self.timestamp else None
+        return "timestamp" in self._parts and at is not None and _lower(place) == _lower(at)
+
+    def signed_content(self, envelope: Envelope) -> bytes:
+        """Return the form field where it alone is signed, else the body."""
+        if not self._signed_field:
             return envelope.body
-        return (text_of(reader(fields[0])(View(envelope))) or "").encode("utf-8", "surrogateescape")
+        return (text_of(reader(self._signed_field)(View(envelope))) or "").encode("utf-8", "surrogateescape")
 
     def own_hmac(self, secret: str, value: bytes) -> bytes | None:
         """Return the HMAC of a value by the algorithm and with the key of the scheme, None if it makes no HMAC."""
@@ -275,6 +309,11 @@ def _check_text(body: bytes) -> None:
         body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unreadable("the body is not UTF-8, and a plain hash proves nothing else: it can be extended") from error
+
+
+def _lower(place: str) -> str:
+    """Return a location as it can be compared: the name of a header in lower case."""
+    return place.lower() if place.startswith("header:") else place
 
 
 def _usable_key(scheme: ContentScheme, secret: str) -> bytes:

@@ -14,11 +14,13 @@ from pydantic import Field
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMissing
-from weir.ingest.locations import Unreadable, one_header
+from weir.ingest.locations import OF_BODY, Unreadable, one_header
 from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.schemes.parts.checks import MAX_SIGNATURES, check_age, public_urls
 from weir.ingest.schemes.parts.header_hmac import HeaderHmacProver
 from weir.ingest.times import format_ms, parse_ms
+
+_TIME = "x-contentful-timestamp"
 
 
 class ContentfulScheme(Scheme):
@@ -34,6 +36,10 @@ class ContentfulScheme(Scheme):
         """Return a header that providers may list among the signed ones."""
         return frozenset({"authorization"})
 
+    def covers(self, place: str, _payload_field: str = "") -> bool:
+        """See `Scheme.covers`: body, query and time; which other headers are signed, each delivery says itself."""
+        return place == "sha256" or place.startswith((*OF_BODY, "query:")) or place.lower() == f"header:{_TIME}"
+
     def prover(self) -> ContentfulProver:
         """See `Scheme.prover`."""
         return ContentfulProver(self)
@@ -47,7 +53,7 @@ class ContentfulProver(HeaderHmacProver):
 
     header = "X-Contentful-Signature"
     encoding = "hex"
-    _time = "x-contentful-timestamp"
+    _time = _TIME
     _list = "x-contentful-signed-headers"
 
     def __init__(self, scheme: ContentfulScheme) -> None:

@@ -27,7 +27,7 @@ from weir.ingest.errors import (
     SignatureMismatch,
     SignatureMissing,
 )
-from weir.ingest.locations import Unreadable, one_header
+from weir.ingest.locations import OF_BODY, Unreadable, one_header
 from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
 from weir.ingest.schemes.crypto import public_keys
 from weir.ingest.schemes.parts.checks import MAX_KEY_PAIR_SIGNATURES, MAX_KEY_PAIR_URLS, bounded, check_age, public_urls
@@ -70,6 +70,7 @@ _OF_URL: dict[str, Callable[[str], str]] = {
     "@query": lambda url: f"?{urlsplit(url).query}",
     "@request-target": lambda url: _path(url) + (f"?{urlsplit(url).query}" if urlsplit(url).query else ""),
 }
+_WHOLE_QUERY = frozenset({"@target-uri", "@query", "@request-target"})
 _DERIVED = ("@method", *_OF_URL)
 _COMPONENT = re.compile("|".join([*_DERIVED, "[a-z0-9!#$%&'*+.^_`|~-]{1,256}", r'@query-param;name="[\w%*.-]{1,256}"']))
 
@@ -119,6 +120,18 @@ class HttpSignatureScheme(Scheme):
     def header_names(self) -> frozenset[str]:
         """Return the headers that carry the signature and those that must be signed."""
         return frozenset({"signature", "signature-input", "content-digest", *self.cover})
+
+    def covers(self, place: str, _payload_field: str = "") -> bool:
+        """See `Scheme.covers`: what `cover` demands; a delivery may have signed more."""
+        if place == "sha256" or place.startswith(OF_BODY):
+            return "content-digest" in self.cover
+        if place.startswith("query:"):
+            return not _WHOLE_QUERY.isdisjoint(self.cover) or f'@query-param;name="{place[6:]}"' in self.cover
+        return place.startswith("header:") and place[7:].lower() in self.cover
+
+    def demands(self, place: str) -> bool:
+        """See `Scheme.demands`: a header that is covered must be there."""
+        return place.startswith("header:") and self.covers(place)
 
     def prover(self) -> HttpSignatureProver:
         """See `Scheme.prover`."""

@@ -14,7 +14,7 @@ from pydantic import Field
 from weir.ingest.encodings import decode_base64, encode
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMissing
-from weir.ingest.locations import Unreadable, one_header
+from weir.ingest.locations import OF_BODY, Unreadable, one_header
 from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.schemes.parts.checks import check_age
 from weir.ingest.schemes.parts.header_hmac import HeaderHmacProver
@@ -30,6 +30,10 @@ class HygraphScheme(Scheme):
     tolerance_s: int | None = Field(
         default=None, ge=1, description="how long before its arrival the signed time may be"
     )
+
+    def covers(self, place: str, _payload_field: str = "") -> bool:
+        """See `Scheme.covers`: the body."""
+        return place == "sha256" or place.startswith(OF_BODY)
 
     def prover(self) -> HygraphProver:
         """See `Scheme.prover`."""

@@ -21,6 +21,7 @@ from weir.ingest.errors import SecretAbsent, SignatureMalformed, SignatureMismat
 from weir.ingest.locations import (
     MAX_HEADER_CHARS,
     MAX_JWS_CHARS,
+    OF_BODY,
     Location,
     Unreadable,
     View,
@@ -61,6 +62,15 @@ class JwtScheme(Scheme):
     def header_names(self) -> frozenset[str]:
         """Return the header that carries the token."""
         return frozenset(header_names(self.at))
+
+    @cached_property
+    def is_bearer(self) -> bool:
+        """Tell whether the token says nothing of the body."""
+        return not self.body_claim
+
+    def covers(self, place: str, _payload_field: str = "") -> bool:
+        """See `Scheme.covers`: the body, if the token has its hash."""
+        return bool(self.body_claim) and (place == "sha256" or place.startswith(OF_BODY))
 
     def prover(self) -> JwtProver:
         """See `Scheme.prover`."""

@@ -14,7 +14,18 @@ from weir.ingest.errors import SampleInvalid, SignatureMismatch
 from weir.ingest.schemes.base import Draft, Fetch, Prover, Scheme, SecretPair, Verdict
 from weir.ingest.schemes.parts.checks import fixed_query
 
-__all__ = ["Draft", "Fetch", "SecretPair", "Verdict", "check_secret", "generate_secret", "sign", "sign_draft", "verify"]
+__all__ = [
+    "Draft",
+    "Fetch",
+    "SecretPair",
+    "Verdict",
+    "check_secret",
+    "generate_secret",
+    "option_of",
+    "sign",
+    "sign_draft",
+    "verify",
+]
 
 _MAX_COMPILED = 4096
 _compiled: dict[int, tuple[Scheme, Prover]] = {}
@@ -70,6 +81,17 @@ def public_url(scheme: Scheme) -> str:
     """Return the public URL that a source gave its scheme, empty if there is none."""
     options = getattr(scheme, "any_of", (scheme,))
     return next((url for option in options if (url := getattr(option, "url", ""))), "")
+
+
+def option_of(scheme: Scheme, secret: str) -> Scheme:
+    """Return the option of a scheme that signs with a secret: the first whose form it has."""
+    for option in scheme.options:
+        try:
+            check_secret(option, secret)
+        except ValueError:
+            continue
+        return option
+    return scheme.options[0]
 
 
 def check_secret(scheme: Scheme, secret: str) -> None:

@@ -29,6 +29,11 @@ class TokenScheme(Scheme):
         """Return the header that carries the token."""
         return frozenset(header_names(self.at))
 
+    @cached_property
+    def is_bearer(self) -> bool:
+        """Tell that it is a secret."""
+        return True
+
     def prover(self) -> TokenProver:
         """See `Scheme.prover`."""
         return TokenProver(self)

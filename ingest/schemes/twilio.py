@@ -14,7 +14,7 @@ from pydantic import Field
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import SignatureMismatch
-from weir.ingest.locations import FORM, Unreadable, media_type, signed_form
+from weir.ingest.locations import FORM, OF_BODY, Unreadable, media_type, signed_form
 from weir.ingest.schemes.base import Draft, Scheme
 from weir.ingest.schemes.parts.checks import public_urls
 from weir.ingest.schemes.parts.header_hmac import HeaderHmacProver, query_text, sorted_pairs
@@ -27,6 +27,10 @@ class TwilioScheme(Scheme):
     hash: Literal["sha1", "sha256"] = Field(default="sha1", description="sha256: signed with a SharedKey")
     url: str = Field(default="", description="the public URL, if it is signed; a source may give it as its own `url`")
     reads_url: ClassVar[bool] = True
+
+    def covers(self, place: str, _payload_field: str = "") -> bool:
+        """See `Scheme.covers`: query and fields, although neighbours may be merged into one."""
+        return place == "sha256" or place.startswith((*OF_BODY, "query:"))
 
     def signed_content(self, envelope: Envelope) -> bytes:
         """Return query and fields as they are signed; the hash of another body is in the query."""

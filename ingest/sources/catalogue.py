@@ -93,6 +93,16 @@ class EventSpec(Strict):
         description="the array whose elements are the events; an object there is one event",
     )
     payload_field: str = Field(default="", description="the form field with the JSON body")
+    repeats: Literal["id", "type"] | None = Field(
+        default=None,
+        description="where the id is not signed, a digest of the body makes the mark. `type`: one body is sent under "
+        "several types, so the type is a part of the mark. `id`: bodies repeat word for word, and only the id tells "
+        "them apart: it makes the mark, and who has seen one delivery can have it applied again",
+    )
+    repeats_because: str = Field(default="", max_length=400, description="how that is known, for people")
+    varies: tuple[Location, ...] = Field(
+        default=(), description="paths of signed members that differ from attempt to attempt, such as a time of sending"
+    )
 
     @field_validator("split")
     @classmethod
@@ -100,6 +110,14 @@ class EventSpec(Strict):
         for option in (path or "").split(" | "):
             steps(option.strip())
         return path
+
+    @field_validator("varies")
+    @classmethod
+    def _are_members(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if not path.startswith("$.") or not steps(path):
+                raise ValueError(f"{path!r} is not a member of the body: write $.name.other")
+        return paths
 
 
 def pattern_of(wanted: str) -> re.Pattern[str] | None:

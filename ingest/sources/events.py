@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import EventMalformed
 from weir.ingest.ids import EventId, SourceName
 from weir.ingest.locations import Reader, Unreadable, View, reader, reads_body, text_of
+from weir.ingest.schemes.base import Scheme
 from weir.ingest.sources.catalogue import EventSpec, Source
+from weir.ingest.sources.identity import identity_of
 from weir.ingest.times import NUMBER_UNITS, parse_ms
 
 # One Kinesis record cannot have more than this of the smallest event.
@@ -30,6 +32,8 @@ class Event:
 
     ``payload`` is the parsed body or element (numbers with a point are Decimal), None when the body is neither JSON nor
     a form. ``at_ms`` is the provider's time of the event, if it gives one; ``index`` is the place in a batch, from 0.
+    ``digest`` stands for the id where that is not signed, ``""`` where the id counts; ``is_type_signed`` tells whether
+    only the sender can have chosen the type.
     """
 
     source: SourceName
@@ -40,6 +44,13 @@ class Event:
     payload: Any
     index: int
     envelope: Envelope
+    digest: str = field(default="", kw_only=True)
+    is_type_signed: bool = field(default=True, kw_only=True)
+
+    @property
+    def identity(self) -> EventId:
+        """Return what the event is recognised by: its id, or the digest that stands for it."""
+        return EventId(self.digest) or self.event_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +60,18 @@ class RefusedEvent(Event):
     error: EventMalformed
 
 
-def extract(source: Source, envelope: Envelope) -> list[Event]:
+def extract(source: Source, envelope: Envelope, option: Scheme | None = None) -> list[Event]:
     """Return the events of a verified delivery; among several, what cannot be one is a RefusedEvent.
 
-    Raises: EventMalformed when there is nothing but one element that cannot be an event, or no batch.
+    ``option`` is which of the source's schemes has proven it, the first if it is None. Raises: EventMalformed when
+    there is nothing but one element that cannot be an event, or no batch.
     """
-    compiled = _compiled(source)
-    view = View(envelope, source.event.payload_field, signed_content=source.scheme.signed_content)
+    compiled = _compiled(source, option or source.scheme.options[0])
+    view = View(envelope, source.event.payload_field, signed_content=compiled.option.signed_content)
     try:
         if source.event.split is None:
-            return [compiled.event(view, view.root(), 0, compiled.own_id(view))]
-        return _batch(compiled, view)
+            return compiled.named([compiled.event(view, view.root(), 0, compiled.own_id(view))])
+        return compiled.named(_batch(compiled, view))
     except (Unreadable, UnicodeError) as error:
         raise EventMalformed(str(error)) from error
 
@@ -103,11 +115,13 @@ class _Ids:
 
 
 class _Compiled:
-    """An `EventSpec` as a few readers."""
+    """An `EventSpec` as a few readers, for what one option of the scheme has proven."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, option: Scheme) -> None:
         spec = source.event
         self.source = source
+        self.option = option
+        self._identity = identity_of(source, option)
         options = {option for text in _texts(spec.id) for option in text.split(" | ")}
         self._has_own_ids = not options & {"sha256", "request"}
         self._batches = [reader(option.strip()) for option in (spec.split or "").split(" | ")] if spec.split else []
@@ -157,7 +171,15 @@ class _Compiled:
             payload=payload,
             index=index,
             envelope=envelope,
+            is_type_signed=self._identity.is_type_signed,
         )
+
+    def named(self, found: list[Event]) -> list[Event]:
+        """Give events whose id is not signed the digests that stand for the ids. Raises: Unreadable."""
+        if not self._identity.is_digest:
+            return found
+        digests = self._identity.digests(found[0].envelope, [event.type for event in found])
+        return [replace(event, digest=digest) for event, digest in zip(found, digests, strict=True)]
 
     def _at_ms(self, view: View) -> int | None:
         spec = self.source.event.time
@@ -210,13 +232,14 @@ def _texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
-_compiled_sources: dict[int, _Compiled] = {}
+_compiled_sources: dict[tuple[int, int], _Compiled] = {}
 
 
-def _compiled(source: Source) -> _Compiled:
-    found = _compiled_sources.get(id(source))
+def _compiled(source: Source, option: Scheme) -> _Compiled:
+    key = id(source), id(option)
+    found = _compiled_sources.get(key)
     if found is None:
         if len(_compiled_sources) >= 4096:
             _compiled_sources.clear()
-        found = _compiled_sources[id(source)] = _Compiled(source)
+        found = _compiled_sources[key] = _Compiled(source, option)
     return found

@@ -65,7 +65,7 @@ class _Oracle:
 
     def _duplicate_count(self) -> int:
         good = [result for result in self._run.accepted if result.kind != "bad_signature"]
-        return len(good) - len({result.event_ids for result in good})
+        return len(good) - len({result.marks for result in good})
 
     # --- events
 
@@ -83,7 +83,8 @@ class _Oracle:
         """It stands under its own name, came by one of its deliveries, and had its effect if it moves money."""
         if deliveries[0].account and item.outcome != "applied":
             self._fault("lost", f"{pk}: it moves money, but its outcome is {item.outcome!r}")
-        if f"{item.source}#{item.event_id}" != pk:
+        named = {(result.source, event_id) for result in deliveries for event_id in result.event_ids}
+        if (item.source, item.event_id) not in named:
             self._fault("altered", f"{pk}: it says that it is {item.source}#{item.event_id}")
         # What was sent again may have been stored by the attempt that got no 2xx.
         known = all(result.accepted and result.attempts == 1 for result in deliveries)

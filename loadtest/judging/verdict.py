@@ -51,7 +51,7 @@ class Verdict:
 
 def mark_keys(results: Iterable[Result]) -> list[str]:
     """Return the partition keys of the events that these deliveries hold."""
-    return [f"{result.source}#{event_id}" for result in results for event_id in result.event_ids]
+    return [key for result in results for key in result.marks]
 
 
 def refusal_keys(results: Iterable[Result]) -> list[str]:

@@ -27,6 +27,7 @@ from weir.ingest.sources import events, sample_fit, samples
 from weir.ingest.sources.catalogue import Catalogue, Source, parse_compiled
 from weir.loadtest.sending import pacer
 from weir.loadtest.sending.bodies import Booking, Padding, body, is_booked
+from weir.loadtest.sending.marks import marks
 from weir.loadtest.sending.mix import OVERSIZED_BYTES, Mix
 from weir.loadtest.sending.pacer import Shape
 
@@ -174,7 +175,7 @@ class Planner:
             "kind": kind,
             "source": name,
             "key": key,
-            "event_ids": _event_ids(source, draft),
+            **_names(source, draft, signing_key),
             "body_sha256": sha256(draft.body).hexdigest(),
             "bytes": len(draft.body),
         }
@@ -298,11 +299,14 @@ def _why_not(source: Source, signing_key: str) -> str:
     return ""
 
 
-def _event_ids(source: Source, draft: Draft) -> list[str]:
+def _names(source: Source, draft: Draft, signing_key: str) -> dict[str, list[str]]:
+    """Return the ids of the events in a delivery, and the keys under which they must be found."""
     try:
-        return [event.event_id for event in events.extract(source, draft.envelope())]
+        found = events.extract(source, draft.envelope(), signatures.option_of(source.scheme, signing_key))
     except RecordError as error:
         raise OptionInvalid(f"The sample of {source.name} contains no event: {error}") from error
+    ids = [event.event_id for event in found]
+    return {"event_ids": list(ids), "marks": marks(source, draft, ids, [event.type for event in found])}
 
 
 def _post(host: str, path: str, headers: Mapping[str, str], content: bytes) -> bytes:

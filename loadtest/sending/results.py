@@ -34,6 +34,7 @@ class Result:
     source: str
     key: str
     event_ids: tuple[str, ...]
+    marks: tuple[str, ...]
     body_sha256: str
     bytes: int
     intended_at_ms: float
@@ -158,6 +159,6 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _result(line: dict[str, Any], path: Path, number: int) -> Result:
     try:
-        return Result(**{**line, "event_ids": tuple(line["event_ids"])})
+        return Result(**{**line, "event_ids": tuple(line["event_ids"]), "marks": tuple(line["marks"])})
     except (TypeError, KeyError) as error:
         raise OptionInvalid(f"{path}, line {number}: no result of a request: {error}") from error

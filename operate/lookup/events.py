@@ -104,14 +104,14 @@ class Table:
         answer = self.dynamodb.get_item(TableName=self.name, Key={"pk": {"S": key}}, ConsistentRead=True)
         return answer.get("Item")
 
-    def outcome(self, source: SourceName, event_ids: Iterable[EventId], request_id: RequestId) -> str | None:
-        """Say in one line what became of a stored delivery; None while nothing has."""
+    def outcome(self, source: SourceName, identities: Iterable[EventId], request_id: RequestId) -> str | None:
+        """Say in one line what became of a delivery, by what its events are marked by; None while nothing has."""
         refused = self.item(quarantined_key(source, request_id))
         if refused is not None:
             return f"{Outcome.QUARANTINED}: {refused['reason']['S']}" + (
                 f": {refused['detail']['S']}" if "detail" in refused else ""
             )
-        marks = [self.item(mark_key(source, event_id)) for event_id in event_ids]
+        marks = [self.item(mark_key(source, identity)) for identity in identities]
         if not marks or None in marks:
             return None
         writers = [(item["request_id"]["S"], item["outcome"]["S"]) for item in marks if item is not None]

@@ -5,14 +5,14 @@ Nothing here is verified. It serves to choose and to look up; what is applied is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from weir.consumers.events_table.mark import delivery_names, mark_key, quarantined_key
+from weir.consumers.events_table.mark import Mark, delivery_names, mark_key, quarantined_key
 from weir.ingest.envelope import Envelope, decode
 from weir.ingest.errors import RecordError
 from weir.ingest.ids import MarkKey
-from weir.ingest.schemes.base import without_headers
+from weir.ingest.schemes.base import Scheme, without_headers
 from weir.ingest.sources import events
 from weir.ingest.sources.catalogue import Source
 from weir.ingest.sources.events import Event
@@ -33,7 +33,20 @@ class Preview:
 
     def mark_keys(self) -> list[tuple[MarkKey, ...]]:
         """Return, for each reading, the keys that all exist once the delivery is applied or is a duplicate."""
-        return [tuple(mark_key(event.source, event.event_id) for event in found) for found in self.readings if found]
+        return [tuple(mark_key(event.source, event.identity) for event in found) for found in self.readings]
+
+    def known(self, marks: Mapping[str, Mark]) -> list[tuple[Mark | None, ...]]:
+        """Return, for each reading, the mark of each event: None where it has none, or another type's that is unsigned.
+
+        An event whose mark is older than digests in marks has it under its id.
+        """
+        return [tuple(_known(event, marks) for event in found) for found in self.readings]
+
+    def all_keys(self) -> list[MarkKey]:
+        """Return every key that `known` looks for."""
+        found = [event for reading in self.readings for event in reading]
+        older = [mark_key(event.source, event.event_id) for event in found if event.digest]
+        return list(dict.fromkeys([*(mark_key(event.source, event.identity) for event in found), *older]))
 
     def quarantine_keys(self) -> list[str]:
         """Return the keys under which the delivery, or single events of it, may be quarantined."""
@@ -64,19 +77,39 @@ class Previewer:
         source = self._catalogue.get(envelope.source)
         if source is None:
             return Preview(envelope)
-        readings = [_extract(source, spelled) for spelled in _spellings(source, envelope)]
-        return Preview(envelope, tuple(found for found in readings if found))
+        readings = [_extract(source, *spelled) for spelled in _spellings(source, envelope)]
+        return Preview(envelope, _each_once(found for found in readings if found))
 
 
-def _spellings(source: Source, envelope: Envelope) -> list[Envelope]:
-    """Return the delivery as each scheme of its source may have proven it, the likeliest first, each once."""
-    bodies = [envelope, envelope.with_alternative_body()]
-    made = [without_headers(one, names) for one in bodies if one for names in source.scheme.unproven_headers]
-    return list({(one.body, one.headers): one for one in made}.values())
+def _spellings(source: Source, envelope: Envelope) -> Iterator[tuple[Envelope, Scheme]]:
+    """Yield the delivery as each scheme of its source may have proven it, the likeliest first."""
+    for body in (envelope, envelope.with_alternative_body()):
+        for option, names in zip(source.scheme.options, source.scheme.unproven_headers, strict=True):
+            if body is not None:
+                yield without_headers(body, names), option
 
 
-def _extract(source: Source, envelope: Envelope) -> tuple[Event, ...]:
+def _extract(source: Source, envelope: Envelope, option: Scheme) -> tuple[Event, ...]:
     try:
-        return tuple(events.extract(source, envelope))
+        return tuple(events.extract(source, envelope, option))
     except RecordError:
         return ()
+
+
+def _each_once(readings: Iterable[tuple[Event, ...]]) -> tuple[tuple[Event, ...], ...]:
+    """Return the readings that differ in what the events are, the first of those that do not."""
+    found: dict[object, tuple[Event, ...]] = {}
+    for reading in readings:
+        found.setdefault(tuple((one.event_id, one.digest, one.type, one.key) for one in reading), reading)
+    return tuple(found.values())
+
+
+def _known(event: Event, marks: Mapping[str, Mark]) -> Mark | None:
+    mark = marks.get(mark_key(event.source, event.identity))
+    if mark is None and event.digest:
+        older = marks.get(mark_key(event.source, event.event_id))
+        mark = older if older is not None and older.is_done else None
+    if mark is None or not mark.is_done:
+        return mark
+    is_other = mark.is_other_type(event.envelope.request_id, event.type, is_signed=event.is_type_signed)
+    return None if is_other else mark

@@ -38,7 +38,7 @@ class DeliveryStatuses:
         applied, ignored, duplicate.
         """
         previews = [self.previewer.preview(delivery) for delivery in deliveries]
-        known = self.marks.read(key for preview in previews for keys in preview.mark_keys() for key in keys)
+        known = self.marks.read(key for preview in previews for key in preview.all_keys())
         statuses = [_of_marks(preview, known) for preview in previews]
         # An id that has the mark of another delivery is not proven to be this one's: it may be a quarantined forgery.
         left = [at for at, status in enumerate(statuses) if status in {"open", Outcome.DUPLICATE}]
@@ -57,15 +57,15 @@ class DeliveryStatuses:
 
 def _of_marks(preview: Preview, known: dict[str, Mark]) -> Status:
     request_id = preview.envelope.request_id if preview.envelope else RequestId("")
-    for keys in preview.mark_keys():
+    for reading in preview.known(known):
         marks = [
-            known[key]
-            for index, key in enumerate(keys)
-            if key in known
-            and known[key].is_done
-            and not known[key].refused & {request_id, delivery_name(request_id, index, len(keys))}
+            mark
+            for index, mark in enumerate(reading)
+            if mark is not None
+            and mark.is_done
+            and not mark.refused & {request_id, delivery_name(request_id, index, len(reading))}
         ]
-        if len(marks) == len(keys):
+        if len(marks) == len(reading):
             own = {mark.outcome for mark in marks if mark.request_id == request_id}
             if Outcome.APPLIED in own:
                 return Outcome.APPLIED
@@ -82,8 +82,8 @@ def _is_quarantined(preview: Preview, known: dict[str, Mark], refused: dict[str,
         return True
     whole = f"{keys[0]}."
     singles = {int(key.removeprefix(whole)) for key in found}
-    for reading in preview.mark_keys():
-        done = {index for index, key in enumerate(reading) if key in known and known[key].is_done}
+    for reading in preview.known(known):
+        done = {index for index, mark in enumerate(reading) if mark is not None and mark.is_done}
         if done | singles >= set(range(len(reading))):
             return True
     return False

@@ -13,14 +13,15 @@ from hashlib import sha256
 from typing import Any
 
 from weir.consumers.events_table.bulk import read_items
+from weir.consumers.events_table.mark import mark_key
 from weir.consumers.outcome import DONE
-from weir.ingest.envelope import Envelope, encode
-from weir.ingest.errors import StackFailed
-from weir.ingest.schemes.base import Verdict, without_headers
+from weir.ingest.envelope import Envelope
+from weir.ingest.errors import RecordError, StackFailed
+from weir.ingest.schemes.base import Scheme, Verdict, without_headers
+from weir.ingest.sources import events
 from weir.ingest.sources.catalogue import Catalogue, Source
-from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.events import Table
-from weir.operate.lookup.preview import Preview, Previewer
+from weir.operate.lookup.preview import Preview
 
 _FACTS = ("pk", "source", "request_id", "outcome", "received_at", "key", "scheme", "secret", "body_sha256")
 _DELIVERY = ("pk", "source", "request_id", "received_at", "key", "envelope", "payload_s3")
@@ -42,7 +43,7 @@ class Evidence:
 
     def read(self, previews: Iterable[Preview]) -> None:
         """Read the items of these deliveries; those of earlier ones are forgotten."""
-        keys = dict.fromkeys(key for preview in previews for keys in preview.mark_keys() for key in keys)
+        keys = dict.fromkeys(key for preview in previews for key in preview.all_keys())
         self._items, self._deliveries = {}, {}
         for item in self._read(keys, _FACTS):
             if item.get("outcome", {}).get("S") in DONE:
@@ -71,15 +72,17 @@ class Evidence:
         stored = self._stored(envelope.request_id)
         if stored is None or not _is_same(stored, envelope):
             return None
-        unproven = self._unproven(source, stored, items)
-        if unproven is None:
+        proven = _option(source, stored, items)
+        if proven is None:
             return None
+        option, unproven = proven
         added = {name.lower() for name, _ in envelope.headers} - {name.lower() for name, _ in stored.headers}
         return Verdict(
             scheme=items[0].get("scheme", {}).get("S", ""),
             secret_index=int(items[0].get("secret", {}).get("N", 0)),
             alternative_body=_is_alternative(items[0], envelope) is True,
             unproven_headers=unproven | added,
+            option=option,
         )
 
     def _stored(self, request_id: str) -> Envelope | None:
@@ -96,18 +99,28 @@ class Evidence:
         wanted = [{"pk": {"S": key}} for key in keys]
         return read_items(self.table.dynamodb, self.table.name, wanted, attributes=attributes)
 
-    def _unproven(self, source: Source, stored: Envelope, items: Sequence[Item]) -> frozenset[str] | None:
-        """Return the headers that the scheme which proved it does not sign: without them it has the item's key."""
-        options = list(dict.fromkeys(source.scheme.unproven_headers))
-        if len(options) == 1:
-            return options[0]
-        keys = {item["pk"]["S"] for item in items}
-        previewer = Previewer(self.catalogue)
-        for unproven in options:
-            read = previewer.preview(Delivery(encode(without_headers(stored, unproven)), "", ""))
-            if keys & {key for keys_read in read.mark_keys() for key in keys_read}:
-                return unproven
-        return None
+
+def _option(source: Source, stored: Envelope, items: Sequence[Item]) -> tuple[Scheme, frozenset[str]] | None:
+    """Return the scheme that proved a delivery, and the headers that only the others of the source sign.
+
+    By that scheme the stored delivery has the item's key; among several, the one whose name the item has.
+    """
+    options = list(zip(source.scheme.options, source.scheme.unproven_headers, strict=True))
+    if len(options) == 1:
+        return options[0]
+    name, keys = items[0].get("scheme", {}).get("S", ""), {item["pk"]["S"] for item in items}
+    for option, unproven in sorted(options, key=lambda pair: pair[0].label != name):
+        if keys & _keys(source, option, without_headers(stored, unproven)):
+            return option, unproven
+    return None
+
+
+def _keys(source: Source, option: Scheme, envelope: Envelope) -> set[str]:
+    try:
+        found = events.extract(source, envelope, option)
+    except RecordError:
+        return set()
+    return {mark_key(source.name, name) for one in found for name in (one.identity, one.event_id)}
 
 
 def _is_alternative(item: Item, envelope: Envelope) -> bool | None:

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from fnmatch import translate
 from typing import Any
 
-from weir.consumers.events_table.mark import Mark, mark_key
+from weir.consumers.events_table.mark import Mark
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 from weir.ingest.locations import Unreadable, View, reader, text_of
@@ -221,15 +221,14 @@ def _fact(facts: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _all_keys(preview: Preview) -> list[str]:
-    return [*(key for keys in preview.mark_keys() for key in keys), *preview.quarantine_keys()]
+    return [*preview.all_keys(), *preview.quarantine_keys()]
 
 
 def _said(preview: Preview, found: Mapping[str, Mark]) -> set[tuple[str, str]]:
     """Return what the table says of a delivery: of each event its mark's outcome, of the delivery its quarantine's."""
     refused = {(Outcome.QUARANTINED, found[key].reason) for key in preview.quarantine_keys() if key in found}
     said: set[tuple[str, str]] = set()
-    for event in preview.events:
-        mark = found.get(mark_key(event.source, event.event_id))
+    for mark in next(iter(preview.known(found)), ()):
         if mark is not None and mark.is_done:
             said.add((mark.outcome, ""))
         elif not refused:

@@ -59,7 +59,10 @@ def _change(draw: st.DrawFn) -> Any:
 
 @st.composite
 def _streams(draw: st.DrawFn) -> list[Record]:
-    """Draw a shard: deliveries of a few events, many more than once, some forged or too old, some with another's id."""
+    """Draw a shard: deliveries of a few events, many more than once, some forged or too old, some with another's id.
+
+    Some come under another type, which not every sender signs.
+    """
     events: dict[str, tuple[Change, ...] | None] = {}
     for number in range(draw(st.integers(1, 8))):
         wanted = draw(st.lists(_change(), max_size=3, unique_by=lambda change: (change.table, str(change.key))))
@@ -71,7 +74,9 @@ def _streams(draw: st.DrawFn) -> list[Record]:
         if draw(st.integers(0, 7)) == 7:
             like = draw(st.sampled_from(sorted(events)))
         is_past = draw(st.integers(0, 5)) == 5
-        records.append(Record(event_id, f"r{number}", keys[like], events[like], is_forged, is_past))
+        kind = "order.void" if draw(st.integers(0, 5)) == 5 else "order.paid"
+        signs_type = draw(st.booleans())
+        records.append(Record(event_id, f"r{number}", keys[like], events[like], is_forged, is_past, kind, signs_type))
     return records
 
 

@@ -13,7 +13,7 @@ _ROOT = Path(__file__).parents[2]
 
 # Name: (DynamoDB's type, when it is there, meaning). tests/docs/test_references.py holds it to what the code writes.
 ATTRIBUTES = {
-    "pk": ("S", "always", "`SOURCE#EVENT_ID` of what was verified, `SOURCE!REQUEST_ID` of what is quarantined (`.INDEX` behind it for one event of several), `!SHARD:SEQUENCE` of a record without an envelope; a long or unclean event id goes in as its SHA-256"),
+    "pk": ("S", "always", "`SOURCE#EVENT_ID` of what was verified, or `SOURCE#=DIGEST` where the sender does not sign the id, `SOURCE!REQUEST_ID` of what is quarantined (`.INDEX` behind it for one event of several), `!SHARD:SEQUENCE` of a record without an envelope; a long or unclean event id goes in as its SHA-256"),
     "outcome": ("S", "always", "`applied`, `ignored`, `quarantined`; `fenced` for the mark of an event whose changes were refused"),
     "received_at": ("N", "always, not in a fence", "arrival at the gateway, milliseconds since the epoch; of a record without an envelope, at the stream"),
     "applied_at": ("N", "always, not in a fence", "when this item was written, milliseconds since the epoch"),
@@ -23,6 +23,7 @@ ATTRIBUTES = {
     "payload_s3": ("S", "large deliveries", "key of the object in the bucket that holds the packed envelope instead; under `unproven/` if no secret has proven the delivery and it has more than 8 KiB"),
     "source": ("S", "if known", "name of the source"),
     "event_id": ("S", "if known", "the provider's id of the event, at most 1,024 characters of it"),
+    "sent_id": ("S", "if `pk` has a digest", "`SOURCE#EVENT_ID`, by which the index `sent_id` finds the item"),
     "request_id": ("S", "if known", "id of the delivery: what the sender got as `id`"),
     "type": ("S", "if known", "type of the event"),
     "key": ("S", "if known", "the ordering key"),

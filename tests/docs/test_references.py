@@ -56,7 +56,7 @@ def test_every_leaf_is_on_the_page() -> None:
 
 def test_every_attribute_of_an_item_is_explained_with_its_type() -> None:
     """What the code writes into an item, at once or by an update, is on the page, and nothing else is."""
-    event = replace(judged("e1", key="k1"), scheme=Verdict("stripe", 1).scheme, secret_index=1)
+    event = replace(judged("e1", key="k1"), scheme=Verdict("stripe", 1).scheme, secret_index=1, digest="=d")
     refused = forged("r1")
     assert refused.error is not None
     fields = [*item.event_fields(event, Outcome.APPLIED, NOW_MS, item.inline(b"blob")), item.pointer("payloads/x")]

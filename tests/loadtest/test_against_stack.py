@@ -77,7 +77,7 @@ def test_the_table_s_bytes_are_read_a_second_time(stack: FaultStack, attacked: P
     """The oracle decodes what items keep to the bytes that were sent, in the item and in the bucket alike."""
     run = results.read(attacked / summary.RESULTS_FILE)
     stores = Stores(stack.target.place, stack.target.dictionary)
-    sent = {f"{one.source}#{one.event_ids[0]}": one.body_sha256 for one in run.accepted if one.kind == "valid"}
+    sent = {one.marks[0]: one.body_sha256 for one in run.accepted if one.kind == "valid"}
     items = stores.items(sent)
     assert {pk: item.bytes_sha256 for pk, item in items.items()} == sent
 

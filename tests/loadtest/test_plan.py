@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from tests.support.deliveries import draft_of, pair_of, source_of
 from tests.support.load import CATALOGUE, plan
+from weir.consumers.events_table.mark import mark_key
 from weir.ingest.envelope import Envelope, decode
 from weir.ingest.errors import OptionInvalid, RecordError, SignatureMismatch
 from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
-from weir.ingest.sources import catalogue, events
+from weir.ingest.sources import catalogue, events, presets
 from weir.loadtest.sending import pacer
+from weir.loadtest.sending.marks import marks
 from weir.loadtest.sending.mix import OVERSIZED_BYTES, USUAL, Mix, parse_sizes, parse_sources
 from weir.loadtest.sending.plan import Plan, Planned, Planner, Timing
 
@@ -159,3 +162,14 @@ def test_unknown_and_unsigned_sources_are_refused() -> None:
     with pytest.raises(OptionInvalid, match="weir secrets set github"):
         Planner(bare, NOW_MS)
     assert isinstance(catalogue.parse_compiled(CATALOGUE.dump()), type(CATALOGUE))
+
+
+@pytest.mark.parametrize("preset", presets.names())
+def test_marks_are_read_twice_and_agree(preset: str) -> None:
+    """The keys that the oracle expects, by its own reading of the rule, are those that the consumer makes."""
+    source, pair = source_of(preset), pair_of(source_of(preset))
+    draft = draft_of(source, pair)
+    option = signatures.option_of(source.scheme, pair.sign_with)
+    found = events.extract(source, draft.envelope(), option)
+    expected = [mark_key(source.name, event.identity) for event in found]
+    assert marks(source, draft, [one.event_id for one in found], [one.type for one in found]) == expected

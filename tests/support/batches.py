@@ -40,10 +40,13 @@ def judged(
     count: int = 1,
     position: int = 0,
     age_ms: int = 5,
+    event_type: str = "order.paid",
+    signs_type: bool = True,
 ) -> JudgedEvent:
     """Prepare a verified event; its delivery has an id of its own unless one is given."""
     delivery = envelope(request_id or f"r-{event_id}", body or json.dumps({"id": event_id}).encode(), age_ms=age_ms)
-    event = Event(SourceName(SOURCE), EventId(event_id), "order.paid", NOW_MS - 9, key, None, index, delivery)
+    source, made_ms = SourceName(SOURCE), NOW_MS - 9
+    event = Event(source, EventId(event_id), event_type, made_ms, key, None, index, delivery, is_type_signed=signs_type)
     return item.apply(
         event,
         changes,
@@ -67,7 +70,13 @@ def of_record(record: Record) -> JudgedEvent:
         return forged(record.request_id)
     age_ms = RETENTION_S * 1000 if record.is_past else 5
     return judged(
-        record.event_id, record.changes, request_id=record.request_id, key=record.partition_key, age_ms=age_ms
+        record.event_id,
+        record.changes,
+        request_id=record.request_id,
+        key=record.partition_key,
+        age_ms=age_ms,
+        event_type=record.type,
+        signs_type=record.signs_type,
     )
 
 

@@ -21,6 +21,7 @@ def result(seq: int, **changes: Any) -> Result:
         source="stripe",
         key=f"k{seq % 2}",
         event_ids=(f"evt_{seq}",),
+        marks=(f"stripe#evt_{seq}",),
         body_sha256=digest,
         bytes=100,
         intended_at_ms=1000.0 + seq * 10,

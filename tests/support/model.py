@@ -19,7 +19,8 @@ KEYS = {"balances": "account", "things": "id"}
 class Record:
     """One record of the stream: a delivery of an event. No business code wants it if ``changes`` is None.
 
-    ``is_past``: it is older than a mark of its event would live.
+    ``is_past``: it is older than a mark of its event would live. If the sender ``signs_type``, another type under the
+    same id is the event's own business.
     """
 
     event_id: str
@@ -28,6 +29,8 @@ class Record:
     changes: tuple[Change, ...] | None
     is_forged: bool = False
     is_past: bool = False
+    type: str = "order.paid"
+    signs_type: bool = True
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Model:
     """What the tables must hold and what each record must be reported as."""
 
     tables: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: {name: {} for name in KEYS})
-    marked: set[str] = field(default_factory=set)
+    marked: dict[str, str] = field(default_factory=dict)
     outcomes: list[str] = field(default_factory=list)
 
     def apply_all(self, records: Sequence[Record]) -> Model:
@@ -47,18 +50,19 @@ class Model:
         if record.is_forged:
             return "quarantined"
         if record.event_id in self.marked:
-            return "duplicate"
+            is_same = record.signs_type or record.type == self.marked[record.event_id]
+            return "duplicate" if is_same else "quarantined"
         if record.is_past:
             return "quarantined"
         if record.changes is None:
-            self.marked.add(record.event_id)
+            self.marked[record.event_id] = record.type
             return "ignored"
         after = {name: dict(table) for name, table in self.tables.items()}
         for change in record.changes:
             if not _change(after, change):
                 return "quarantined"
         self.tables = after
-        self.marked.add(record.event_id)
+        self.marked[record.event_id] = record.type
         return "applied"
 
 

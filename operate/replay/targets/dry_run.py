@@ -15,7 +15,7 @@ from weir.consumers.events_table.item import JudgedEvent, detail, quarantine_key
 from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.judging.judge import Judge
 from weir.consumers.outcome import Outcome
-from weir.ingest.errors import RecordError, ServiceError
+from weir.ingest.errors import RecordError, ServiceError, TypeUnproven
 from weir.operate.lookup.causes import RAISED_AT
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.horizons import Horizons
@@ -75,13 +75,9 @@ class DryRun:
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
         """Say of each event what would become of it."""
         judged = self._judge.judge([delivery.as_record() for delivery in deliveries])
-        keys: list[tuple[str, str]] = [(mark_key(one.source, one.event_id), quarantine_key(one)) for one in judged]
-        unproven = [
-            mark_key(event.source, event.event_id)
-            for delivery in deliveries
-            for event in self._previewer.preview(delivery).events
-        ]
-        known = self._marks.read([*(key for pair in keys for key in pair), *unproven])
+        keys = [key for one in judged for key in (*_mark_keys(one), quarantine_key(one))]
+        unproven = [key for delivery in deliveries for key in self._previewer.preview(delivery).all_keys()]
+        known = self._marks.read([*keys, *unproven])
         return [self._result(one, deliveries[one.position], known) for one in judged]
 
     def close(self) -> None:
@@ -95,8 +91,8 @@ class DryRun:
 
     def _result(self, judged: JudgedEvent, delivery: Delivery, known: dict[str, Mark]) -> Result:
         stored = self._stored(judged, delivery, known)
-        fate = self._fate(judged, stored)
-        if stored is None or not stored.is_done:
+        fate = _other_type(judged, stored) or self._fate(judged, stored)
+        if stored is None or not stored.is_done or _is_other_type(stored, judged):
             self._tell(judged, fate)
             return Result(fate.kind, fate.reason)
         now = f"{fate.kind} now" if self._compare(stored, fate) else ""
@@ -114,7 +110,7 @@ class DryRun:
             )
         if stored is not None or judged.decision not in {"apply", "ignore"}:
             return _because(_WOULD[judged.decision], judged.error)
-        digest = hash((judged.source, judged.event_id))
+        digest = hash((judged.source, judged.identity))
         if digest in self._seen:
             return _Prediction("already applied")
         if self._simulation is not None:
@@ -130,13 +126,12 @@ class DryRun:
 
         The id of what is refused and quarantined is proven by nothing, so its mark says nothing of this delivery.
         """
-        keys = [mark_key(judged.source, judged.event_id)] if judged.event_id else []
+        marks = [known.get(key) for key in _mark_keys(judged)]
         stored = known.get(quarantine_key(judged))
         is_quarantined = stored is not None and stored.outcome == Outcome.QUARANTINED
         if judged.decision == "quarantine" and not judged.event_id and not is_quarantined:
-            keys += [mark_key(one.source, one.event_id) for one in self._previewer.preview(delivery).events]
-        for key in keys:
-            mark = known.get(key)
+            marks += next(iter(self._previewer.preview(delivery).known(known)), ())
+        for mark in marks:
             if mark is not None and (mark.is_done or mark.keeps_out(refusal_key(judged))):
                 return mark
         return None
@@ -170,6 +165,24 @@ class DryRun:
             return
         changes = [show(change) for change in judged.changes]
         self._print({**facts, "changes": changes}, [line, *(f"{'':20} {change}" for change in changes)])
+
+
+def _mark_keys(judged: JudgedEvent) -> list[str]:
+    """Return the keys under which an event may have its mark; one that is older than digests has it under its id."""
+    if not judged.event_id:
+        return []
+    return list(dict.fromkeys(mark_key(judged.source, name) for name in (judged.identity, judged.event_id)))
+
+
+def _other_type(judged: JudgedEvent, stored: Mark | None) -> _Prediction | None:
+    """Return what becomes of an event whose mark is another type's, None if it is not."""
+    if stored is None or not _is_other_type(stored, judged):
+        return None
+    return _Prediction("would be quarantined", TypeUnproven.code, f"It was applied as {stored.type or 'no type'}.")
+
+
+def _is_other_type(stored: Mark, judged: JudgedEvent) -> bool:
+    return stored.is_done and stored.is_other_type(judged.request_id, judged.type, is_signed=judged.is_type_signed)
 
 
 def _because(kind: ResultKind, error: ServiceError | None) -> _Prediction:

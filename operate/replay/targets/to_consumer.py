@@ -62,16 +62,17 @@ class ToConsumer:
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
         """Apply what is not applied; return what became of each event."""
         previews = [self._previewer.preview(delivery) for delivery in deliveries]
-        known = self._marks.read(key for preview in previews for keys in preview.mark_keys() for key in keys)
+        known = self._marks.read(key for preview in previews for key in preview.all_keys())
         refused = self._refused(deliveries, previews, known)
         results: list[Result] = []
         left: list[tuple[Delivery, bool]] = []
         for delivery, preview, again in zip(deliveries, previews, repeats, strict=True):
-            keys = _all_done(preview, known, by_itself=self._retries or id(delivery) in refused)
-            if keys is None:
+            by_itself = self._retries or id(delivery) in refused
+            done = _all_done(preview, known, by_itself=by_itself) or _all_older(preview, known)
+            if done is None:
                 left.append((delivery, again))
             else:
-                results += [Result(self._known_kind(known[key], preview, since_ms if again else None)) for key in keys]
+                results += [Result(self._known_kind(mark, preview, since_ms if again else None)) for mark in done]
                 if delivery.facts.get("outcome") == Outcome.QUARANTINED and _all_done(preview, known, by_itself=True):
                     self._release.discard(delivery.facts["pk"])
         if left:
@@ -106,7 +107,7 @@ class ToConsumer:
             return Result(Outcome.QUARANTINED, result.reason)
         if result.outcome is Outcome.RETRY:
             return Result("failed", result.error.code if result.error else "")
-        key = mark_key(judged.source, judged.event_id)
+        key = mark_key(judged.source, judged.identity)
         mark = known.get(key)
         if mark is not None and mark.is_done:
             return Result(self._kind(mark, judged.request_id, since_ms))
@@ -144,16 +145,28 @@ class ToConsumer:
         return {one for one, names in keys.items() if quarantined & set(names)}
 
 
-def _all_done(preview: Preview, known: dict[str, Mark], *, by_itself: bool = False) -> tuple[MarkKey, ...] | None:
-    """Return the keys of a reading of the delivery all of whose events are done; None if there is no such reading.
+def _all_done(preview: Preview, known: dict[str, Mark], *, by_itself: bool = False) -> list[Mark] | None:
+    """Return the marks of a reading of the delivery all of whose events are done; None if there is no such reading.
 
     ``by_itself`` asks for marks that this delivery wrote, which only a verdict can have let it do.
     """
     own = preview.envelope.request_id if by_itself and preview.envelope else ""
-    for keys in preview.mark_keys():
-        marks = [known[key] for key in keys if key in known]
-        if len(marks) == len(keys) and all(mark.is_done and own in {"", mark.request_id} for mark in marks):
-            return keys
+    for reading in preview.known(known):
+        marks = [mark for mark in reading if mark is not None and mark.is_done and own in {"", mark.request_id}]
+        if len(marks) == len(reading):
+            return marks
+    return None
+
+
+def _all_older(preview: Preview, known: dict[str, Mark]) -> list[Mark] | None:
+    """Return the marks of a reading all of whose events are done under their ids, since before marks were digests.
+
+    The commit would not find them, and so they are believed: nothing may be applied twice.
+    """
+    for keys, reading in zip(preview.mark_keys(), preview.known(known), strict=True):
+        marks = [mark for mark in reading if mark is not None and mark.is_done and mark.key not in keys]
+        if len(marks) == len(reading):
+            return marks
     return None
 
 
