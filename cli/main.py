@@ -19,6 +19,7 @@ SECTIONS = {
         "lag": Entry("lag:lag", "Show how far behind the consumer is, shard by shard."),
         "failures": Entry("failures:failures", "Show what failed and why; retry it."),
         "quarantine": Entry("quarantine:quarantine", "Review, retry or discard what is quarantined."),
+        "env": Entry("env:env", "Print what the AWS CLI needs to talk to the stack."),
         "balances": Entry("events:balances", "Print the example's ledger."),
     },
     "Act": {

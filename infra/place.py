@@ -44,7 +44,8 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1", "localhost.localstack.cloud"}
 class Place:
     """One running or deployable stack: its clients and its outputs.
 
-    ``kinesis`` is the address of the stream where it is not at ``endpoint`` with the rest.
+    ``kinesis`` is the address of the stream where it is not at ``endpoint`` with the rest. ``access_key`` is what the
+    embedded engines want to be called with.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Place:
         *,
         endpoint: str | None,
         kinesis: str | None = None,
+        access_key: str = "weir",
         outputs: Outputs | None = None,
     ) -> None:
         self.kind = kind  # embedded | localstack | aws
         self.stack = stack
         self.endpoint = endpoint
         self._kinesis = kinesis or endpoint
+        self.access_key = access_key
         self.home: Path | None = None  # where this machine keeps what belongs to the stack
         self._outputs = outputs
         self._clients: dict[str, Any] = {}
@@ -81,7 +84,7 @@ class Place:
         if self.kind == "localstack":
             address = f"{host.hostname}:{host.port or 4566}"
             return localstack_client.session.Session(localstack_host=address, region_name=region or REGION)
-        return boto3.Session("weir", "weir", region_name=region or REGION)
+        return boto3.Session(self.access_key, self.access_key, region_name=region or REGION)
 
     @property
     def region(self) -> str:
@@ -150,6 +153,17 @@ class Place:
         if self.endpoint and self.kind != "localstack":
             options["endpoint_url"] = self._kinesis if service == "kinesis" else self.endpoint
         return self._session.client(service, **options)
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment in which the AWS CLI and AWS's SDKs call this place; nothing to set for AWS itself."""
+        if self.endpoint is None or self.kind == "aws":
+            return {}
+        key = self.access_key if self.kind == "embedded" else "test"  # LocalStack takes any
+        found = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": key, "AWS_REGION": self.region}
+        found |= {"AWS_DEFAULT_REGION": self.region, "AWS_ENDPOINT_URL": self.endpoint}
+        if self._kinesis and self._kinesis != self.endpoint:
+            found["AWS_ENDPOINT_URL_KINESIS"] = self._kinesis
+        return found
 
     def account(self) -> str:
         """Return the account id."""
@@ -227,7 +241,8 @@ def embedded(home: Path) -> Place:
     except (OSError, ValueError) as error:
         raise StackAbsent(f"No embedded stack runs with its state in {home}.") from error
     outputs = Outputs.read(facts["outputs"], origin=str(state))
-    return Place("embedded", facts["stack"], endpoint=facts["engine"], kinesis=facts.get("kinesis"), outputs=outputs)
+    engines = {name: facts[name] for name in ("kinesis", "access_key") if name in facts}
+    return Place("embedded", facts["stack"], endpoint=facts["engine"], outputs=outputs, **engines)
 
 
 def choose(kind: str | None, *, home: Path, stack: str, endpoint: str | None) -> Place:

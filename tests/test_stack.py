@@ -11,6 +11,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -309,6 +310,27 @@ def test_state_is_private(tmp_path: Path) -> None:
 def open_to_others(home: Path) -> set[str]:
     """Return what others may read, except what the test itself keeps there: the stack's output."""
     return {str(path.relative_to(home)) for path in home.rglob("*") if path.stat().st_mode & 0o077} - {"output"}
+
+
+def test_other_programs_use_the_key_that_weir_env_prints(stack: Running) -> None:
+    """With it a program reads the stream and the tables; without it, or with another one, it reads neither."""
+    printed = dict(line.split("=", 1) for line in stack.weir("env").splitlines())
+    assert json.loads((stack.home / "stack.json").read_text())["access_key"] == printed["AWS_ACCESS_KEY_ID"]
+    script = """
+import boto3
+print(boto3.client("dynamodb").list_tables()["TableNames"], boto3.client("kinesis").list_streams()["StreamNames"])
+"""
+    kept = {name: value for name, value in stack.environment.items() if name != "WEIR_HOME"}
+    for key in (printed["AWS_ACCESS_KEY_ID"], "weir", "test"):
+        given = {**kept, **printed, "AWS_ACCESS_KEY_ID": key, "AWS_MAX_ATTEMPTS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=given, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert ("weir-" in done.stdout) == (key == printed["AWS_ACCESS_KEY_ID"]), (key, done.stdout, done.stderr)
+        assert (
+            printed["AWS_ACCESS_KEY_ID"]
+            not in subprocess.run(["ps", "-axww", "-o", "args="], capture_output=True, text=True, check=True).stdout
+        )
 
 
 def test_port_in_use_is_one_sentence(stack: Running, tmp_path: Path) -> None:

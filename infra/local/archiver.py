@@ -106,6 +106,7 @@ class Archiver:
         *,
         endpoint: str,
         kinesis: str | None = None,
+        access_key: str = "weir",
         state: Path,
         disaggregate: Disaggregate,
         on_notice: Callable[[str], object] = lambda _: None,
@@ -113,7 +114,8 @@ class Archiver:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._delivery = delivery
-        self._client = AwsClient(endpoint, kinesis=kinesis, region=delivery.stream_arn.split(":")[3])
+        region = delivery.stream_arn.split(":")[3]
+        self._client = AwsClient(endpoint, kinesis=kinesis, region=region, access_key=access_key)
         self._stream = Stream(self._client, delivery.stream_arn)
         self._state = state / f"archive-{delivery.stream_arn.rpartition('/')[2]}.json"
         self._disaggregate = disaggregate

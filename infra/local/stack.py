@@ -18,6 +18,7 @@ import asyncio
 import fcntl
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -142,8 +143,11 @@ class _Stack:
         self._resources, self._outputs = template.evaluate(
             ready, given, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
         )
-        self._stream = Engine(home / "stream", port=engines.stream_port, services=STREAM_SERVICES)
-        self._store = Engine(home / "store", port=engines.store_port, services=STORE_SERVICES)
+        # Known to who can read the state file: other users of this machine reach loopback, too.
+        self._key = f"weir{secrets.token_hex(16)}"
+        stream, store = home / "stream", home / "store"
+        self._stream = Engine(stream, access_key=self._key, port=engines.stream_port, services=STREAM_SERVICES)
+        self._store = Engine(store, access_key=self._key, port=engines.store_port, services=STORE_SERVICES)
         self._engines = (self._stream, self._store)
         # What the parts call: the engines, or a proxy in front of them.
         self._stream_url = engines.via or self._stream.endpoint
@@ -181,8 +185,8 @@ class _Stack:
         await asyncio.to_thread(lifecycle.expire, place.client("s3"), self._resources["Bucket"], datetime.now(UTC))
         await asyncio.to_thread(lifetimes.record_after, place, place.outputs().bucket, self._catalogue, made_ms=made_ms)
         (self._home / "sources.json").write_text(self._catalogue.dump(), encoding="utf-8")
-        addresses = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint}
-        _write_private(self._home / STATE_FILE, {"stack": STACK, **addresses, "outputs": place.outputs().as_dict()})
+        engines = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint, "access_key": self._key}
+        _write_private(self._home / STATE_FILE, {"stack": STACK, **engines, "outputs": place.outputs().as_dict()})
         await asyncio.to_thread(_provide_secrets, place, self._catalogue)
         self._gateway = await asyncio.to_thread(self._start_gateway)
         self._let_senders_go_first()
@@ -213,6 +217,7 @@ class _Stack:
             STACK,
             endpoint=self._store.endpoint,
             kinesis=self._stream.endpoint,
+            access_key=self._key,
             outputs=Outputs.read(outputs, origin="the template"),
         )
 
@@ -242,6 +247,7 @@ class _Stack:
             "access_log_format": stage["AccessLogSetting"]["Format"],
             "access_log": str(self._home / "access.log"),
             "engine": self._stream_url,
+            "access_key": self._key,
             "port": self._port,
             "functions": self._handshake_function(),
         }
@@ -271,6 +277,7 @@ class _Stack:
             memory_mb=int(properties["MemorySize"]),
             reserved_concurrency=properties.get("ReservedConcurrentExecutions"),
             region=REGION,
+            access_key=self._key,
         )
 
     def _handshake_function(self) -> dict[str, Any]:
@@ -310,6 +317,7 @@ class _Stack:
                 function.invoke,
                 endpoint=self._store_url,
                 kinesis=self._stream_url,
+                access_key=self._key,
                 state=state,
                 on_batch=console.on_batch,
                 on_notice=console.on_notice,
@@ -321,6 +329,7 @@ class _Stack:
                 Delivery.from_properties(self._resources["Archive"].properties),
                 endpoint=self._store_url,
                 kinesis=self._stream_url,
+                access_key=self._key,
                 state=state,
                 disaggregate=self._disaggregate,
                 on_notice=console.on_notice,

@@ -141,7 +141,8 @@ def _open_loop(target: Target, endpoint: str, rate_per_s: float, seconds: float,
 
 
 def _plan(target: Target, endpoint: str, timing: Timing, **rest: Any) -> Plan:
-    return replace(target.plan(timing, MIX, **rest), endpoint=endpoint, run=run_name())
+    plan = target.plan(timing, MIX, **rest)
+    return replace(plan, endpoint=endpoint, run=run_name(), access_key=target.place.access_key)
 
 
 def _rest(target: Target, run: results.Run) -> None:

@@ -87,6 +87,7 @@ class FaultStack:
             arguments += ["--set", setting]
         self.home.mkdir(parents=True, exist_ok=True)
         self.log.write_bytes(b"")
+        self._target = None  # a new session has a new access key
         self._process = self._run_stack(self.home, arguments, self.log)
         deadline_s = time.monotonic() + _START_S
         while "\nready" not in (said := self.log.read_text(encoding="utf-8", errors="replace")):

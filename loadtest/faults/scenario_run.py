@@ -100,7 +100,7 @@ class ScenarioRun:
     archive must hold everything too.
     """
 
-    target: Target
+    given_target: Target
     stack: FaultStack | None
     scale: float = 1.0
     rate_per_s: float = 60.0
@@ -112,6 +112,11 @@ class ScenarioRun:
     is_archived: bool = False
     ended_at_s: float = 0.0
     _traffics: list[Traffic] = field(default_factory=list)
+
+    @property
+    def target(self) -> Target:
+        """Where to send and look: a stack of our own is another target after each start."""
+        return self.given_target if self.stack is None else self.stack.target
 
     @property
     def own_stack(self) -> FaultStack:

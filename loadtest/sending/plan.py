@@ -79,8 +79,9 @@ class Plan:
     """One run. ``endpoint`` is where senders POST, up to and with ``/v1``.
 
     ``signing_keys`` by source never leave the machine's memory. ``engine_stream`` names a stream: then the same
-    envelopes go as PutRecord to the engine at ``endpoint``, to compare with. ``sender_clock_ms`` is how far the
-    senders' clocks are ahead, ``disorder_s`` how long at most a delivery is held back while later ones go.
+    envelopes go as PutRecord to the engine at ``endpoint``, to compare with; it wants ``access_key``.
+    ``sender_clock_ms`` is how far the senders' clocks are ahead, ``disorder_s`` how long at most a delivery is held
+    back while later ones go.
     """
 
     run: str
@@ -91,6 +92,7 @@ class Plan:
     timing: Timing
     seed: int = 1
     engine_stream: str | None = None
+    access_key: str = field(default="weir", repr=False)
     sender_clock_ms: int = 0
     disorder_s: float = 0.0
 
@@ -253,8 +255,8 @@ class Planner:
         headers = {
             "Content-Type": "application/x-amz-json-1.1",
             "X-Amz-Target": "Kinesis_20131202.PutRecord",
-            "Authorization": "AWS4-HMAC-SHA256 Credential=weir/20260101/us-east-1/kinesis/aws4_request, "
-            f"SignedHeaders=host, Signature={'0' * 64}",
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={self._plan.access_key}/20260101/us-east-1/kinesis/"
+            f"aws4_request, SignedHeaders=host, Signature={'0' * 64}",
         }
         return _post(self._target.netloc, "/", headers, json.dumps(call).encode())
 

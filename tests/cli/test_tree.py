@@ -26,6 +26,7 @@ IDS = [" ".join(words) for words in COMMANDS]
 # Commands that neither list nor report: they run, write, or print one file as it is.
 WITHOUT_JSON = {
     ("run",),
+    ("env",),
     ("secrets", "set"),
     ("secrets", "generate"),
     ("secrets", "rotate"),

@@ -17,7 +17,7 @@ PROBE = """
 import base64, json, os, time, urllib.request
 
 def dynamodb(action, document):
-    scope = "probe/20260101/us-east-1/dynamodb/aws4_request"
+    scope = os.environ["AWS_ACCESS_KEY_ID"] + "/20260101/us-east-1/dynamodb/aws4_request"
     headers = {
         "Content-Type": "application/x-amz-json-1.0",
         "X-Amz-Target": "DynamoDB_20120810." + action,

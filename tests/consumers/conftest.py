@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support import aws
 from tests.support.engine_env import EngineEnv
 from weir.infra.local.engine.engine import Engine
 
@@ -15,6 +16,6 @@ def engine_env(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Engi
 @pytest.fixture(autouse=True)
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test find the credentials of the person who runs it."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", aws.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", aws.ACCESS_KEY)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

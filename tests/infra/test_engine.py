@@ -18,6 +18,10 @@ from weir.infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engi
 from weir.ingest.errors import StackFailed
 
 
+def engine_in(state: Path, **options: Any) -> Engine:
+    return Engine(state, access_key=aws.ACCESS_KEY, **options)
+
+
 def client(engine: Engine, service: str, *, attempts: int = 5) -> Any:
     return aws.client(service, engine.endpoint, Config(retries={"total_max_attempts": attempts}))
 
@@ -70,7 +74,7 @@ EXPECTED = (
 
 def test_killed_engine_loses_nothing_it_answered(tmp_path: Path) -> None:
     """Killed twice and then stopped cleanly, it still holds every record, item, object and parameter."""
-    first = Engine(tmp_path)
+    first = engine_in(tmp_path)
     first.start()
     fill(first)
     for _ in range(2):
@@ -78,12 +82,12 @@ def test_killed_engine_loses_nothing_it_answered(tmp_path: Path) -> None:
         os.kill(first.pid, signal.SIGKILL)
         first.stop()
         assert first.ended_uncleanly
-        first = Engine(tmp_path)
+        first = engine_in(tmp_path)
         first.start()
         assert held(first) == EXPECTED
     first.stop()
     assert not first.ended_uncleanly
-    last = Engine(tmp_path)
+    last = engine_in(tmp_path)
     last.start()
     try:
         assert held(last) == EXPECTED
@@ -93,7 +97,7 @@ def test_killed_engine_loses_nothing_it_answered(tmp_path: Path) -> None:
 
 def test_cut_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
     """A line that a kill cut short was never answered; the lines before it and the calls after it count."""
-    engine = Engine(tmp_path)
+    engine = engine_in(tmp_path)
     engine.start()
     fill(engine)
     assert engine.pid is not None
@@ -101,13 +105,13 @@ def test_cut_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
     engine.stop()
     with (tmp_path / "journal.jsonl").open("ab") as journal:
         journal.write(b'{"method": "POST", "pa')
-    engine = Engine(tmp_path)
+    engine = engine_in(tmp_path)
     engine.start()
     client(engine, "kinesis").put_record(StreamName="stream", PartitionKey="last", Data=b"last")
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
     engine.stop()
-    engine = Engine(tmp_path)
+    engine = engine_in(tmp_path)
     engine.start()
     try:
         assert held(engine) == ([*EXPECTED[0], b"last"], *EXPECTED[1:])
@@ -118,7 +122,7 @@ def test_cut_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of another process")
 def test_a_full_disk_ends_the_engine_before_it_answers(tmp_path: Path) -> None:
     """With no room for the journal it ends, says why, and holds all that it answered once there is room again."""
-    engine = Engine(tmp_path)
+    engine = engine_in(tmp_path)
     engine.start()
     kinesis, answered = client(engine, "kinesis", attempts=1), []
     kinesis.create_stream(StreamName="stream", ShardCount=1)
@@ -133,7 +137,7 @@ def test_a_full_disk_ends_the_engine_before_it_answers(tmp_path: Path) -> None:
     assert engine.poll() == 74
     assert "Make room and start again" in engine.log.read_text(encoding="utf-8")
     assert answered
-    engine = Engine(tmp_path)
+    engine = engine_in(tmp_path)
     engine.start()
     try:
         assert records(engine) == answered
@@ -145,7 +149,7 @@ def test_a_full_disk_ends_the_engine_before_it_answers(tmp_path: Path) -> None:
 def test_a_folder_of_one_engine_is_divided_between_two(tmp_path: Path, ended: str) -> None:
     """What one engine kept comes back in the two that do now, however it ended; both folders are never mixed up."""
     old, streams, stores = tmp_path / "engine", tmp_path / "stream", tmp_path / "store"
-    engine = Engine(old)
+    engine = engine_in(old)
     engine.start()
     fill(engine)
     if ended != "cleanly":
@@ -155,7 +159,7 @@ def test_a_folder_of_one_engine_is_divided_between_two(tmp_path: Path, ended: st
     if ended.endswith("interrupted"):
         (tmp_path / "stream.new").mkdir()
     divide(old, stream=streams, store=stores)
-    stream, store = Engine(streams, services=STREAM_SERVICES), Engine(stores, services=STORE_SERVICES)
+    stream, store = engine_in(streams, services=STREAM_SERVICES), engine_in(stores, services=STORE_SERVICES)
     try:
         for one in (stream, store):
             assert one.has_state
@@ -187,7 +191,7 @@ def test_engine_listens_on_loopback_only(engine: Engine) -> None:
 
 def test_ctrl_c_in_the_terminal_does_not_end_the_engine(tmp_path: Path) -> None:
     """SIGINT, which a terminal sends to every process of the stack, is left to the supervisor."""
-    engine = Engine(tmp_path)
+    engine = engine_in(tmp_path)
     engine.start()
     try:
         assert engine.pid is not None

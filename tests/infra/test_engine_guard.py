@@ -1,4 +1,4 @@
-"""An engine answers programs of this machine; a web page in the browser gets nothing and changes nothing."""
+"""An engine answers programs that name the session's key; no web page, and no other user, reads or changes anything."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import http.client
 import json
 
 import pytest
+from botocore.config import Config
 
 from tests.support import aws
 from weir.infra.local.engine.engine import Engine
@@ -13,7 +14,15 @@ from weir.infra.local.engine.engine import Engine
 pytestmark = pytest.mark.engine
 
 GET = json.dumps({"Name": "/weir/guarded", "WithDecryption": True}).encode()
-TARGET = {"X-Amz-Target": "AmazonSSM.GetParameter", "Content-Type": "application/x-amz-json-1.1"}
+UNSIGNED = {"X-Amz-Target": "AmazonSSM.GetParameter", "Content-Type": "application/x-amz-json-1.1"}
+
+
+def signed(access_key: str) -> str:
+    scope = f"{access_key}/20260101/us-east-1/ssm/aws4_request"
+    return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={'0' * 64}"
+
+
+TARGET = {**UNSIGNED, "Authorization": signed(aws.ACCESS_KEY)}
 
 
 def ask(
@@ -75,3 +84,60 @@ def test_controls_of_the_engine_are_closed(engine: Engine, secret: str, path: st
     assert ask(engine, {}, b"", path=path)[0] == 403
     assert ask(engine, {}, b"", "GET", "/_ministack/health")[0] == 200
     assert secret.encode() in ask(engine, TARGET)[2]
+
+
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        ({}, "/"),
+        ({"Authorization": signed("")}, "/"),
+        ({"Authorization": signed("test")}, "/"),
+        ({"Authorization": signed(f"{aws.ACCESS_KEY}x")}, "/"),
+        ({"Authorization": signed(aws.ACCESS_KEY[:-1])}, "/"),
+        ({"Authorization": "AWS weir:c2lnbmF0dXJl"}, "/"),
+        ({"Authorization": "Basic d2Vpcjp3ZWly"}, "/"),
+        ({"Authorization": "Credential=/"}, "/"),
+        ({"Authorization": signed("\xff\xfe")}, "/"),
+        ({}, "/?X-Amz-Credential=test%2F20260101%2Fus-east-1%2Fssm%2Faws4_request"),
+        ({"Authorization": signed(aws.ACCESS_KEY)}, "/?X-Amz-Credential=test%2F20260101"),
+        ({"Authorization": signed(aws.ACCESS_KEY)}, "/?a;x-amz-%63redential=test"),
+        ({"Authorization": signed("test")}, f"/?X-Amz-Credential={aws.ACCESS_KEY}%2F20260101"),
+        ({}, "/bucket/key"),
+        ({}, "/000000000000/queue?Action=ReceiveMessage"),
+    ],
+)
+def test_another_user_of_the_machine_reads_and_changes_nothing(
+    engine: Engine, secret: str, headers: dict[str, str], path: str
+) -> None:
+    """A call that does not name the session's access key, or another one beside it, is refused whatever it asks for."""
+    for method, body in (("POST", GET), ("GET", b""), ("PUT", b"x"), ("DELETE", b""), ("HEAD", b"")):
+        status, _, text = ask(engine, {**UNSIGNED, **headers}, body, method, path)
+        assert status == 403
+        assert secret.encode() not in text
+    assert secret.encode() in ask(engine, TARGET)[2]
+
+
+def test_two_headers_that_name_keys_are_refused(engine: Engine, secret: str) -> None:
+    """The second of two Authorization headers cannot name another key than the first."""
+    connection = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=10)
+    connection.putrequest("POST", "/")
+    for name, value in ({**TARGET, "Content-Length": str(len(GET))}).items():
+        connection.putheader(name, value)
+    connection.putheader("authorization", signed("test"))
+    connection.endheaders(GET)
+    answer = connection.getresponse()
+    assert (answer.status, secret.encode() in answer.read()) == (403, False)
+    connection.close()
+
+
+def test_a_presigned_address_names_the_key(engine: Engine) -> None:
+    """What boto3 presigns with the session's key is answered, with another one it is not."""
+    s3 = aws.client("s3", engine.endpoint, Config(signature_version="s3v4", s3={"addressing_style": "path"}))
+    s3.create_bucket(Bucket="presigned")
+    s3.put_object(Bucket="presigned", Key="a/b", Body=b"content")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "presigned", "Key": "a/b"})
+    path = url.removeprefix(engine.endpoint)
+    assert ask(engine, {}, b"", "GET", path)[::2] == (200, b"content")
+    other = path.replace(f"Credential={aws.ACCESS_KEY}", "Credential=AKIAOTHER")
+    assert other != path
+    assert ask(engine, {}, b"", "GET", other)[0] == 403

@@ -109,6 +109,47 @@ async def test_a_delivery_is_stored_byte_for_byte(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        ("Host: 127.0.0.1:8080", "Sec-Fetch-Site: cross-site"),
+        ("Host: localhost:8080", "Sec-Fetch-Site: same-site"),
+        ("Host: 127.0.0.1:8080", "Origin: https://evil.example"),
+        ("Host: LOCALHOST:8080", "origin: null"),
+        ("Host: [::1]:8080", "Origin: https://evil.example"),
+        ("Host: rebound.evil.example:8080", "Origin: http://rebound.evil.example:8080"),
+        ("Host: rebound.evil.example", "Origin: http://rebound.evil.example"),
+    ],
+)
+async def test_a_web_page_stores_nothing(engine: Engine, headers: tuple[str, ...]) -> None:
+    """What a page sends by itself, or under a name of its own for this machine, is answered 403 and not stored."""
+    async with stack(engine) as (served, client, stream):
+        for method in ("POST", "OPTIONS", "GET"):
+            request = "\r\n".join((f"{method} /v1/github HTTP/1.1", *headers, "Content-Length: 2", "", "{}"))
+            answer = await served.send(request.encode())
+            assert answer.status == 403
+            assert not [name for name in answer.headers if name.startswith("access-control-")]
+        assert await records_of(client, stream) == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Host: abc.tunnel.example",),
+        ("Host: abc.tunnel.example", "X-Forwarded-Host: abc.tunnel.example", "X-Forwarded-For: 192.0.2.1"),
+        ("Host: abc.tunnel.example", "Origin: https://provider.example"),
+        ("Host: 127.0.0.1:8080",),
+        ("Host: localhost", "Sec-Fetch-Mode: cors"),
+        ("Host: localhost", "Sec-Fetch-Site: none"),
+    ],
+)
+async def test_a_sender_behind_a_tunnel_is_stored(engine: Engine, headers: tuple[str, ...]) -> None:
+    """Any Host is taken, with what servers send: Node's fetch has a Sec-Fetch-Mode, some senders an Origin."""
+    request = "\r\n".join(("POST /v1/github HTTP/1.1", *headers, "Content-Length: 2", "", "{}"))
+    answer, envelope = await delivered(engine, request.encode())
+    assert (answer.status, envelope.source) == (200, "github")
+
+
+@pytest.mark.parametrize(
     "content_type",
     [
         None,

@@ -376,6 +376,7 @@ def configuration(tmp_path: Path, port: int) -> Path:
         "access_log": str(tmp_path / "access.log"),
         "access_log_format": "$context.requestId $context.status",
         "engine": "http://127.0.0.1:1",
+        "access_key": "weir",
         "port": port,
     }
     path.write_text(json.dumps(settings))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import aws
 from tests.support.streams import FAST, Consumer, data_of, eventually, failing_from, stream
 from weir.infra.local.engine.engine import Engine
 from weir.infra.local.engine_client.stream_calls import Stream
@@ -271,7 +272,7 @@ async def test_a_stream_made_anew_is_read_from_its_start(engine: Engine, tmp_pat
 
 async def test_an_engine_that_is_away_is_waited_for(engine: Engine, tmp_path: Path) -> None:
     """A poller that starts before its engine says so once, and works when the engine comes."""
-    own = Engine(tmp_path / "engine")
+    own = Engine(tmp_path / "engine", access_key=aws.ACCESS_KEY)
     consumer = Consumer()
     async with stream(engine.endpoint, tmp_path) as made:
         poller = made.poller(consumer, {}, endpoint=own.endpoint)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import aws
 from tests.support.streams import Consumer, StreamUnderTest, data_of, eventually, stream
 from weir.infra.local.engine.engine import Engine
 from weir.infra.local.engine_client.aws_json import AwsError
@@ -36,7 +37,7 @@ class PatchedEngine(Engine):
 
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    started = PatchedEngine(tmp_path_factory.mktemp("patched"))
+    started = PatchedEngine(tmp_path_factory.mktemp("patched"), access_key=aws.ACCESS_KEY)
     started.start()
     yield started
     started.stop()

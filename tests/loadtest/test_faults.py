@@ -30,6 +30,7 @@ class Nowhere:
     """A place where nothing is stored."""
 
     label = "nowhere"
+    access_key = "weir"
 
     def outputs(self) -> Outputs:
         return Outputs(events_table="none")

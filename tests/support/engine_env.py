@@ -58,8 +58,8 @@ class EngineEnv:
         compiled.write_text(self.catalogue.dump())
         self.environment = {
             "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": aws.ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": aws.ACCESS_KEY,
             "AWS_DEFAULT_REGION": "us-east-1",
             "EVENTS_TABLE": self.events_table,
             "TABLES": json.dumps({"balances": self.balances_table}),

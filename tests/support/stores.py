@@ -95,8 +95,8 @@ def bench_at(endpoint: str, prefix: str) -> RealBench:
         "dynamodb",
         endpoint_url=endpoint,
         region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=aws.ACCESS_KEY,
+        aws_secret_access_key=aws.ACCESS_KEY,
         config=client_config(8),
     )
     store = DynamoStore(client, place, bucket=f"{prefix}-payloads", s3=lambda: aws.client("s3", endpoint))

@@ -30,10 +30,14 @@ _STOP_S = 60.0
 
 
 class Engine:
-    """One engine process; ``endpoint`` is its address. Data survives a clean stop and a kill alike."""
+    """One engine process; ``endpoint`` is its address. Data survives a clean stop and a kill alike.
 
-    def __init__(self, state: Path, *, port: int = 0, services: Sequence[str] = SERVICES) -> None:
+    It answers only calls that name ``access_key``.
+    """
+
+    def __init__(self, state: Path, *, access_key: str, port: int = 0, services: Sequence[str] = SERVICES) -> None:
         self.state = state
+        self._access_key = access_key
         self.port = port or free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._services = services
@@ -110,6 +114,9 @@ class Engine:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
         return kept | {
             "PYTHONPATH": str(CODE),
+            # Variables, since arguments are for every user of the machine to see. MiniStack checks presigned addresses.
+            "AWS_ACCESS_KEY_ID": self._access_key,
+            "AWS_SECRET_ACCESS_KEY": self._access_key,
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
             "SERVICES": ",".join(self._services),

@@ -4,7 +4,8 @@ MiniStack keeps all in memory and saves on a clean stop only. Here every call th
 journal before its answer goes out; after an unclean end the next start replays the journal on top of the last save.
 Replayed records get new sequence numbers, so a reader may meet a record twice; never not at all.
 
-Run as ``python -m weir.infra.local.engine.engine_process PORT STATE_DIR``; the parent sets MiniStack's environment.
+Run as ``python -m weir.infra.local.engine.engine_process PORT STATE_DIR``; the parent sets MiniStack's environment;
+callers must name its ``AWS_ACCESS_KEY_ID``.
 """
 
 from __future__ import annotations
@@ -212,7 +213,7 @@ def main() -> None:
     journaled = Journaled(app, Journal(state / JOURNAL), lambda: _saved_since(state, started_s, served))
     # Eight hours: a connection that the gateway or the poller holds must not be closed under a call.
     config = uvicorn.Config(
-        Guard(journaled, port),
+        Guard(journaled, port, os.environ["AWS_ACCESS_KEY_ID"]),
         host="127.0.0.1",
         port=port,
         log_level="warning",

@@ -44,6 +44,7 @@ class Function:
         memory_mb: int = 128,
         reserved_concurrency: int | None = None,
         region: str = "us-east-1",
+        access_key: str = "weir",
     ) -> None:
         self.handler = handler
         self.name = name
@@ -52,7 +53,7 @@ class Function:
         self.memory_mb = memory_mb
         self._limit = ACCOUNT_CONCURRENCY if reserved_concurrency is None else reserved_concurrency
         self._root = root.resolve()
-        self._region = region
+        self._region, self._access_key = region, access_key
         self._given = dict(environment)
         self._log_path = log_path
         self._log: int | None = None
@@ -187,8 +188,8 @@ class Function:
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python{version}",
             "AWS_REGION": self._region,
             "AWS_DEFAULT_REGION": self._region,
-            "AWS_ACCESS_KEY_ID": "weir",
-            "AWS_SECRET_ACCESS_KEY": "weir",
+            "AWS_ACCESS_KEY_ID": self._access_key,
+            "AWS_SECRET_ACCESS_KEY": self._access_key,
             # Whatever profile the person at this machine has must not reach the function.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

@@ -6,6 +6,9 @@ integration responses make the answer of what the engine said.
 Where AWS does not say what happens: headers over 10,240 bytes are answered 431, URLs over 10,240 characters 414, and a
 wrong Content-Encoding with the fixed body of a failure before the API is known. There is no stage in the path, as with
 a custom domain name.
+
+One thing it does that API Gateway does not: it refuses web pages, as a web application firewall would. Any page in the
+developer's browser can send requests to this machine, and what is stored takes its memory and disk.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ class Gateway:
         functions: Mapping[str, Function] | None = None,
         stage: str = "live",
         region: str = "us-east-1",
+        access_key: str = "weir",
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         new_request_id: Callable[[], str] = new_extended_request_id,
@@ -74,7 +78,7 @@ class Gateway:
             }
         )
         self._log = AccessLog(access_log, access_log_format) if access_log is not None else None
-        self._engine: tuple[str, str] = engine_endpoint, region
+        self._engine: tuple[str, str, str] = engine_endpoint, region, access_key
         self._integration: KinesisIntegration | None = None
         self._functions = LambdaIntegration(functions or {})
         self._stage = stage
@@ -82,8 +86,8 @@ class Gateway:
 
     async def startup(self) -> None:
         """Open what needs the event loop."""
-        endpoint, region = self._engine
-        self._integration = KinesisIntegration(endpoint, region=region)
+        endpoint, region, access_key = self._engine
+        self._integration = KinesisIntegration(endpoint, region=region, access_key=access_key)
 
     async def aclose(self) -> None:
         """Close the connections to the engine, the functions and the access log."""
@@ -144,6 +148,8 @@ class Gateway:
             return fixed(415, "Unsupported Media Type")
 
     async def _invoke(self, receive: Receive, exchange: Exchange) -> Response:
+        if gateway_request.is_of_web_page(exchange.headers.lower):
+            raise Fault("WAF_FILTERED", "Forbidden: the embedded stack takes no request of a web page")
         method = self._method(exchange)
         content = await gateway_request.body(receive, exchange.headers.lower)
         exchange.query = gateway_request.query(exchange.query_string) if exchange.query_string else {}

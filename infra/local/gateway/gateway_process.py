@@ -1,8 +1,8 @@
 """The gateway as a process of its own: ``python -m weir.infra.local.gateway.gateway_process CONFIGURATION.json``.
 
 The configuration holds ``definition``, ``stage_variables``, ``method_settings``, ``access_log``, ``access_log_format``,
-``engine`` (its address), ``port``, and ``functions``: for each name ``handler``, ``environment``, ``log_path``,
-``timeout_s`` and ``memory_mb``.
+``engine`` (its address), ``access_key`` (which the engine wants to be called with), ``port``, and ``functions``: for
+each name ``handler``, ``environment``, ``log_path``, ``timeout_s`` and ``memory_mb``.
 """
 
 from __future__ import annotations
@@ -134,10 +134,14 @@ def main() -> None:
             configuration["definition"],
             stage_variables=configuration["stage_variables"],
             engine_endpoint=configuration["engine"],
+            access_key=configuration["access_key"],
             access_log=Path(configuration["access_log"]),
             access_log_format=configuration["access_log_format"],
             method_settings=configuration["method_settings"],
-            functions={name: _function(name, given) for name, given in configuration.get("functions", {}).items()},
+            functions={
+                name: _function(name, given, configuration["access_key"])
+                for name, given in configuration.get("functions", {}).items()
+            },
         )
         serve(gateway, "127.0.0.1", configuration["port"])
     except ServiceError as error:
@@ -145,7 +149,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def _function(name: str, given: dict[str, Any]) -> Function:
+def _function(name: str, given: dict[str, Any], access_key: str) -> Function:
     return Function(
         given["handler"],
         given["environment"],
@@ -155,6 +159,7 @@ def _function(name: str, given: dict[str, Any]) -> Function:
         timeout_s=given["timeout_s"],
         memory_mb=given["memory_mb"],
         reserved_concurrency=given["reserved_concurrency"],
+        access_key=access_key,
     )
 
 

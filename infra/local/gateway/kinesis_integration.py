@@ -30,11 +30,11 @@ class IntegrationAnswer:
 class KinesisIntegration:
     """Calls one engine; made and used inside one event loop."""
 
-    def __init__(self, endpoint: str, *, region: str) -> None:
+    def __init__(self, endpoint: str, *, region: str, access_key: str) -> None:
         address = urlsplit(endpoint)
         self._host, self._port = address.hostname or "127.0.0.1", address.port or 80
-        # The engine routes by the credential scope and checks no signature.
-        scope = f"gateway/20260101/{region}/kinesis/aws4_request"
+        # The engine routes by the credential scope and checks the key, not the signature.
+        scope = f"{access_key}/20260101/{region}/kinesis/aws4_request"
         self._head = (
             f"POST / HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: AWS4-HMAC-SHA256 Credential={scope}, "
             f"SignedHeaders=host, Signature={'0' * 64}\r\n"

@@ -22,6 +22,7 @@ _DROPPED = frozenset(
         *(b"server", b"te", b"transfer-encoding", b"trailer", b"upgrade", b"www-authenticate"),
     }
 )
+_LOOPBACK = frozenset((b"127.0.0.1", b"localhost", b"[::1]"))
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
@@ -65,6 +66,24 @@ def headers(scope: Scope) -> Headers:
         spelled[key].decode("latin-1"): value.decode("latin-1") for key, value in lower.items() if key not in _DROPPED
     }
     return Headers(shown, lower, size_bytes)
+
+
+def is_of_web_page(lower: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a page in a browser makes the request: by fetch metadata, or by an ``Origin`` to a name of loopback.
+
+    ``lower`` are the headers by lower-case name. A page can neither set nor remove these two. Browsers leave fetch
+    metadata out where a page has a name of its own for this address over plain HTTP; then its origin is that name. A
+    sender that happens to have an ``Origin`` comes through a tunnel, whose name is another.
+    Source: https://fetch.spec.whatwg.org/#forbidden-request-header
+    Source: https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
+    """
+    if lower.get(b"sec-fetch-site", b"none").strip().lower() != b"none":
+        return True
+    origin = lower.get(b"origin")
+    if origin is None:
+        return False
+    host = lower.get(b"host", b"").strip().lower()
+    return host.rpartition(b":")[0] in _LOOPBACK or host in _LOOPBACK or origin.lower().rpartition(b"//")[2] == host
 
 
 def query(query_string: str) -> dict[str, str]:

@@ -46,6 +46,7 @@ class Poller:
         *,
         endpoint: str,
         kinesis: str | None = None,
+        access_key: str = "weir",
         state: Path,
         on_batch: OnBatch = _ignore,
         on_notice: OnNotice = _ignore,
@@ -58,7 +59,7 @@ class Poller:
         account, name = mapping.stream_arn.split(":")[4], mapping.function_name.rpartition(":")[2]
         function_arn = f"arn:aws:lambda:{mapping.region}:{account}:function:{name}"
         self.mapping_id = mapping_id or str(uuid.uuid5(uuid.NAMESPACE_URL, f"{mapping.stream_arn} {function_arn}"))
-        self._client = AwsClient(endpoint, kinesis=kinesis, region=mapping.region)
+        self._client = AwsClient(endpoint, kinesis=kinesis, region=mapping.region, access_key=access_key)
         self._stream = Stream(self._client, mapping.stream_arn)
         self._state = state / f"{mapping.stream_name}.json"
         self._mapping = mapping
