@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -23,6 +24,8 @@ _PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
 # Lambda's python3.13 runs on Amazon Linux 2023, whose glibc is 2.34.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
 _MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
+_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(.*(?:\n[ #].*)*)", re.MULTILINE)  # a name, and lines indented below
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -31,11 +34,12 @@ def build(sources_json: str, *, architecture: str, cache: Path, requirements: tu
 
     ``architecture`` is Lambda's word, arm64 or x86_64; ``requirements`` names lock files beside ``function.txt``.
 
-    Raises: StackFailed when a wheel cannot be downloaded.
+    Raises: StackFailed when a wheel cannot be downloaded, or a kept one is not what its lock file pins.
     """
     held = {"sources.json": sources_json.encode("utf-8"), **dict(_own_files())}
     for lock in ("function.txt", *requirements):
-        for wheel in sorted(_wheels(REQUIREMENTS / lock, architecture, cache).glob("*.whl")):
+        path = REQUIREMENTS / lock
+        for wheel in _pinned(path, _wheels(path, architecture, cache)):
             held |= _wheel_files(wheel)
     return _zip(held)
 
@@ -72,8 +76,31 @@ def _wheels(lock: Path, architecture: str, cache: Path) -> Path:
     return folder
 
 
-def _wheel_files(wheel: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(wheel) as archive:
+def _pinned(lock: Path, folder: Path) -> Iterator[bytes]:
+    """Yield the content of each wheel that a lock file pins, compared with its hash: the folder is one to write to.
+
+    Raises: StackFailed for one that is missing, another one, or one too many.
+    """
+    pins = {_plain(name): set(_HASH.findall(hashes)) for name, hashes in _PIN.findall(lock.read_text(encoding="utf-8"))}
+    for path in sorted(folder.glob("*.whl")):
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() not in pins.pop(_plain(path.name.partition("-")[0]), ()):
+            raise StackFailed(f"{path} is not the file that {lock.name} pins. Delete {folder} and try again.")
+        yield content
+    if pins:
+        raise StackFailed(f"{folder} lacks {', '.join(sorted(pins))}. Delete it and try again.")
+
+
+def _plain(name: str) -> str:
+    """Return a distribution's name in the one spelling that all of its spellings have.
+
+    Source: https://packaging.python.org/en/latest/specifications/name-normalization/
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _wheel_files(wheel: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         return {
             name: archive.read(name)
             for name in archive.namelist()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import StackFailed
 from weir.ingest.locations import parse_json
+from weir.ingest.opener import open_url
 from weir.operate.lookup.events import Table
 
 TYPE = "SubscriptionConfirmation"
@@ -79,17 +79,12 @@ def confirm(table: Table, subscription: Subscription, *, ask: Ask, now_ms: int) 
 
 def ask(url: str) -> tuple[int, str]:
     """See `Ask`; a redirect is an answer and is not followed."""
-    opener = urllib.request.build_opener(_NoRedirect)
     try:
-        with opener.open(url, timeout=TIMEOUT_S) as answer:
+        with open_url(url, timeout_s=TIMEOUT_S) as answer:
             return answer.status, answer.read(MAX_BYTES).decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
-        return error.code, error.read(MAX_BYTES).decode("utf-8", "replace")
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
+        with error:
+            return error.code, error.read(MAX_BYTES).decode("utf-8", "replace")
 
 
 def _problem(message: dict[str, Any], topic: str, url: str, topics: Sequence[str]) -> str:

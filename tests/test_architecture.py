@@ -25,6 +25,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "ingest": (
         (
             "errors",
+            "opener",
             "ids",
             "lines",
             "live_secrets",

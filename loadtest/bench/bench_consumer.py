@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
-from urllib.request import urlopen
 
 from weir.ingest.errors import StackFailed
+from weir.ingest.opener import open_url
 from weir.ingest.sources.sources_file import load
 from weir.loadtest.bench.bench_workload import BATCH_RECORDS, SOURCE, Workload
 
@@ -161,7 +161,7 @@ def _powertools(folder: Path, say: Callable[[str], None]) -> Path | None:
 def _warm(folder: Path, contestant: Contestant) -> dict[str, float]:
     with _endpoint() as url:
         found = _child(folder, url, ["warm", contestant.name, *map(str, contestant.batches)], contestant.python_path)
-        with urlopen(url, timeout=10) as answer:  # noqa: S310 - our own endpoint
+        with open_url(url, timeout_s=10) as answer:
             counted = json.load(answer)
     records = sum(len(json.loads(path.read_bytes())["Records"]) for path in contestant.batches)
     measured = contestant.records_count * len(found["batch_ms"])

@@ -278,3 +278,24 @@ def test_wheel_that_cannot_be_had_is_one_sentence(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(package, "REQUIREMENTS", tmp_path)
     with pytest.raises(StackFailed, match="wheels could not be downloaded"):
         package.build("{}", architecture="arm64", cache=tmp_path)
+
+
+@pytest.mark.parametrize("harm", ["changed", "replaced", "one too many", "missing"])
+def test_a_kept_wheel_that_is_not_the_pinned_one_is_refused(cache: Path, tmp_path: Path, harm: str) -> None:
+    """Whatever was done to the folder of wheels since they were downloaded, none of it gets into a package."""
+    package.build("{}", architecture="arm64", cache=cache)
+    shutil.copytree(cache, tmp_path / "cache")
+    (folder,) = (tmp_path / "cache").glob("wheels-function-arm64-*")
+    wheels = sorted(folder.glob("*.whl"))
+    if harm == "changed":
+        with zipfile.ZipFile(wheels[0], "a") as archive:
+            archive.writestr("sitecustomize.py", "import os")
+    elif harm == "replaced":
+        shutil.copy(wheels[0], wheels[1])
+    elif harm == "one too many":
+        with zipfile.ZipFile(folder / "boto3-99.0-py3-none-any.whl", "w") as archive:
+            archive.writestr("boto3/__init__.py", "import os")
+    else:
+        wheels[-1].unlink()
+    with pytest.raises(StackFailed, match="Delete"):
+        package.build("{}", architecture="arm64", cache=tmp_path / "cache")

@@ -12,14 +12,13 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 from weir.infra import CODE
 from weir.infra.local.engine.engine_process import JOURNAL
 from weir.ingest.errors import StackFailed
+from weir.ingest.opener import open_url
 
 STREAM_SERVICES = ("kinesis",)
 STORE_SERVICES = ("dynamodb", "s3", "sqs", "ssm", "secretsmanager", "sts")
@@ -105,9 +104,9 @@ class Engine:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=2):  # noqa: S310 - loopback
+            with open_url(f"{self.endpoint}/_ministack/health", timeout_s=2):
                 return True
-        except (urllib.error.URLError, OSError):
+        except OSError:
             return False
 
     def _environment(self) -> dict[str, str]:

@@ -130,7 +130,8 @@ class AwsClient:
         try:
             url = f"{endpoint}{path}"
             # As a file: aiohttp warns of large bytes, and sends a file in pieces between which the loop can turn.
-            async with self._connected().request(method, url, data=io.BytesIO(body), headers=headers) as response:
+            sent = {"data": io.BytesIO(body), "headers": headers, "allow_redirects": False}
+            async with self._connected().request(method, url, **sent) as response:
                 return response.status, await response.read(), response.headers.get("ETag", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__

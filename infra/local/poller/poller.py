@@ -61,8 +61,7 @@ class Poller:
         self.mapping_id = mapping_id or str(uuid.uuid5(uuid.NAMESPACE_URL, f"{mapping.stream_arn} {function_arn}"))
         self._client = AwsClient(endpoint, kinesis=kinesis, region=mapping.region, access_key=access_key)
         self._stream = Stream(self._client, mapping.stream_arn)
-        self._state = state / f"{mapping.stream_name}.json"
-        self._mapping = mapping
+        self._mapping, self._state = mapping, state / f"{mapping.stream_name}.json"
         described = Described(self.mapping_id, function_arn, mapping.stream_arn)
         self._context = PollerContext(
             mapping=mapping,

@@ -15,12 +15,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from weir.ingest.errors import CertificateAbsent, CertificateUnavailable
+from weir.ingest.opener import open_url
 
 TIMEOUT_S = 3.0
 MAX_BYTES = 64 * 1024
@@ -31,6 +31,7 @@ PAUSE_S = 10.0
 # How long keys of an issuer are believed to be all that it has, and to be its own.
 RENEW_S, LIFE_S = 60.0, 6 * 3600.0
 _NOTHING_THERE = {400, 403, 404, 410}
+_REDIRECTS = range(300, 400)  # the host that was checked has no certificate there
 _UNKNOWN_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}  # BSD has no EAI_NODATA
 
 # Returns what is at a URL, None if that cannot be a certificate. Raises: OSError.
@@ -80,7 +81,8 @@ class CertificateCache:
         try:
             return self._get(url)
         except urllib.error.HTTPError as error:
-            if error.code in _NOTHING_THERE:
+            error.close()
+            if error.code in _NOTHING_THERE or error.code in _REDIRECTS:
                 return None
             raise CertificateUnavailable(status=error.code) from error
         except OSError as error:
@@ -114,6 +116,6 @@ def _is_unknown_name(error: OSError) -> bool:
 def _get(url: str) -> bytes | None:
     if not url.startswith("https://"):
         return None
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - https only, and allowed by pattern
+    with open_url(url, timeout_s=TIMEOUT_S) as answer:
         content: bytes = answer.read(MAX_BYTES + 1)
     return content if len(content) <= MAX_BYTES else None
