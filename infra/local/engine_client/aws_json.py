@@ -130,8 +130,10 @@ class AwsClient:
         try:
             url = f"{endpoint}{path}"
             # As a file: aiohttp warns of large bytes, and sends a file in pieces between which the loop can turn.
-            sent = {"data": io.BytesIO(body), "headers": headers, "allow_redirects": False}
-            async with self._connected().request(method, url, **sent) as response:
+            content = io.BytesIO(body)
+            async with self._connected().request(
+                method, url, data=content, headers=headers, allow_redirects=False
+            ) as response:
                 return response.status, await response.read(), response.headers.get("ETag", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
