@@ -130,9 +130,10 @@ def _keep(place: Place, source: Source, secrets: list[LiveSecret]) -> None:
 
 def _check(source: Source, value: str) -> None:
     """Raises: SecretInvalid that says what is wrong and never quotes the value."""
-    # Only keys in PEM have lines; two secrets pasted at once must not become one.
-    several_lines = any(character in value.strip() for character in "\r\n") and "-----BEGIN" not in value
-    if not value.strip() or several_lines or "\0" in value:
+    # Only PEM and keys that are not to be fetched have lines; two secrets pasted at once must not become one.
+    has_lines = "-----BEGIN" in value or source.scheme.fetches_certificates
+    several_lines = any(character in value.strip() for character in "\r\n")
+    if not value.strip() or (several_lines and not has_lines) or "\0" in value:
         raise SecretInvalid("A secret must be one line of text and not empty.", source=source.name)
     if len(value) > 1 and value[0] + value[-1] in _QUOTES:
         raise SecretInvalid("The secret is in quotes: give it without them.", source=source.name)

@@ -144,7 +144,7 @@ def _check_limits(contract: Mapping[str, Any]) -> None:
     size, paths = len(render(contract)), len(contract["paths"])
     if size > MAX_DEFINITION_BYTES or paths + 2 > MAX_RESOURCES:
         raise CatalogueInvalid(
-            "One REST API cannot hold this many sources; split the sources file over two stacks.",
+            "One REST API cannot hold this many sources and content types; split the sources file over two stacks.",
             definition_bytes=size,
             definition_bytes_limit=MAX_DEFINITION_BYTES,
             sources=paths // 2,

@@ -312,7 +312,7 @@ def test_failures_are_answered_as_the_gateway_answers_them(failure: Exception, s
     substitutions = dict.fromkeys(("partition", "region", "credentials", "handshake_function"), "x")
     post = api_definition(["github"], substitutions)["paths"]["/v1/github"]["post"]
     template = post["x-amazon-apigateway-integration"]["responses"]["4\\d{2}"]["responseTemplates"]["application/json"]
-    given = Given(said, stage_variables={"maxRecordKiB": "1024", "maxBodyKiB": "560"})
+    given = Given(said, stage_variables={"maxRecordKiB": "1024", "maxBodyKiB": "750"})
     by_gateway = render(template, given)
     assert (answer["statusCode"], answer["body"]) == (by_gateway.status, by_gateway.text)
     assert {**by_gateway.headers, "Content-Type": "application/json"} == answer["headers"]
