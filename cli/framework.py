@@ -10,14 +10,14 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from weir.cli.exit_codes import NO_ANSWER, STOPPED
-from weir.cli.output import escaped, note
+from weir.cli.output import escaped, note, note_lines
 from weir.ingest.errors import ServiceError
 
 # A request id of API Gateway: base64 of eleven bytes. It may begin with one minus sign or two.
@@ -56,9 +56,16 @@ class Command(click.Command):
             raise
         except Exception as error:
             if (sentence := _sentence(error)) is None:  # a bug: exit code 1 would read as a bad answer
-                traceback.print_exception(error)
+                note_lines(_traceback(error))
                 ctx.exit(NO_ANSWER)
             raise NoAnswer(sentence) from error
+
+
+def _traceback(error: Exception) -> Iterator[str]:
+    """Yield the lines of a traceback; each message is one line, since it may quote what a sender wrote."""
+    for part in traceback.format_exception(error):
+        is_frame = part.startswith("  File ")
+        yield from part.rstrip("\n").split("\n") if is_frame else (part.strip("\n"),)
 
 
 def _sentence(error: Exception) -> str | None:

@@ -58,6 +58,12 @@ def note(line: str) -> None:
     click.echo(escaped(line), err=True)
 
 
+def note_lines(lines: Iterable[str]) -> None:
+    """Print lines that do not belong to the result."""
+    for line in lines:
+        note(line)
+
+
 def show_progress(line: str) -> str:
     """Put a line at the end of the terminal, where `clear_progress` takes it away; into a pipe it is a line.
 

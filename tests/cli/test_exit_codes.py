@@ -75,6 +75,17 @@ def test_a_bug_is_not_hidden() -> None:
     assert "RuntimeError: a bug" in done.stderr
 
 
+def test_a_bug_prints_what_it_quotes_as_one_harmless_line() -> None:
+    """The message of an exception, and of its cause, may hold what a sender wrote."""
+    evil = "\x1b]52;c;eA==\x07\n2026-11-25T10:00:00.000Z  forged applied\u2028  forged"
+    error = RuntimeError(evil)
+    error.__cause__ = ValueError(evil)
+    shown = run(error).stderr
+    assert "Traceback" in shown
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert not any(line.startswith(("2026", "  forged")) for line in shown.splitlines())
+
+
 @pytest.mark.engine
 def test_ctrl_c_has_exit_code_130(stack_env: StackEnv) -> None:
     """A command that is stopped by Ctrl-C says so and ends with the exit code that shells use for it."""

@@ -14,12 +14,16 @@ class Server:
         self.requests: list[tuple[str, list[tuple[str, str]], bytes]] = []
         self.status = 200
         self.location = ""
+        self.silent: bytes | None = None  # a body that gets no answer: its connection is closed
         kept = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 kept.requests.append((self.path, self.headers.items(), body))
+                if body == kept.silent:
+                    self.close_connection = True
+                    return
                 self.send_response(kept.status)
                 self.send_header("Content-Length", "0")
                 if kept.location:

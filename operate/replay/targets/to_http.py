@@ -77,17 +77,26 @@ _BACKOFF_MAX_S = 10.0
 _PATIENCE_S = 60.0
 
 
+# A server that takes connections and answers this one delivery not at all, so often: the others must not wait for it.
+_ANSWERLESS_MAX = 3
+
+
 class _Unsendable(Exception):
     """A delivery that cannot be written as an HTTP request to this address; its text says why, in our words only."""
+
+
+class _NotReachedError(Exception):
+    """No connection could be made; its text says why."""
 
 
 class ToHttp:
     """Posts to an address; ``{source}`` and ``{key}`` in it are the delivery's own.
 
-    Any answer counts: 2xx is delivered, another one failed. While nothing answers at all it says so and tries again,
-    for ``patience_s`` or, with None, until it is stopped; the delivery is not lost, since the replay does not go on.
-    A delivery that HTTP cannot carry failed, too; ``answered`` gets None in place of the status. Redirections are not
-    followed. ``all_headers``: send also the headers of `_TRUSTED_HEADERS`.
+    Any answer counts: 2xx is delivered, another one failed. While nothing takes a connection it says so and tries
+    again, for ``patience_s`` or, with None, until it is stopped; the delivery is not lost, since the replay does not go
+    on. A delivery that HTTP cannot carry failed, too, and one that the server takes again and again without an answer;
+    ``answered`` gets None in place of the status. Redirections are not followed. ``all_headers``: send also the headers
+    of `_TRUSTED_HEADERS`.
     """
 
     batch_count = 1
@@ -147,13 +156,16 @@ class ToHttp:
         return Result("delivered") if 200 <= status < 300 else Result("failed", f"HTTP {status}{redirects}")
 
     def _post_patiently(self, envelope: Envelope) -> int:
-        began_s, attempt = time.monotonic(), 0
+        began_s, attempt, answerless = time.monotonic(), 0, 0
         while True:
             try:
                 status = self._post(envelope)
-            except (OSError, http.client.HTTPException) as error:
+            except (_NotReachedError, OSError, http.client.HTTPException) as error:
                 self.close()
                 reason = str(error) or type(error).__name__
+                answerless += not isinstance(error, _NotReachedError)
+                if answerless > _ANSWERLESS_MAX:  # the first may have been a connection that was closed meanwhile
+                    raise _Unsendable("no answer, though the server took it") from error
             else:
                 if self._silent:
                     self._silent = ""
@@ -194,7 +206,12 @@ class ToHttp:
         if self._connection is None:
             parts = urlsplit(self._url)
             kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-            self._connection = kind(parts.netloc, timeout=self._timeout_s)
+            connection = kind(parts.netloc, timeout=self._timeout_s)
+            try:
+                connection.connect()
+            except (OSError, http.client.HTTPException) as error:
+                raise _NotReachedError(str(error) or type(error).__name__) from error
+            self._connection = connection
         return self._connection
 
 

@@ -180,6 +180,14 @@ def test_a_redirection_is_not_followed(server: Server) -> None:
     assert [path for path, _, _ in server.requests] == ["/here"]
 
 
+def test_a_delivery_that_ends_its_connection_holds_up_no_other(server: Server) -> None:
+    """What a server takes and never answers has failed after a few tries, however patient the replay is."""
+    server.silent = b"poison"
+    results = delivered(server.url, envelope(b"poison"), envelope(b"good"), patience_s=None, sleep=lambda _: None)
+    assert results == [("failed", "no answer, though the server took it"), ("delivered", "")]
+    assert [body for _, _, body in server.requests].count(b"good") == 1
+
+
 @pytest.mark.engine
 def test_listen_forwards_what_arrives_and_resumes_where_it_stopped(stack_env: StackEnv) -> None:
     """Off for a while, server down for a while: every delivery that fits arrives, in order; older ones do not."""
