@@ -107,6 +107,7 @@ def test_cut_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
         journal.write(b'{"method": "POST", "pa')
     engine = engine_in(tmp_path)
     engine.start()
+    assert "was cut off" in engine.log.read_text(encoding="utf-8")
     client(engine, "kinesis").put_record(StreamName="stream", PartitionKey="last", Data=b"last")
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
@@ -115,6 +116,37 @@ def test_cut_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
     engine.start()
     try:
         assert held(engine) == ([*EXPECTED[0], b"last"], *EXPECTED[1:])
+    finally:
+        engine.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "at"), [("journal.jsonl", 0.0), ("journal.jsonl", 0.5), ("kinesis.json", 0.0), ("dynamodb.json", 0.5)]
+)
+def test_a_damaged_file_stops_the_start_and_is_named(tmp_path: Path, name: str, at: float) -> None:
+    """Neither does the engine start empty, nor is any file changed; once the file is whole again, all is there."""
+    engine = engine_in(tmp_path)
+    engine.start()
+    fill(engine)
+    assert engine.pid is not None
+    if name == "journal.jsonl":
+        os.kill(engine.pid, signal.SIGKILL)
+    engine.stop()
+    path = tmp_path / name
+    whole = path.read_bytes()
+    place = int(len(whole) * at)
+    path.write_bytes(whole[:place] + b"\x00" + whole[place + 1 :])
+    before = {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file() and one.name != "engine.log"}
+    engine = engine_in(tmp_path)
+    with pytest.raises(StackFailed, match=name):
+        engine.start()
+    assert engine.poll() == 65
+    assert {one: one.read_bytes() for one in before} == before
+    path.write_bytes(whole)
+    engine = engine_in(tmp_path)
+    engine.start()
+    try:
+        assert held(engine) == EXPECTED
     finally:
         engine.stop()
 

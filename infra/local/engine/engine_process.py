@@ -26,6 +26,7 @@ from weir.infra.local.engine.guard import Guard
 
 JOURNAL = "journal.jsonl"
 _UNWRITABLE = 74  # EX_IOERR of sysexits.h
+_DAMAGED = 65  # EX_DATAERR
 # Operations that change nothing; everything else is journaled. ReceiveMessage only hides messages for a while.
 _READS = ("Get", "Describe", "List", "Query", "Scan", "BatchGet", "TransactGet", "ReceiveMessage")
 _REPLAYED_HEADERS = {b"x-amz-target", b"content-type", b"authorization", b"host", b"x-amz-content-sha256"}
@@ -75,10 +76,18 @@ class Journal:
             return
         with self._path.open("r+b") as journal:
             whole_bytes = 0
-            for line in journal:
-                if line.endswith(b"\n"):
-                    whole_bytes += len(line)
-                    yield _scope_of(json.loads(line))
+            for number, line in enumerate(journal, 1):
+                if not line.endswith(b"\n"):
+                    sys.stderr.write(
+                        f"{self._path}: line {number} was cut off by a kill or a full disk; never answered\n"
+                    )
+                    break
+                whole_bytes += len(line)
+                try:
+                    call = _scope_of(json.loads(line))
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    _refuse_damaged(self._path, f"line {number} is damaged")
+                yield call
             journal.truncate(whole_bytes)  # or the next call would be appended to a cut line
 
     def clear(self) -> None:
@@ -126,6 +135,25 @@ class Journaled:
             count += 1
         if count:
             print(f"replayed {count} calls in {time.monotonic() - started:.1f} s", flush=True)  # noqa: T201 - the engine's log
+
+
+def _refuse_damaged(path: Path, what: str) -> NoReturn:
+    """End the process before it answers anything: a start without a part of the data would look like one with all."""
+    sys.stderr.write(
+        f"{path}: {what}. Nothing was started and nothing was changed. Restore the file from a copy, or move "
+        f"{path.parent} away to start empty.\n"
+    )
+    sys.stderr.flush()
+    os._exit(_DAMAGED)
+
+
+def check_saved(state: Path) -> None:
+    """End the process if a file that MiniStack saved cannot be read: it would log that and start empty."""
+    for path in sorted(state.glob("*.json")):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            _refuse_damaged(path, "the file is damaged")
 
 
 def _is_read(scope: Scope) -> bool:
@@ -200,6 +228,7 @@ def main() -> None:
     from weir.infra.local.serving import OnePieceProtocol, SupervisedServer, end_with_parent
 
     end_with_parent()
+    check_saved(state)
 
     served = os.environ["SERVICES"].split(",")
     # MiniStack saves an empty state, too, of what was only imported.
