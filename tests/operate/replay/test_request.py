@@ -98,7 +98,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert request.wanted.ids == {"a", "b"}
     assert request.shards == ("shardId-000000000003",)
     assert not request.follow
-    assert request.to_json() == {**OLD, "follow": False, "all_headers": False}
+    assert request.to_json() == {**OLD, "follow": False, "all_headers": False, "past_marks": False}
 
 
 @pytest.mark.parametrize(

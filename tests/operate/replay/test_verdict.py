@@ -65,5 +65,5 @@ def test_verifying_the_quarantine_has_the_same_codes(
     """`weir quarantine verify` ends with 1 if its report counts failed, and with 2 if it could not go on."""
     stack_env.put(stack_env.payment("a", 1, secret="whsec_" + "QUJD" * 8))
     stack_env.consume()
-    monkeypatch.setattr(commands, "consumer_target", lambda *_: Answering(answer))
+    monkeypatch.setattr(commands, "consumer_target", lambda *_, **__: Answering(answer))
     stack_env.weir("quarantine", "verify", code=code)
