@@ -118,7 +118,7 @@ class ToConsumer:
 
     def _too_old(self, judged: Sequence[JudgedEvent]) -> set[int]:
         """Return, by their `id`, the events that would be applied, have no mark, and are too old to tell."""
-        old = {id(one): mark_key(one.source, one.event_id) for one in judged if is_too_old(one, self._horizons)}
+        old = {id(one): mark_key(one.source, one.identity) for one in judged if is_too_old(one, self._horizons)}
         known = self._marks.read(old.values()) if old else {}
         return {one for one, key in old.items() if not (key in known and known[key].is_done)}
 
