@@ -22,7 +22,8 @@ from weir.cli.output import emit, emit_json
     show_default=True,
     type=Number(1),
     metavar="N",
-    help="DynamoDB write units of an event; the report of `weir load` measures them.",
+    help="DynamoDB write units of an event; the report of `weir load` measures them. One more for an event whose "
+    "sender does not sign its id: an index has it.",
 )
 @set_option
 @json_option("the estimate as one JSON object")

@@ -106,7 +106,7 @@ def presets(name: str | None, as_json: bool) -> None:
     found = known.all_presets() if name is None else {name: known.preset(name)}
     if as_json:
         for one, preset in found.items():
-            emit_json({"name": one, **preset.model_dump(mode="json", exclude_defaults=True)})
+            emit_json({"name": one, **preset.model_dump(mode="json", exclude_defaults=True), **_proofs(preset)})
     elif name is not None:
         emit_lines(f"{fact:10} {text}" for fact, text in _preset_facts(found[name]) if text)
     else:
@@ -117,6 +117,8 @@ def presets(name: str | None, as_json: bool) -> None:
 
 def _preset_facts(preset: Preset) -> Iterator[tuple[str, str]]:
     """Yield what `weir sources presets NAME` shows, each fact with its name."""
+    from weir.ingest.sources import proofs
+
     event, retries = preset.event, preset.retries
     yield "provider", preset.title
     yield "docs", preset.docs
@@ -124,6 +126,9 @@ def _preset_facts(preset: Preset) -> Iterator[tuple[str, str]]:
     yield "secret", preset.secret
     yield "event id", _locations(event.id)
     yield "type", _locations(event.type)
+    yield "signed", proofs.signed(preset)
+    yield "mark", proofs.marked_by(preset)
+    yield "captured", f"who has seen a delivery has {proofs.captured(preset)}"
     yield "time", f"{event.time.at} ({event.time.unit})" if event.time else ""
     yield "key", event.key or ""
     yield "events", event.split or ""
@@ -131,6 +136,17 @@ def _preset_facts(preset: Preset) -> Iterator[tuple[str, str]]:
     yield "retries", f"{_RETRIES[retries.id]} {retries.note} {retries.docs}, read {retries.read}"
     yield "checked", preset.checked
     yield "note", preset.note
+
+
+def _proofs(preset: Preset) -> dict[str, str]:
+    """Return what is signed, what makes the mark, and what a captured delivery is good for."""
+    from weir.ingest.sources import proofs
+
+    return {
+        "signed": proofs.signed(preset),
+        "marked_by": proofs.marked_by(preset),
+        "captured": proofs.captured(preset),
+    }
 
 
 _RETRIES = {

@@ -28,6 +28,7 @@ from weir.ingest.locations import (
     header_names,
     parse_json,
     reader,
+    reads_body,
     text_of,
 )
 from weir.ingest.schemes.base import Draft, Fetch, Scheme, SecretPair, Verdict
@@ -66,11 +67,11 @@ class JwtScheme(Scheme):
     @cached_property
     def is_bearer(self) -> bool:
         """Tell whether the token says nothing of the body."""
-        return not self.body_claim
+        return not self.body_claim and not reads_body(self.at) and self.at != "body"
 
     def covers(self, place: str, _payload_field: str = "") -> bool:
-        """See `Scheme.covers`: the body, if the token has its hash."""
-        return bool(self.body_claim) and (place == "sha256" or place.startswith(OF_BODY))
+        """See `Scheme.covers`: the token, and the body, if the token has its hash."""
+        return place == self.at or (bool(self.body_claim) and (place == "sha256" or place.startswith(OF_BODY)))
 
     def prover(self) -> JwtProver:
         """See `Scheme.prover`."""

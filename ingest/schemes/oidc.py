@@ -57,6 +57,11 @@ class OidcScheme(Scheme):
         """Return the header that carries the token."""
         return frozenset(header_names(self.at))
 
+    @cached_property
+    def is_bearer(self) -> bool:
+        """Tell that the token says nothing of the body."""
+        return True
+
     def prover(self) -> OidcProver:
         """See `Scheme.prover`."""
         return OidcProver(self)

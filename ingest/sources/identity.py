@@ -17,7 +17,7 @@ from typing import Any, Literal
 from weir.ingest.envelope import Envelope
 from weir.ingest.locations import canonical_json, header_names, parse_json, places, steps
 from weir.ingest.schemes.base import Scheme
-from weir.ingest.sources.catalogue import Source
+from weir.ingest.sources.catalogue import Definition
 
 # What a digest begins with where an id would stand.
 DIGEST = "="
@@ -29,10 +29,14 @@ Basis = Literal["signed id", "each delivery", "bearer", "unsigned body", "repeat
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The rule of one option of a source: what makes the mark, and whether the type of an event is signed."""
+    """The rule of one option of a source: what makes the mark, and whether the type of an event is signed.
+
+    ``is_type_signed`` is also true where that does not matter: the type is a part of the mark, or nothing is signed.
+    """
 
     basis: Basis
     is_type_signed: bool
+    is_type_proven: bool
     option: Scheme
     varies: tuple[tuple[str | int, ...], ...] = ()
 
@@ -61,8 +65,8 @@ class Identity:
         return canonical_json(value)
 
 
-def identity_of(source: Source, option: Scheme) -> Identity:
-    """Return the rule for deliveries of a source that one of its scheme's options has proven."""
+def identity_of(source: Definition, option: Scheme) -> Identity:
+    """Return the rule for deliveries of a source, or a preset, that one of its scheme's options has proven."""
     spec = source.event
     dropped = source.scheme.unproven_headers[_place(source.scheme, option)]
 
@@ -76,12 +80,13 @@ def identity_of(source: Source, option: Scheme) -> Identity:
     return Identity(
         basis,
         is_type_signed or basis == "digest and type" or option.is_bearer,
+        is_type_signed,
         option,
         tuple(tuple(steps(path)) for path in varies) if basis.startswith("digest") else (),
     )
 
 
-def _basis(source: Source, option: Scheme, *, is_id_signed: bool) -> Basis:
+def _basis(source: Definition, option: Scheme, *, is_id_signed: bool) -> Basis:
     spec = source.event
     if any("request" in places(text) for text in _texts(spec.id)):
         return "each delivery"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weir.consumers.events_table import blob as codec
 from weir.consumers.events_table.attributes import from_wire
 from weir.consumers.events_table.item import UNPROVEN_PREFIX
-from weir.consumers.events_table.mark import mark_key, quarantined_key
+from weir.consumers.events_table.mark import SENT_ID, mark_key, quarantined_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import IdUnknown, StackFailed
@@ -75,12 +75,14 @@ class Table:
     def find(self, identifier: str, sources: Iterable[str]) -> list[dict[str, Any]]:
         """Return the items with this event id, request id or key, the verified one first.
 
-        Direct reads answer for ids of the given sources; only if they find nothing is the whole table read.
+        Direct reads answer for ids of the given sources, and the index for those that their senders do not sign; only
+        if they find nothing is the whole table read.
 
         Raises: IdUnknown when nothing has the id.
         """
         keys = [identifier, *(f"{source}{mark}{identifier}" for source in sources for mark in "#!")]
         direct = [item for item in map(self.item, dict.fromkeys(keys)) if item is not None]
+        direct += [] if direct else list(self._by_sent_id(identifier, sources))
         found = list({item["pk"]["S"]: item for one in direct for item in self._deliveries(one)}.values())
         if not found:
             matching = (one for one in self.scan() if identifier in {one["event_id"], one["request_id"]})
@@ -88,6 +90,23 @@ class Table:
         if not found:
             raise IdUnknown(f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`.")
         return sorted(found, key=lambda item: "!" in item["pk"]["S"].partition("#")[0])
+
+    def _by_sent_id(self, identifier: str, sources: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield the items whose mark is a digest and whose unsigned id is this; a moment after they were written."""
+        for source in sources:
+            try:
+                pages = self.dynamodb.get_paginator("query").paginate(
+                    TableName=self.name,
+                    IndexName=SENT_ID,
+                    KeyConditionExpression=f"{SENT_ID} = :id",
+                    ExpressionAttributeValues={":id": {"S": mark_key(SourceName(source), EventId(identifier))}},
+                )
+                found = [self.item(one["pk"]["S"]) for page in pages for one in page["Items"]]
+            except self.dynamodb.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] != "ValidationException":
+                    raise
+                return  # the table is older than the index
+            yield from (item for item in found if item is not None)
 
     def _deliveries(self, item: dict[str, Any]) -> list[dict[str, Any]]:
         """Return an event's item; for a fence, which keeps no bytes, the quarantined deliveries that it keeps out."""

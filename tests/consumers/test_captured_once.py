@@ -12,12 +12,15 @@ import pytest
 from tests.support.batches import run
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header, with_headers
 from tests.support.memory_store import MemoryStore
+from tests.support.stores import real_bench
 from weir.consumers.business.changes import Change, Update
 from weir.consumers.business.effects import effect
 from weir.consumers.events_table.item import JudgedEvent
+from weir.consumers.events_table.port import Store
 from weir.consumers.judging.judge import Judge
 from weir.consumers.judging.records import Record
 from weir.consumers.judging.secrets import Secrets
+from weir.infra.local.engine.engine import Engine
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.ids import RequestId, SequenceNumber, SourceName
 from weir.ingest.live_secrets import LiveSecret, secrets_text
@@ -47,11 +50,12 @@ def counted(event: Event) -> Iterable[Change]:
 class World:
     """One source with its secret, the real judge and commit, and a table that counts."""
 
-    def __init__(self, preset: str) -> None:
+    def __init__(self, preset: str, store: Store | None = None) -> None:
         known = source_of(preset)
         self.source = known.model_copy(update={"name": NAME, "preset": preset})
         self.pair: SecretPair = pair_of(known)
         self.store = MemoryStore()
+        self._target: Store = store or self.store
         kept = secrets_text([LiveSecret(self.pair.verify_with, 0)])
         secrets = Secrets(
             lambda names: dict.fromkeys(names, kept),
@@ -74,7 +78,7 @@ class World:
 
     def take(self, deliveries: Iterable[Envelope]) -> list[str]:
         """Consume deliveries as one batch; return what became of each event."""
-        return [str(result.outcome) for result in run(self.judged(deliveries), self.store).results]
+        return [str(result.outcome) for result in run(self.judged(deliveries), self._target, now_ms=AT_MS).results]
 
     @property
     def applied(self) -> int:
@@ -252,6 +256,34 @@ def _texts(value: str | tuple[str, ...]) -> Sequence[str]:
 
 def _headers(location: str) -> list[str]:
     return [place.strip()[7:] for place in location.split(" | ") if place.strip().startswith("header:")]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("preset", ["github", "shopify", "svix", "twilio"])
+def test_applied_once_on_the_engine(engine: Engine, preset: str) -> None:
+    """On the embedded engine, too, a captured delivery is applied once, or once under each type where that is so."""
+    bench = real_bench(engine.endpoint)
+    world = World(preset, bench.store)
+    genuine = world.genuine()
+    assert world.take([genuine]) == ["applied"]
+    assert world.take([genuine]) == ["duplicate"]
+    world.take(captured(world.source, genuine))
+    counts = {name: int(item["n"]["N"]) for name, item in bench.items("things").items()}
+    assert max(count for name, count in counts.items() if name.startswith("type ")) == 1
+    assert preset in TYPED or counts["applied"] == 1
+
+
+def test_judge_refuses_what_a_question_signs() -> None:
+    """The judge itself refuses a delivery whose signed text anyone can have signed by a question."""
+    world = World("x")
+    body = b"for_user_id=12345"
+    draft = Draft(body, AT_MS, "msg_1", {"Content-Type": FORM})
+    signatures.sign_draft(world.source.scheme, world.pair.sign_with, draft)
+    envelope = envelope_of(world.source, draft)
+    verdict = signatures.verify(world.source.scheme, [world.pair.verify_with], envelope)
+    assert verdict.contents == (body,)
+    (judged,) = world.judged([envelope])
+    assert (judged.decision, getattr(judged.error, "code", "")) == ("quarantine", "signature_mismatch")
 
 
 def _time_place(option: object) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.docs import markdown
-from weir.ingest.sources import presets
+from weir.ingest.sources import presets, proofs
 from weir.ingest.sources.catalogue import Preset, Retries
 
 _RETRIES = {
@@ -75,6 +75,10 @@ def _details(name: str, preset: Preset) -> str:
     lines += [f"- Signed: {'; or '.join(dict.fromkeys(map(_signed, _schemes(preset))))}"]
     if not preset.covers_body:
         lines[-1] += " The proof does not cover the body."
+    lines += [
+        f"- Covered by the proof: {proofs.signed(preset)}. The mark: {markdown.sentence(proofs.marked_by(preset))}"
+    ]
+    lines += [f"- A captured delivery is {markdown.sentence(proofs.captured(preset))}"]
     lines += [f"- Secret: {markdown.sentence(preset.secret)}"]
     for handshake in preset.handshakes:
         who = "the handshake function" if handshake.needs_code else "API Gateway alone"

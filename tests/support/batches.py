@@ -103,6 +103,7 @@ def run(
     recent: RecentMarks | None = None,
     seed: int | None = None,
     concurrency: int = 1,
+    now_ms: int = NOW_MS,
 ) -> CommitReport:
     """Commit a batch, on time that stands still unless something waits."""
     clock = clock or Clock(60.0)
@@ -113,7 +114,7 @@ def run(
         concurrency=concurrency,
         rng=Random(seed),  # seeded by the system if it need not be the same: no two commits may use a token twice
         sleep=clock.sleep,
-        now_ms=NOW_MS,
+        now_ms=now_ms,
         recent=recent,
         refuses_past=True,
     )

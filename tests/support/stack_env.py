@@ -51,6 +51,9 @@ others: {preset: standard-webhooks}
 batches:
   scheme: {signature: {at: "header:X-Signature"}, content: "{body}"}
   event: {split: "$.events", id: $.id, type: $.type}
+hooks:
+  scheme: {signature: {at: "header:X-Signature"}, content: "{body}"}
+  event: {id: "header:X-Event-Id", type: "header:X-Event-Type"}
 """
 _GIVEN = {"ArtifactBucket": "none", "ApiDefinitionKey": "none", "FunctionKey": "none", "StreamMode": "PROVISIONED"}
 
