@@ -166,7 +166,7 @@ def _round(kinesis: KinesisClient, chosen: list[Delivery], *, aggregated: bool) 
     kinesis.meta.events.unregister("before-call.kinesis.PutRecords", unique_id="figures")
     kinesis.delete_stream(StreamName=stream, EnforceConsumerDeletion=True)
     for one in chosen:
-        one.preview = None
+        one.opened = one.preview = None
     return Republished(
         way="aggregated" if aggregated else "an entry each",
         events=len(chosen),

@@ -101,14 +101,14 @@ class Failures:
             yield self._cause(kind, batch, delivery, said.get(self._identity(delivery), "")), batch, delivery
 
     def _cause(self, kind: FailureKind, batch: FailedBatch, delivery: Delivery, said: str) -> Cause:
-        preview = self._statuses.previewer.preview(delivery)
+        preview = self._statuses.previewer.glance(delivery)
         source = preview.envelope.source if preview.envelope else ""
         types = {event.type for event in preview.events}
         type_ = types.pop() if len(types) == 1 else "several" if types else ""
         return Cause(kind, batch.condition, said or batch.error, source, type_)
 
     def _identity(self, delivery: Delivery) -> str:
-        envelope = self._statuses.previewer.preview(delivery).envelope
+        envelope = self._statuses.previewer.envelope(delivery)
         return envelope.request_id if envelope else delivery.as_record().position
 
     def _kept_until_ms(self, group: Group) -> int | None:

@@ -214,7 +214,7 @@ class _Computation:
     def _within(self, origin: Origin) -> Iterator[Delivery]:
         for step in origin.read({}):
             if isinstance(step, Delivery):
-                envelope = self._previewer.preview(step).envelope
+                envelope = self._previewer.envelope(step)
                 if envelope is not None and self._is_within(envelope.arrived_at_ms):
                     if step.record is None:  # only in the archive a record has no position
                         self._unarchived.pop(envelope.request_id, None)
@@ -289,7 +289,7 @@ class _Computation:
                 self._account.missing.append(Missing(request_id, at_ms, "", _LOG_ALONE))
 
     def _miss(self, delivery: Delivery, last_seen: str) -> None:
-        envelope = self._previewer.preview(delivery).envelope
+        envelope = self._previewer.envelope(delivery)
         if envelope is not None:
             missing = Missing(envelope.request_id, envelope.arrived_at_ms, envelope.source, last_seen)
             self._account.missing.append(missing)
@@ -297,13 +297,13 @@ class _Computation:
     def _is_in_flight(self, delivery: Delivery) -> bool:
         record = delivery.record
         if record is None:
-            envelope = self._previewer.preview(delivery).envelope
+            envelope = self._previewer.envelope(delivery)
             return envelope is not None and not self._sources.progress.has_passed(envelope.arrived_at_ms)
         sequence_number = SequenceNumber(record.sequence_number)
         return not self._sources.progress.has_read(record.shard_id, sequence_number, record.arrived_at_ms)
 
     def _request_id(self, delivery: Delivery) -> RequestId:
-        envelope = self._previewer.preview(delivery).envelope
+        envelope = self._previewer.envelope(delivery)
         return envelope.request_id if envelope else RequestId("")
 
 

@@ -106,7 +106,7 @@ class Joined:
         for origin, since_ms, until_ms in self._parts:
             for step in origin.read(cursor):
                 if isinstance(step, Delivery):
-                    envelope = self._previewer.preview(step).envelope
+                    envelope = self._previewer.envelope(step)
                     if envelope is not None and since_ms <= envelope.arrived_at_ms <= until_ms:
                         yield step
 
@@ -158,7 +158,7 @@ def given_up(stack: Stack, previewer: Previewer) -> Iterator[tuple[RequestId, st
     """Yield the request id of every delivery that the mapping gave up on, and the object that keeps it."""
     for batch in FromFailures(stack.table.s3, stack.table.bucket).batches():
         for delivery in batch.deliveries():
-            envelope = previewer.preview(delivery).envelope
+            envelope = previewer.envelope(delivery)
             if envelope is not None:
                 yield envelope.request_id, f"s3://{stack.table.bucket}/{batch.key}"
 

@@ -28,6 +28,7 @@ class Delivery:
     arrived_at_ms: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
     record: Record | None = None
+    opened: Any = None  # its envelope or None, in a tuple, once it has been decoded
     preview: Any = None  # weir.operate.lookup.preview.Preview, once it has been made
 
     @property

@@ -18,6 +18,11 @@ from weir.ingest.sources.catalogue import Source
 from weir.ingest.sources.events import Event
 from weir.operate.lookup.delivery import Delivery
 
+# Larger bodies are read only where the events table does not have the delivery as quarantined.
+UNPROVEN_BYTES = 8 * 1024
+# Larger bodies of what nothing has proven are not read only to show a type and an id.
+SHOWN_BYTES = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:
@@ -66,13 +71,27 @@ class Previewer:
     def preview(self, delivery: Delivery) -> Preview:
         """Return what can be known of a delivery."""
         if delivery.preview is None:
-            delivery.preview = self._preview(delivery.data)
+            delivery.preview = self._preview(delivery)
         return delivery.preview  # type: ignore[no-any-return]
 
-    def _preview(self, data: bytes) -> Preview:
-        try:
-            envelope = decode(data)
-        except RecordError:
+    def envelope(self, delivery: Delivery) -> Envelope | None:
+        """Return the envelope of a delivery without reading its body; None if there is none."""
+        if delivery.opened is None:
+            try:
+                delivery.opened = (decode(delivery.data),)
+            except RecordError:
+                delivery.opened = (None,)
+        return delivery.opened[0]  # type: ignore[no-any-return]
+
+    def glance(self, delivery: Delivery) -> Preview:
+        """Return what is worth showing of a delivery that nothing has proven: a large body is not read for it."""
+        envelope = self.envelope(delivery)
+        is_large = envelope is not None and len(envelope.body) > SHOWN_BYTES
+        return Preview(envelope) if is_large and delivery.preview is None else self.preview(delivery)
+
+    def _preview(self, delivery: Delivery) -> Preview:
+        envelope = self.envelope(delivery)
+        if envelope is None:
             return Preview()
         source = self._catalogue.get(envelope.source)
         if source is None:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from weir.consumers.events_table.mark import Mark, delivery_name, unreadable_key
+from weir.consumers.events_table.mark import Mark, delivery_name, quarantined_key, unreadable_key
 from weir.consumers.outcome import Outcome
 from weir.ingest.ids import RequestId
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.marks import Marks
-from weir.operate.lookup.preview import Preview, Previewer
+from weir.operate.lookup.preview import UNPROVEN_BYTES, Preview, Previewer
 
 Status: TypeAlias = Outcome | Literal["open", "too old to tell"]
 UNFINISHED: frozenset[Status] = frozenset({"open", "too old to tell"})  # nothing in the table says that it is done
@@ -35,8 +35,24 @@ class DeliveryStatuses:
         """Return the status of each delivery.
 
         Of several events in one delivery the status that says most counts: one that is open, then quarantined,
-        applied, ignored, duplicate.
+        applied, ignored, duplicate. The body of a large delivery is not read if it is in quarantine as a whole.
         """
+        refused = self._refused_unread(deliveries)
+        left = [delivery for delivery in deliveries if id(delivery) not in refused]
+        found = {id(delivery): status for delivery, status in zip(left, self._of_read(left), strict=True)}
+        return [found.get(id(delivery), Outcome.QUARANTINED) for delivery in deliveries]
+
+    def _refused_unread(self, deliveries: Sequence[Delivery]) -> set[int]:
+        """Return, by their `id`, the large deliveries that the table has as quarantined."""
+        keys = {}
+        for delivery in deliveries:
+            envelope = self.previewer.envelope(delivery)
+            if envelope is not None and len(envelope.body) > UNPROVEN_BYTES:
+                keys[id(delivery)] = quarantined_key(envelope.source, envelope.request_id)
+        marks = self.marks.read(keys.values()) if keys else {}
+        return {one for one, key in keys.items() if key in marks and marks[key].outcome == Outcome.QUARANTINED}
+
+    def _of_read(self, deliveries: Sequence[Delivery]) -> list[Status]:
         previews = [self.previewer.preview(delivery) for delivery in deliveries]
         known = self.marks.read(key for preview in previews for key in preview.all_keys())
         statuses = [_of_marks(preview, known) for preview in previews]

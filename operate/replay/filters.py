@@ -15,6 +15,7 @@ from typing import Any
 
 from weir.consumers.events_table.mark import Mark
 from weir.consumers.outcome import Outcome
+from weir.ingest.envelope import Envelope
 from weir.ingest.errors import OptionInvalid
 from weir.ingest.locations import Unreadable, View, reader, text_of
 from weir.ingest.sources.catalogue import Source
@@ -90,25 +91,25 @@ class Filter:
         wanted = self.wanted
         if delivery.facts and not wanted.where:
             return self._matches_facts(delivery.facts)
-        preview = self.previewer.preview(delivery)
-        if preview.envelope is None:
+        envelope = self.previewer.envelope(delivery)
+        if envelope is None:
             return self._matches_unreadable(delivery)
-        envelope = preview.envelope
         if wanted.since_ms is not None and envelope.arrived_at_ms < wanted.since_ms:
             return False
         if wanted.until_ms is not None and envelope.arrived_at_ms > wanted.until_ms:
             return False
         if self._sources and not any(glob.match(envelope.source) for glob in self._sources):
             return False
-        return self._matches_events(preview)
+        return self._matches_events(delivery, envelope)
 
-    def _matches_events(self, preview: Preview) -> bool:
-        wanted, envelope = self.wanted, preview.envelope
-        if envelope is None:
-            return False
+    def _matches_events(self, delivery: Delivery, envelope: Envelope) -> bool:
+        wanted = self.wanted
+        if not (self._types or self._tests or wanted.ids or wanted.keys):
+            return True  # and the body is not read
         needs_event = bool(self._types or self._tests)
         if wanted.ids and envelope.request_id in wanted.ids and not needs_event:
             return not wanted.keys or envelope.key in wanted.keys
+        preview = self.previewer.preview(delivery)
         if not preview.events:
             return not (needs_event or wanted.ids) and (not wanted.keys or envelope.key in wanted.keys)
         return any(self._matches_event(event) for event in preview.events)

@@ -68,7 +68,7 @@ def _open(context: ReplayContext, request: ReplayRequest, folder: Path, *, is_ne
 
 def _show_answers(previewer: Previewer, console: Console) -> Callable[[Delivery, int | None, float], None]:
     def show(delivery: Delivery, status: int | None, took_s: float) -> None:
-        preview = previewer.preview(delivery)
+        preview = previewer.glance(delivery)
         event = preview.events[0] if preview.events else None
         envelope = preview.envelope
         if envelope is not None:

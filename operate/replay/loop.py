@@ -108,7 +108,6 @@ class Replay:
 
 
 def _position_ms(delivery: Delivery) -> int:
-    preview = delivery.preview
-    if preview is not None and preview.envelope is not None:
-        return int(preview.envelope.arrived_at_ms)
+    if delivery.opened is not None and delivery.opened[0] is not None:
+        return int(delivery.opened[0].arrived_at_ms)
     return delivery.arrived_at_ms

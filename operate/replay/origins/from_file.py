@@ -114,7 +114,7 @@ def _unwrap(line: bytes, position: int) -> Delivery | None:
 def line_of(delivery: Delivery) -> bytes:
     """Write a delivery as a line that `FromFile` reads back."""
     data = delivery.data
-    is_envelope = delivery.preview is None or delivery.preview.envelope is not None
+    is_envelope = delivery.opened is None or delivery.opened[0] is not None
     if is_envelope and split_envelopes(data)[0] == [data] and data.find(b"\n") in {-1, len(data) - 1}:
         return data if data.endswith(b"\n") else data + b"\n"
     record = delivery.as_record()

@@ -141,7 +141,7 @@ class ToHttp:
             self._connection = None
 
     def _deliver(self, delivery: Delivery) -> Result:
-        envelope = self._previewer.preview(delivery).envelope
+        envelope = self._previewer.envelope(delivery)
         if envelope is None:
             return Result("failed", "no envelope: it has no headers and no path")
         began_s = time.monotonic()

@@ -75,7 +75,7 @@ class ToStream:
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:  # noqa: ARG002 - the port
         """Put all of them but what is too old to tell; returns once every one has a sequence number."""
-        envelopes = [self._previewer.preview(one).envelope for one in deliveries]
+        envelopes = [self._previewer.envelope(one) for one in deliveries]
         kept = [not self._horizons.is_behind(envelope) for envelope in envelopes]
         found = zip(deliveries, envelopes, kept, strict=True)
         pairs = [(_stream_key(envelope, one), one.data) for one, envelope, is_kept in found if is_kept]
