@@ -9,8 +9,8 @@ from itertools import cycle, islice
 
 import pytest
 
-from tests.support.batches import run
-from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of
+from tests.support.batches import NOW_MS, run
+from tests.support.deliveries import draft_of, envelope_of, pair_of, source_of
 from tests.support.memory_store import MemoryStore
 from weir.consumers.judging.judge import Judge
 from weir.consumers.judging.records import Record
@@ -31,7 +31,10 @@ IN_A_CALL = 25
 def flood(size: int) -> list[Envelope]:
     """Return hostile deliveries of all sources in turn, of each another kind."""
     kinds = [
-        ((source, kind) for kind in hostile.kinds(source, draft_of(source, pair_of(source, "a stranger's"))))
+        (
+            (source, kind)
+            for kind in hostile.kinds(source, draft_of(source, pair_of(source, "a stranger's"), at_ms=NOW_MS))
+        )
         for source in SOURCES
     ]
     found = (envelope_of(source, kind.make(size)) for row in zip(*kinds, strict=False) for source, kind in row)
@@ -41,7 +44,7 @@ def flood(size: int) -> list[Envelope]:
 def renamed(envelope: Envelope, request_id: str) -> Envelope:
     return Envelope(
         RequestId(request_id),
-        AT_MS,
+        NOW_MS,
         envelope.source,
         "",
         "192.0.2.1",
@@ -61,16 +64,16 @@ def test_a_batch_of_forgeries_costs_few_calls(size: int) -> None:
         reads.append(len(names))
         return {name: json.dumps({"secrets": [{"value": LIVE[name.rpartition("/")[2]]}]}) for name in names}
 
-    secrets = Secrets(read, "/s", ttl_s=300, patience_s=900, clock_ms=lambda: AT_MS)
+    secrets = Secrets(read, "/s", ttl_s=300, patience_s=900, clock_ms=lambda: NOW_MS)
     judge = Judge(Catalogue({source.name: source for source in SOURCES}), secrets, quarantine_s=9, unproven_s=9)
     genuine = [
-        renamed(envelope_of(source, draft_of(source, PAIRS[source.name])), f"true-{source.name}")
+        renamed(envelope_of(source, draft_of(source, PAIRS[source.name], at_ms=NOW_MS)), f"true-{source.name}")
         for source in islice(cycle(SOURCES), TRUE)
     ]
     batch = [*flood(size), *genuine]
     store = MemoryStore()
     judged = judge.judge(
-        [Record("shard:1", SequenceNumber(str(number)), 0, AT_MS, encode(one)) for number, one in enumerate(batch)]
+        [Record("shard:1", SequenceNumber(str(number)), 0, NOW_MS, encode(one)) for number, one in enumerate(batch)]
     )
     report = run(judged, store)
     outcomes = [result.outcome for result in report.results]
