@@ -40,7 +40,8 @@ def test_what_is_stored_outlives_the_stack(tmp_path: Path) -> None:
         for name in (outputs.events_table, outputs.stream_name, outputs.bucket):
             assert any(line.endswith(f" {name}") for line in kept), kept
     finally:
-        s3.delete_object(Bucket=outputs.bucket, Key="payloads/one")
+        for stored in s3.list_objects_v2(Bucket=outputs.bucket).get("Contents", []):
+            s3.delete_object(Bucket=outputs.bucket, Key=stored["Key"])
         for line in kept:
             kind, name = line.split()
             if kind == "AWS::DynamoDB::Table":
