@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from weir.cli import project
 from weir.cli.framework import Command
 from weir.cli.options import Number, json_option, parameters, set_option
 from weir.cli.output import emit, emit_json
+
+if TYPE_CHECKING:
+    from weir.infra.flood import Flood, FloodLimits
 
 
 @click.command(cls=Command)
@@ -25,20 +32,41 @@ from weir.cli.output import emit, emit_json
     help="DynamoDB write units of an event; the report of `weir load` measures them. One more for an event whose "
     "sender does not sign its id: an index has it.",
 )
+@click.option(
+    "--hostile",
+    type=Number(0.001),
+    metavar="RATE",
+    help="Also what a flood of RATE unsigned POSTs/s costs, and what the throttle cuts it to.",
+)
+@click.option(
+    "--hostile-body",
+    type=click.IntRange(0, 4_000_000),
+    metavar="BYTES",
+    help="Size of their bodies. Default: the one that costs most.",
+)
 @set_option
 @json_option("the estimate as one JSON object")
 def cost(
-    rate: float, peak: float | None, body: int, write_units: float, settings: tuple[str, ...], as_json: bool
+    rate: float,
+    peak: float | None,
+    body: int,
+    write_units: float,
+    hostile: float | None,
+    hostile_body: int | None,
+    settings: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Calculate what a load takes and costs on AWS, part by part, from the template and AWS's list prices.
 
     \b
     weir cost --rate 100 --peak 1000
     weir cost --rate 100 --set StreamMode=PROVISIONED --set BatchWindowSeconds=5
+    weir cost --rate 100 --hostile 1000 --set ThrottleRate=200
     """
     from weir.consumers.batch.metrics import UNITS
     from weir.infra import cost as costs
     from weir.infra import template
+    from weir.infra.flood import lines as flood_lines
 
     if peak is not None and peak < rate:
         raise click.BadParameter(f"{peak:g} is below the average of {rate:g}", param_hint="--peak")
@@ -49,8 +77,25 @@ def cost(
     kept_days = max(source.dedupe_days for source in project.catalogue().values())
     load = costs.Load(rate, peak or 5 * rate, body, write_units, kept_days)
     estimate = costs.Estimate(load, values, alarms_count=alarms, metrics_count=len(UNITS))
-    if as_json:
-        emit_json(estimate.document())
+    if hostile is None:
+        _show(estimate.document(), costs.lines(estimate), as_json=as_json)
         return
-    for line in costs.lines(estimate):
+    flood, limits = _flood(hostile, hostile_body, values)
+    told = {**estimate.document(), "hostile": flood.document(limits)}
+    _show(told, chain(costs.lines(estimate), flood_lines(flood, limits, estimate)), as_json=as_json)
+
+
+def _flood(rate: float, body: int | None, values: Mapping[str, str]) -> tuple[Flood, FloodLimits]:
+    from weir.infra.deploy import throttles
+    from weir.infra.flood import Flood, FloodLimits
+
+    catalogue = project.catalogue()
+    return Flood(rate, body, values), FloodLimits.of(values, throttles(catalogue), len(catalogue))
+
+
+def _show(document: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+    if as_json:
+        emit_json(dict(document))
+        return
+    for line in lines:
         emit(line)

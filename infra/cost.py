@@ -34,7 +34,7 @@ _BATCH_MS, _EVENT_MS = 15.0, 0.2
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 _PROCESSOR_MB = 1769
 # Lines of the access log and of the consumer's log, one each an event; one with the metrics for each batch.
-_ACCESS_LINE_BYTES, _EVENT_LINE_BYTES, _BATCH_LINES_BYTES = 460, 360, 1900
+ACCESS_LINE_BYTES, EVENT_LINE_BYTES, _BATCH_LINES_BYTES = 460, 360, 1900
 # An item that says no more than that an event was applied: key, outcome, expiry, and DynamoDB's own 100 bytes.
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 _MARK_BYTES = 220
@@ -73,22 +73,7 @@ class Load:
     @property
     def record_bytes(self) -> int:
         """Return how large a record with such a body is."""
-        body = b"x" * self.body_bytes
-        return len(
-            encode(
-                Envelope(
-                    RequestId("0" * 16),
-                    10**12,
-                    SourceName("provider"),
-                    "",
-                    "192.0.2.1",
-                    "/v1/p",
-                    {},
-                    tuple(_HEADERS.items()),
-                    body,
-                )
-            )
-        )
+        return record_bytes(self.body_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +92,7 @@ class Estimate:
         self.load = load
         self._given = parameters
         self._counts = {"alarms": float(alarms_count), "metrics": float(metrics_count)}
-        self._prices: dict[str, list[Any]] = yaml.safe_load(PRICES.read_text(encoding="utf-8"))
+        self._cost = Prices().cost
 
     # ------------------------------------------------------------------------------------------ capacity
 
@@ -144,8 +129,7 @@ class Estimate:
 
     @property
     def _event_ms(self) -> float:
-        """Return an event's time with the share of a processor that the function's memory brings; never several."""
-        return _EVENT_MS * max(1.0, _PROCESSOR_MB / int(self._given["FunctionMemoryMB"]))
+        return event_ms(self._given)
 
     @property
     def _provisioned(self) -> bool:
@@ -220,14 +204,34 @@ class Estimate:
         yield Item("S3", f"{days} days of archive, once full", self._cost("bucket_gb_month", kept_gb))
 
     def _watching(self) -> Iterator[Item]:
-        lines = _ACCESS_LINE_BYTES + _EVENT_LINE_BYTES + _BATCH_LINES_BYTES / self.batch_records
+        lines = ACCESS_LINE_BYTES + EVENT_LINE_BYTES + _BATCH_LINES_BYTES / self.batch_records
         yield Item("CloudWatch", "logs", self._cost("log_gb", self.load.month * lines / _GB))
         cost = sum(self._cost(name, count) for name, count in self._counts.items())
         yield Item("CloudWatch", "metrics and alarms", cost)
 
-    def _cost(self, name: str, amount: float) -> float:
+
+class Prices:
+    """AWS's list prices."""
+
+    def __init__(self) -> None:
+        self._prices: dict[str, list[Any]] = yaml.safe_load(PRICES.read_text(encoding="utf-8"))
+
+    def cost(self, name: str, amount: float) -> float:
+        """Return what so many units of something cost, in USD."""
         price, units = self._prices[name][:2]
         return float(amount * price / units)
+
+
+def record_bytes(body_bytes: int) -> int:
+    """Return how large the record of a delivery with such a body is."""
+    headers, body = tuple(_HEADERS.items()), b"x" * body_bytes
+    source, path = SourceName("provider"), "/v1/p"
+    return len(encode(Envelope(RequestId("0" * 16), 10**12, source, "", "192.0.2.1", path, {}, headers, body)))
+
+
+def event_ms(parameters: Mapping[str, str]) -> float:
+    """Return an event's time with the share of a processor that the function's memory brings; never several."""
+    return _EVENT_MS * max(1.0, _PROCESSOR_MB / int(parameters["FunctionMemoryMB"]))
 
 
 def first_shards(parameters: Mapping[str, str]) -> int:

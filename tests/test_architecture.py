@@ -68,7 +68,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "infra": (
         ("outputs", "reach", "template", "cost", "localstack"),
-        ("place", "package"),
+        ("place", "package", "flood"),
         ("control", "secrets", "lifetimes"),
         ("deploy",),
         ("signing_keys",),

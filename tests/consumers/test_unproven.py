@@ -34,7 +34,7 @@ UNITS_MAX, INDEX_UNITS_MAX = 10, 2
 # What the index holds of an item (infra/template.yaml).
 PROJECTED = ("pk", "quarantine", "received_at", "reason", "detail", "type", "event_id", "request_id")
 
-RECORD_BODY = Random(1).randbytes(560 * 1024)
+RECORD_BODY = Random(1).randbytes(750 * 1024)
 # What API Gateway takes: 10,240 bytes of request line and headers, and a key of 256 characters; see
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 HEADERS = {f"X-{number}": Random(number).randbytes(400).hex() for number in range(8)}
@@ -64,7 +64,7 @@ def unsigned(source: Source) -> Envelope:
     """Return a delivery of the provider's form, wrongly signed, with all long that a stranger can make long."""
     sample = envelope_of(source, draft_of(source, pair_of(source, "a stranger's")))
     long = replace(sample, body=b"", key=KEY, query=QUERY, request_id=RequestId("r" * 60))
-    return with_headers(long, {**HEADERS, "Content-Length": "573440"})
+    return with_headers(long, {**HEADERS, "Content-Length": "768000"})
 
 
 def units(item: Item) -> tuple[int, int]:
