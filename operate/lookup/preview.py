@@ -125,9 +125,12 @@ def _each_once(readings: Iterable[tuple[Event, ...]]) -> tuple[tuple[Event, ...]
 
 def _known(event: Event, marks: Mapping[str, Mark]) -> Mark | None:
     mark = marks.get(mark_key(event.source, event.identity))
-    if mark is None and event.digest:
+    if event.digest and (mark is None or mark.request_id != event.envelope.request_id):
         older = marks.get(mark_key(event.source, event.event_id))
-        mark = older if older is not None and older.is_done else None
+        # The delivery's own mark says what became of it, although another delivery has been applied under the digest.
+        is_own = older is not None and older.request_id == event.envelope.request_id
+        if older is not None and older.is_done and (is_own or mark is None):
+            mark = older
     if mark is None or not mark.is_done:
         return mark
     is_other = mark.is_other_type(event.envelope.request_id, event.type, is_signed=event.is_type_signed)

@@ -93,6 +93,26 @@ def test_a_mark_from_before_digests_still_counts(stack_env: StackEnv) -> None:
     assert deliver(stack_env, hook(stack_env, "new-1"))[0][0] in {"applied", "ignored"}
 
 
+def test_the_account_hides_no_event_that_was_applied_on_both_sides_of_an_upgrade(stack_env: StackEnv) -> None:
+    """A delivery that has a mark from before digests was applied, although another one has the digest's mark now."""
+    old = hook(stack_env, "old-1")
+    stack_env.dynamodb.put_item(
+        TableName=stack_env.outputs.events_table,
+        Item={
+            "pk": {"S": "hooks#old-1"},
+            "outcome": {"S": "applied"},
+            "request_id": {"S": old.request_id},
+            "type": {"S": "order.paid"},
+        },
+    )
+    again = replace(old, request_id=RequestId("again="))
+    stack_env.put(again)
+    stack_env.consume()
+    assert status(stack_env, again) in {"applied", "ignored"}
+    assert status(stack_env, old) == "applied"
+    assert status(stack_env, replace(old, request_id=RequestId("third="))) == "duplicate"
+
+
 def test_another_type_is_quarantined_wherever_it_is_judged(stack_env: StackEnv) -> None:
     """The same signed content under another type is quarantined by a replay, and called so by account and dry run."""
     first = hook(stack_env, "t-1")
