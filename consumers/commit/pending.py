@@ -274,7 +274,8 @@ class PendingEvent:
             self._end(Outcome.DUPLICATE)
         elif self.result is None:
             error = TypeUnproven(applied_as=marked_type or "no type")
-            self.judged = replace(judged, decision="quarantine", error=error)
+            kept_s = judged.quarantine_s or judged.retention_s
+            self.judged = replace(judged, decision="quarantine", error=error, retention_s=kept_s)
             self.key = key_of(self.judged)
             self.refusal, self.fence, self.actions, self.is_past = None, frozenset(), [], False
 

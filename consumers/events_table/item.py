@@ -62,7 +62,8 @@ class JudgedEvent:
 
     ``position`` is the place of its record in the batch, ``index`` its own place among the ``count`` events of the
     delivery. Events of one ``partition_key`` are applied in the order in which they are given. ``digest`` stands for
-    the id in the mark where the sender does not sign the id, and is empty where it does.
+    the id in the mark where the sender does not sign the id, and is empty where it does. The item is kept for
+    ``retention_s``, for ``quarantine_s`` if the table shows that the type is not proven.
     """
 
     position: int
@@ -80,6 +81,7 @@ class JudgedEvent:
     scheme: str = ""
     secret_index: int | None = None
     retention_s: int = 0
+    quarantine_s: int = 0
     index: int = 0
     count: int = 1
     envelope: Envelope | None = None
@@ -115,6 +117,7 @@ def apply(
     position: int,
     partition_key: str,
     retention_s: int,
+    quarantine_s: int = 0,
     verdict: Verdict | None = None,
     count: int = 1,
 ) -> JudgedEvent:
@@ -136,6 +139,7 @@ def apply(
         scheme=verdict.scheme if verdict else "",
         secret_index=verdict.secret_index if verdict else None,
         retention_s=retention_s,
+        quarantine_s=quarantine_s or retention_s,
         index=event.index,
         count=count,
         envelope=envelope,

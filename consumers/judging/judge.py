@@ -134,6 +134,7 @@ class Judge:
                 position=delivery.position,
                 partition_key=delivery.partition_key,
                 retention_s=source.dedupe_s,
+                quarantine_s=self._quarantine_s,
                 verdict=verdict,
                 count=count,
             )

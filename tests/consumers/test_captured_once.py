@@ -34,6 +34,7 @@ from weir.ingest.sources.identity import identity_of
 
 NAME = SourceName("captured")
 YEAR_MS = 366 * 86_400_000
+QUARANTINE_S = 90 * 86_400
 NUMBERS = count()
 FORM = "application/x-www-form-urlencoded"
 
@@ -64,7 +65,7 @@ class World:
             patience_s=1e9,
             clock_ms=lambda: AT_MS + 10 * YEAR_MS,
         )
-        self._judge = Judge(Catalogue({NAME: self.source}), secrets, quarantine_s=86_400, unproven_s=86_400)
+        self._judge = Judge(Catalogue({NAME: self.source}), secrets, quarantine_s=QUARANTINE_S, unproven_s=86_400)
 
     def genuine(self, n: int = 1) -> Envelope:
         """Return the sample as its provider sends it."""
@@ -284,6 +285,23 @@ def test_judge_refuses_what_a_question_signs() -> None:
     assert verdict.contents == (body,)
     (judged,) = world.judged([envelope])
     assert (judged.decision, getattr(judged.error, "code", "")) == ("quarantine", "signature_mismatch")
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "one batch"])
+def test_another_type_is_kept_as_long_as_a_quarantined_event(at_once: bool) -> None:
+    """A captured delivery that is sent under many types leaves nothing for the 400 days of its event's mark."""
+    world = World("github")
+    genuine = world.genuine()
+    forged = [with_headers(genuine, {"X-GitHub-Event": f"forged-{n}"}) for n in range(3)]
+    sent = [genuine, *forged]
+    assert (world.take(sent) if at_once else [world.take([one])[0] for one in sent]) == ["applied"] + [
+        "quarantined"
+    ] * 3
+    lives = {
+        item["outcome"]["S"]: int(item["expires_at"]["N"]) - AT_MS // 1000
+        for item in world.store.tables["events"].values()
+    }
+    assert lives == {"applied": 400 * 86_400, "quarantined": QUARANTINE_S}
 
 
 def _time_place(option: object) -> str:
