@@ -71,7 +71,13 @@ class JwtScheme(Scheme):
 
     def covers(self, place: str, _payload_field: str = "") -> bool:
         """See `Scheme.covers`: the token, and the body, if the token has its hash."""
-        return place == self.at or (bool(self.body_claim) and (place == "sha256" or place.startswith(OF_BODY)))
+        if place == "sha256":
+            return bool(self.body_claim) or self.at == _BODY
+        return place == self.at or (bool(self.body_claim) and place.startswith(OF_BODY))
+
+    def signed_content(self, envelope: Envelope) -> bytes:
+        """See `Scheme.signed_content`: of a token that is the body, all but its signature."""
+        return envelope.body.strip().rpartition(b".")[0] if self.at == _BODY else envelope.body
 
     def prover(self) -> JwtProver:
         """See `Scheme.prover`."""

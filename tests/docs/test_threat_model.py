@@ -7,6 +7,8 @@ import re
 import pytest
 
 from tests.docs.documents import ROOT, defined
+from weir.ingest.sources import presets
+from weir.ingest.sources.identity import identity_of
 
 PAGE = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
 REMAINS = "What remains"
@@ -38,6 +40,16 @@ def test_each_promise_has_a_bound_and_a_test(title: str) -> None:
         assert found, row
         assert _TEST.sub("", row[2]).strip(", ") == "", row
         assert [name for path, name in found if name not in defined(ROOT / path)] == []
+
+
+def test_what_remains_names_each_provider_that_it_concerns() -> None:
+    """A preset whose captured delivery can be applied again, or with another body, is named under what remains."""
+    for name in presets.names():
+        preset = presets.preset(name)
+        bases = {identity_of(preset, option).basis for option in preset.scheme.options}
+        if bases & {"repeats", "digest and type", "each delivery", "unsigned body"}:
+            title = re.sub(r" (change notifications|lists)| \(.*\)", "", preset.title)
+            assert title in SECTIONS[REMAINS], name
 
 
 def test_no_promise_is_made_twice() -> None:
