@@ -51,7 +51,10 @@ class SourceEntry(Strict):
     scheme: AnyScheme | None = Field(
         default=None, description="how a delivery is verified, in place of the preset's scheme"
     )
-    event: EventSpec | None = Field(default=None, description="where id, type and time are; replaces the preset's")
+    event: EventSpec | None = Field(
+        default=None,
+        description="where id, type and time are; replaces the preset's, unless it has `repeats` or `varies` alone",
+    )
     url: str | None = Field(
         default=None,
         pattern=r"^https?://[^?#\s]+(\?[^#\s]+)?$",
@@ -229,12 +232,18 @@ def _is_tag(part: str | int) -> bool:
     return isinstance(part, str) and (part.endswith("-scheme") or "[" in part or "(" in part)
 
 
+# An `event` of these alone says what makes two events of a preset one, and not where anything is.
+_RULES = frozenset({"repeats", "repeats_because", "varies"})
+
+
 def resolve(name: str, entry: SourceEntry) -> Source:
     """Merge an entry with its preset. Raises: CatalogueInvalid, ValueError."""
     given = entry.model_dump(exclude_unset=True, exclude_none=True)
     known = presets.preset(entry.preset).model_dump(exclude_unset=True) if entry.preset else {}
     merged = {field: known[field] for field in known if field in Definition.model_fields}
     merged |= {field: given[field] for field in given if field in Source.model_fields}
+    if _RULES.issuperset(given.get("event") or "-"):
+        merged["event"] = {**known.get("event", {}), **given["event"]}
     if "key" in given:
         merged["event"] = {**merged.get("event", {}), "key": given["key"]}
     scheme = Source.model_validate({**merged, "name": name}).scheme

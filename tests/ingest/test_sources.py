@@ -17,7 +17,7 @@ from weir.ingest.schemes.any_of import AnyOf
 from weir.ingest.schemes.content import ContentScheme
 from weir.ingest.sources import presets, samples
 from weir.ingest.sources.catalogue import Catalogue, parse_compiled
-from weir.ingest.sources.sources_file import json_schema, load
+from weir.ingest.sources.sources_file import SourceEntry, json_schema, load, resolve
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "ingest/sources/sources.schema.json"
@@ -287,3 +287,20 @@ def test_signed_urls_are_explained(name: str) -> None:
     note = presets.preset(name).note
     assert "`url`" in note
     assert "twice" in note
+
+
+@pytest.mark.parametrize("rule", [{"repeats": "id"}, {"repeats": "type"}, {"varies": ("$.sent_at",)}])
+def test_a_rule_alone_leaves_the_preset_its_id_and_type(rule: dict[str, Any]) -> None:
+    """`event: {repeats: id}` beside a preset, as `type_unproven` advises, takes nothing from the preset's event."""
+    for name in presets.names():
+        url = {"url": "https://a.example/"} if presets.preset(name).scheme.needs_url else {}
+        event = resolve("ruled", SourceEntry.model_validate({"preset": name, "event": rule, **url})).event
+        assert event.model_dump() == {**source_of(name).event.model_dump(), **rule}, name
+
+
+def test_an_event_with_an_id_replaces_the_preset_s() -> None:
+    """An `event` that says where the id is has nothing of the preset's."""
+    event = resolve(
+        "own", SourceEntry.model_validate({"preset": "github", "event": {"id": "$.id", "repeats": "id"}})
+    ).event
+    assert (event.id, event.type) == ("$.id", ())
