@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -352,3 +353,76 @@ def test_attempts_may_differ_where_the_provider_says_so() -> None:
             draft = Draft(changed, AT_MS + offset_ms, "msg_1", headers)
             signatures.sign_draft(world.source.scheme, world.pair.sign_with, draft)
             assert world.take([envelope_of(world.source, draft)]) == [expected], preset
+
+
+def signed(world: World, body: bytes, headers: dict[str, str], **changes: str) -> Envelope:
+    """Return a genuine delivery of the world's source with this body and these headers beside its proof."""
+    draft = Draft(body, AT_MS, "msg_1", {"Content-Type": "application/json", **headers})
+    signatures.sign_draft(world.source.scheme, world.pair.sign_with, draft)
+    return replace(envelope_of(world.source, draft), **changes)  # type: ignore[arg-type]
+
+
+def test_one_guid_of_two_apps_is_two_events() -> None:
+    """GitHub gives one GUID to one issue's delivery to two Apps. https://github.com/github/docs/issues/32822"""
+    world = World("github")
+    headers = {"X-GitHub-Event": "issues", "X-GitHub-Delivery": "12345678-26c8-11ef-8000-000000000000"}
+    bodies = [json.dumps({"action": "opened", "installation": {"id": app}}).encode() for app in (11, 22)]
+    deliveries = [signed(world, body, headers, key=f"app-{n}") for n, body in enumerate(bodies)]
+    assert world.take(deliveries) == ["applied", "applied"]
+    same_words = replace(deliveries[0], key="another-key")
+    assert world.take([*deliveries, same_words]) == ["duplicate"] * 3  # marks are per source, not per key
+
+
+def test_two_orders_of_one_second_are_two() -> None:
+    """WooCommerce's delivery id is of a webhook and a second. https://github.com/woocommerce/woocommerce/issues/28329"""
+    world = World("woocommerce")
+    headers = {"X-WC-Webhook-Topic": "order.updated", "X-WC-Webhook-Delivery-ID": "f" * 32}
+    orders = [signed(world, json.dumps({"id": order}).encode(), headers) for order in (5001, 5002)]
+    assert world.take(orders) == ["applied", "applied"]
+    assert world.take(orders) == ["duplicate", "duplicate"]
+
+
+def with_checksum(start: bytes, end: bytes, wanted: int) -> bytes:
+    """Return a text with these ends whose CRC-32 is the wanted one; the four bytes between are found, not tried.
+
+    A CRC is linear: each bit of the four changes the checksum in a way of its own, whatever stands beside it.
+    """
+    zero = zlib.crc32(start + bytes(4) + end)
+    ways = [(zlib.crc32(start + (1 << bit).to_bytes(4, "big") + end) ^ zero, 1 << bit) for bit in range(32)]
+    left, bits = zero ^ wanted, 0
+    for place in reversed(range(32)):
+        pivot = next((way for way in ways if way[0] >> place & 1), None)
+        if pivot is None:
+            continue
+        ways = [(way ^ pivot[0], made ^ pivot[1]) if way >> place & 1 else (way, made) for way, made in ways]
+        if left >> place & 1:
+            left, bits = left ^ pivot[0], bits ^ pivot[1]
+    return start + bits.to_bytes(4, "big") + end
+
+
+def paypal_forgery(genuine: Envelope, event_id: str) -> Envelope:
+    """Return another body under the signature of a delivery of PayPal, which is of the body's CRC-32."""
+    for n in range(10_000):
+        kind = json.loads(genuine.body)["event_type"]
+        start = json.dumps({"id": event_id, "event_type": kind, "n": n})[:-1] + ',"pad":"'
+        body = with_checksum(start.encode(), b'"}', zlib.crc32(genuine.body))
+        if all(0x20 <= byte < 0x7F and byte not in b'"\\' for byte in body[len(start) : -2]):
+            return replace(genuine, body=body)
+    raise AssertionError("no body of readable characters has this checksum")
+
+
+def test_a_checksum_signs_no_body() -> None:
+    """A body made for PayPal's checksum replaces no event that is there, and nothing is taken after four days.
+
+    Within them a captured delivery carries any body; the preset's note and the threat model say so.
+    """
+    world = World("paypal")
+    genuine = world.genuine()
+    known, other = (paypal_forgery(genuine, name) for name in (json.loads(genuine.body)["id"], "WH-FORGED"))
+    assert zlib.crc32(known.body) == zlib.crc32(other.body) == zlib.crc32(genuine.body)
+    assert world.take([genuine]) == ["applied"]
+    assert world.take([known]) == ["duplicate"]
+    late = [replace(one, arrived_at_ms=AT_MS + days * 86_400_000) for one in (known, other) for days in (5, 400)]
+    assert world.take(late) == ["quarantined"] * 4
+    assert world.applied == 1
+    assert "any body for 4 days" in presets.preset("paypal").note

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
+import time
 import urllib.error
 from collections import Counter
 from collections.abc import Callable
@@ -13,12 +15,16 @@ from email.message import Message
 import pytest
 
 from tests.support.deliveries import AT_MS, draft_of, envelope_of, pair_of, source_of, with_header
+from tests.support.engine_env import kinesis_event
+from tests.support.memory_store import MemoryStore
+from weir.consumers.batch.batch import Consumer
 from weir.consumers.events_table.item import JudgedEvent
 from weir.consumers.judging.judge import Judge
 from weir.consumers.judging.records import Record
 from weir.consumers.judging.secrets import Secrets
+from weir.consumers.settings import Settings
 from weir.ingest.envelope import Envelope, encode
-from weir.ingest.ids import SequenceNumber, SourceName
+from weir.ingest.ids import RequestId, SequenceNumber, SourceName
 from weir.ingest.schemes.crypto.certificate_cache import CertificateCache
 from weir.ingest.sources.catalogue import Catalogue
 
@@ -36,11 +42,13 @@ class Judging:
         secrets = Secrets(lambda _: kept, "/s", ttl_s=1e9, patience_s=900, clock_ms=lambda: self.now_ms)
         cache = CertificateCache(lambda: self.now_ms / 1000, get)
         catalogue = Catalogue({source.name: source for source in (PAYPAL, SNS)})
-        self._judge = Judge(catalogue, secrets, quarantine_s=9, unproven_s=9, fetch=cache.fetch)
+        self.judge_of_all = Judge(catalogue, secrets, quarantine_s=9, unproven_s=9, fetch=cache.fetch)
 
     def judge(self, *envelopes: Envelope) -> list[str]:
         """Return what becomes of each: its decision, and the reason."""
-        judged = self._judge.judge([Record("shard:1", SequenceNumber("1"), 0, AT_MS, encode(one)) for one in envelopes])
+        judged = self.judge_of_all.judge(
+            [Record("shard:1", SequenceNumber("1"), 0, AT_MS, encode(one)) for one in envelopes]
+        )
         return [described(one) for one in judged]
 
 
@@ -108,3 +116,26 @@ def test_a_silent_host_is_waited_for_a_minute(source: SourceName) -> None:
     assert judging.judge(GENUINE[source]) == ["wait certificate_host_unavailable"]
     judging.now_ms = AT_MS + 60_001
     assert judging.judge(GENUINE[source]) == ["quarantine certificate_unavailable"]
+
+
+def test_a_batch_with_a_made_up_host_is_done() -> None:
+    """A batch with forged certificate URLs is done each time it is read, and what is behind them is stored."""
+    unknown = urllib.error.URLError(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+    now_ms = round(time.time() * 1000)
+    judging = Judging(failing(unknown))
+    judging.now_ms = now_ms
+    known, made_up = (f"https://api.{host}paypal.com/v1/notifications/certs/none" for host in ("", "nowhere."))
+    sns = GENUINE[SNS.name]
+    hosts = {region: f"sns.{region}.amazonaws.com".encode() for region in ("eu-west-1", "nowhere")}
+    other = replace(sns, body=sns.body.replace(hosts["eu-west-1"], hosts["nowhere"]))
+    batch = [
+        replace(one, arrived_at_ms=now_ms, request_id=RequestId(f"r{n}"))
+        for n, one in enumerate([paypal(made_up), other, paypal(known), sns, paypal(made_up)])
+    ]
+    settings = Settings.from_environment({"EVENTS_TABLE": "events", "TABLES": "{}"})
+    store, log = MemoryStore(), io.StringIO()
+    consumer = Consumer(settings, judging.judge_of_all, store, stream=log)
+    for _ in range(3):
+        answer = consumer.consume(kinesis_event(*batch), invocation="i", left_s=lambda: 60.0)
+        assert answer == {"batchItemFailures": []}
+    assert len(store.tables["events"]) == len(batch)

@@ -12,16 +12,27 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.deliveries import AT_MS, draft_with, envelope_of, pair_of, source_of, with_headers
 from weir.ingest.envelope import Envelope, decode, encode
-from weir.ingest.errors import EnvelopeMalformed, EventMalformed, SignatureMismatch
+from weir.ingest.errors import (
+    EnvelopeMalformed,
+    EventMalformed,
+    SignatureExpired,
+    SignatureMalformed,
+    SignatureMismatch,
+    SignatureMissing,
+)
 from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.parts.checks import MAX_URLS, public_urls
 from weir.ingest.sources import events
 from weir.ingest.sources.events import Event
 from weir.ingest.sources.sources_file import SourceEntry, resolve
+from weir.operate.lookup.events import iso
 
 SECRET = "a-secret-of-a-real-sender"
 
@@ -108,7 +119,7 @@ def test_quickbooks_cloudevents() -> None:
         "id": "88cd52aa-33b6-4351-9aa4-47572edbd068",
         "source": "intuit.dsnBgbseACLLRZNxo2dfc4evmEJdxde58xeeYcZliOU=",
         "type": "qbo.customer.created.v1",
-        "time": "2026-09-21T14:13:20Z",
+        "time": "2026-09-21T14:13:20.179851517Z",
         "intuitentityid": "1234",
         "intuitaccountid": "310687",
         "data": {},
@@ -118,7 +129,7 @@ def test_quickbooks_cloudevents() -> None:
     found = read("quickbooks", received("quickbooks", body, {"intuit-signature": signature}))
     assert [event.event_id for event in found] == [changed["id"], "2"]
     assert [(event.type, event.key, event.at_ms) for event in found] == [
-        ("qbo.customer.created.v1", "310687", 1790000000000)
+        ("qbo.customer.created.v1", "310687", 1790000000179)
     ] * 2
 
 
@@ -243,7 +254,7 @@ def test_two_events_have_two_ids(
     assert first.event_id == retry.event_id != second.event_id
 
 
-FORM = b"AccountSid=AC1&From=%2B14155550100&MessageSid=SM1"
+FORM = b"AccountSid=AC1&Body=It%27s+me%2C+%E2%9C%8B&From=%2B14155550100&MessageSid=SM1"
 QUERIES = [
     "tenant=7&kind=sms", "name=Jo%20Doe", "name=Jo+Doe", "email=jo@example.com", "to=sip:jo@example.com",
     "state=Forli'", "email=jo@example.com&name=Jo%20Doe", "state=Trezzo+Sull'Adda&country=IT",
@@ -362,3 +373,233 @@ def test_type_of_braintree() -> None:
     body = urlencode({"bt_payload": base64.encodebytes(document.encode()).decode()}).encode()
     (event,) = read("braintree", envelope_of(source, draft_with(source, pair, body)), pair.verify_with)
     assert (event.type, event.at_ms) == ("subscription_canceled", 1790000000000)
+
+
+def test_sendgrid_body_ends_with_a_line_end() -> None:
+    """The line end behind SendGrid's JSON is signed with it. https://github.com/sendgrid/sendgrid-php/issues/1032"""
+    key = ec.derive_private_key(0x1234567890ABCDEF, ec.SECP256R1())
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    batch = [{"event": "delivered", "sg_event_id": "a"}, {"event": "group_unsubscribe"}]
+    body, at = json.dumps(batch).encode() + b"\r\n", str(AT_MS // 1000)
+    header = "X-Twilio-Email-Event-Webhook-"
+    signature = base64.b64encode(key.sign(at.encode() + body, ec.ECDSA(hashes.SHA256()))).decode()
+    envelope = received("sendgrid", body, {f"{header}Signature": signature, f"{header}Timestamp": at})
+    found = read("sendgrid", envelope, base64.b64encode(spki).decode())
+    assert [event.type for event in found] == ["delivered", "group_unsubscribe"]
+    with pytest.raises(SignatureMismatch):
+        read("sendgrid", replace(envelope, body=body.rstrip()), base64.b64encode(spki).decode())
+
+
+def woocommerce(order: int) -> Envelope:
+    """Return the update of an order by webhook 10 in one and the same second."""
+    body = json.dumps({"id": order, "status": "processing", "date_modified_gmt": "2026-09-21T14:13:20"}).encode()
+    signature = base64.b64encode(hmac.digest(SECRET.encode(), body, "sha256")).decode()
+    delivery = hashlib.md5(b"101790000000", usedforsecurity=False).hexdigest()
+    headers = {"X-WC-Webhook-Topic": "order.updated", "X-WC-Webhook-Delivery-ID": delivery}
+    return received("woocommerce", body, {**headers, "X-WC-Webhook-Signature": signature})
+
+
+def test_woocommerce_of_one_second() -> None:
+    """Two orders of one second share the delivery id. https://github.com/woocommerce/woocommerce/issues/28329"""
+    (first,), (again,), (second,) = (read("woocommerce", woocommerce(order)) for order in (5001, 5001, 5002))
+    assert first.event_id == again.event_id != second.event_id
+    assert [(event.type, event.at_ms, event.key) for event in (first, second)] == [
+        ("order.updated", NOON_MS, "5001"),
+        ("order.updated", NOON_MS, "5002"),
+    ]
+
+
+INBOUND = {"FromName": "Jo", "MessageID": "73e6d360", "MailboxHash": "42", "Subject": "Hi", "Tag": ""}
+CHANGED = {"RecordType": "SubscriptionChange", "ChangedAt": NOON, "Recipient": "b@example.com"}
+CLICKED = {"RecordType": "Click", "MessageID": "m1", "Recipient": "e@example.com", "ReceivedAt": NOON}
+DELIVERED = {"RecordType": "Delivery", "MessageID": "m9", "DeliveredAt": NOON}
+# Each is an event of its own: body, type, time and key.
+POSTMARK: list[tuple[dict[str, Any], str, int | None, str]] = [
+    (INBOUND, "Inbound", None, "73e6d360"),
+    ({**CHANGED, "MessageID": None}, "SubscriptionChange", NOON_MS, ""),
+    ({**CHANGED, "Recipient": "c@example.com"}, "SubscriptionChange", NOON_MS, ""),
+    ({"RecordType": "SMTPApiError", "ErrorCode": 406, "To": "d@example.com"}, "SMTPApiError", None, ""),
+    ({**DELIVERED, "MessageID": "m0", "DeliveredAt": "2026-09-21T14:13:20.9070259Z"}, "Delivery", NOON_MS + 907, "m0"),
+    ({**CLICKED, "OriginalLink": "https://example.com/a"}, "Click", NOON_MS, "m1"),
+    ({**CLICKED, "OriginalLink": "https://example.com/b"}, "Click", NOON_MS, "m1"),
+    ({**DELIVERED, "Recipient": "to@example.com"}, "Delivery", NOON_MS, "m9"),
+    ({**DELIVERED, "Recipient": "cc@example.com"}, "Delivery", NOON_MS, "m9"),
+]
+
+
+def test_postmark_sends_more_than_deliveries() -> None:
+    """What has no message id, or shares one, is an event. https://github.com/mvdnbrk/laravel-postmark-webhooks/issues/13"""
+    basic = {"Authorization": f"Basic {base64.b64encode(b'hook:s3cret').decode()}"}
+    found = []
+    for body, *expected in POSTMARK:
+        (event,) = read("postmark", received("postmark", json.dumps(body).encode(), basic), "hook:s3cret")
+        assert [event.type, event.at_ms, event.key] == expected
+        found.append(event.event_id)
+    assert len(set(found)) == len(POSTMARK)
+
+
+ADYEN_KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
+REPORT = {
+    "eventCode": "REPORT_AVAILABLE",
+    "success": "true",
+    "eventDate": "2026-09-21T16:13:20+02:00",
+    "pspReference": "settlement_detail_report_batch_1.csv",
+    "originalReference": "",
+    "merchantReference": "",
+    "merchantAccountCode": "ShopDE",
+    "amount": {"value": 0, "currency": "EUR"},
+}
+SIGNED_BY_ADYEN = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
+
+
+def adyen(*, is_signed: bool = True, **changes: Any) -> Envelope:
+    """Return a delivery of Adyen with one item, signed as its documentation says."""
+    item: dict[str, Any] = {**REPORT, **changes}
+    amount = (str(item["amount"]["value"]), item["amount"]["currency"])
+    text = ":".join((*(item[name] for name in SIGNED_BY_ADYEN), *amount, item["eventCode"], item["success"]))
+    signature = base64.b64encode(hmac.digest(bytes.fromhex(ADYEN_KEY), text.encode(), "sha256")).decode()
+    item["additionalData"] = {"hmacSignature": signature} if is_signed else {}
+    return received("adyen", json.dumps({"notificationItems": [{"NotificationRequestItem": item}]}).encode(), {})
+
+
+def test_adyen_reports() -> None:
+    """One file name for two accounts is two events. https://github.com/wvanbergen/adyen/issues/115"""
+    (one,), (other,) = (read("adyen", adyen(merchantAccountCode=shop), ADYEN_KEY) for shop in ("ShopDE", "ShopFR"))
+    assert one.event_id != other.event_id
+    assert (one.type, one.at_ms) == ("REPORT_AVAILABLE", NOON_MS)
+    with pytest.raises(SignatureMissing):  # https://github.com/Adyen/adyen-java-api-library/issues/275
+        read("adyen", adyen(is_signed=False), ADYEN_KEY)
+    payment: dict[str, Any] = {"eventCode": "AUTHORISATION", "pspReference": "88355", "merchantReference": "A:1\\2"}
+    (paid,) = read("adyen", adyen(**payment, amount={"value": 1130, "currency": "EUR"}), ADYEN_KEY)
+    assert (paid.type, paid.key) == ("AUTHORISATION", "A:1\\2")
+
+
+HUBSPOT_URL = "https://hooks.example.com/v1/"
+
+
+@pytest.mark.parametrize("preset", ["hubspot", "hubspot-v2"])
+def test_hubspot_signatures_of_a_workflow(preset: str) -> None:
+    """Both versions stand beside each other. https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests"""
+    body, at, url = json.dumps({"vid": 5501, "portal-id": 33}).encode(), str(AT_MS - 1000), HUBSPOT_URL + preset
+    third = base64.b64encode(hmac.digest(SECRET.encode(), f"POST{url}".encode() + body + at.encode(), "sha256"))
+    headers = {
+        "X-HubSpot-Signature": hashlib.sha256(f"{SECRET}POST{url}".encode() + body).hexdigest(),
+        "X-HubSpot-Signature-Version": "v2",
+        "X-HubSpot-Signature-v3": third.decode(),
+        "X-HubSpot-Request-Timestamp": at,
+    }
+    (event,) = read(preset, received(preset, body, headers))
+    assert event.payload == {"vid": 5501, "portal-id": 33}
+
+
+@pytest.mark.parametrize("text", ["Zürich ✋ 👩‍👩‍👧", "\u001b[31m", "日本語", "\u2028", "Sull'Adda, 1+1=2"])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_any_character_is_kept(text: str, ascii_only: bool) -> None:
+    """Characters are signed as they were sent, raw or escaped. https://github.com/octokit/webhooks.js/issues/71"""
+    body = json.dumps({"action": "opened", "title": text}, ensure_ascii=ascii_only).encode()
+    headers = {"X-Hub-Signature-256": f"sha256={hex_hmac(body)}", "X-GitHub-Delivery": "1", "X-GitHub-Event": "issues"}
+    (event,) = read("github", received("github", body, headers))
+    assert (event.type, event.payload["title"]) == ("issues.opened", text)
+
+
+CHARGE = b'{"id":"evt_1","type":"customer.created","created":1767225590}'
+STRIPE_AT = AT_MS // 1000 - 5
+RIGHT = hex_hmac(f"{STRIPE_AT}.".encode() + CHARGE)
+WRONG = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"t={STRIPE_AT},v1={RIGHT},v0={WRONG}",
+        f"t={STRIPE_AT}, v1={RIGHT}, v0={WRONG}",
+        f"v1={RIGHT},t={STRIPE_AT}",
+        f"t={STRIPE_AT},v1={WRONG},v1={RIGHT}",
+        f"t={STRIPE_AT},v1={RIGHT.upper()}",
+        f"t={STRIPE_AT},v0=é,v1={RIGHT}",
+    ],
+)
+@pytest.mark.parametrize("name", ["Stripe-Signature", "STRIPE-SIGNATURE", "stripe-signature"])
+def test_forms_of_a_header_of_stripe(name: str, value: str) -> None:
+    """Order, blanks, case and versions that are not known change nothing."""
+    assert read("stripe", received("stripe", CHARGE, {name: value}))[0].event_id == "evt_1"
+
+
+def test_an_old_signature_of_stripe_is_refused() -> None:
+    """A signature counts for 300 seconds to the second."""
+    envelope = received("stripe", CHARGE, {"Stripe-Signature": f"t={STRIPE_AT},v1={RIGHT}"})
+    assert read("stripe", replace(envelope, arrived_at_ms=(STRIPE_AT + 300) * 1000))
+    with pytest.raises(SignatureExpired):
+        read("stripe", replace(envelope, arrived_at_ms=(STRIPE_AT + 301) * 1000))
+
+
+KEY_BYTES = b"a secret of 31 bytes, no padding"[:31]
+KEY_BASE64 = base64.b64encode(KEY_BYTES).decode()
+
+
+@pytest.mark.parametrize("secret", [f"whsec_{KEY_BASE64}", KEY_BASE64, f"whsec_{KEY_BASE64.rstrip('=')}"])
+def test_forms_of_a_secret_and_header_of_standard_webhooks(secret: str) -> None:
+    """A secret may lack its prefix or its padding; a header may have other versions and signatures beside."""
+    at = str(AT_MS // 1000)
+    mac = base64.b64encode(hmac.digest(KEY_BYTES, f"msg_1.{at}.".encode() + CHARGE, "sha256")).decode()
+    other = base64.b64encode(bytes(32)).decode()
+    for value in (f"v1,{mac}", f"v1,{other} v1,{mac}", f"v1a,{other} v1,{mac} v2,{other}"):
+        headers = {"webhook-id": "msg_1", "webhook-timestamp": at, "webhook-signature": value}
+        (event,) = read("standard-webhooks", received("standard-webhooks", CHARGE, headers), secret)
+        assert event.event_id == "msg_1"
+
+
+def test_prefix_of_a_signature_is_in_lower_case() -> None:
+    """No provider writes `SHA256=`; it is malformed and never read as a digest."""
+    with pytest.raises(SignatureMalformed):
+        read("github", received("github", b"{}", {"X-Hub-Signature-256": f"SHA256={hex_hmac(b'{}')}"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000Z"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z"),
+        ("1969-12-31T23:59:59Z", "1969-12-31T23:59:59.000Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
+        ("0001-01-01T00:00:00", "0001-01-01T00:00:00.000Z"),
+        ("0001-01-01T00:00:00+02:00", None),
+        ("9999-12-31T23:59:59-05:00", None),
+    ],
+)
+def test_a_time_is_stored_that_can_be_shown(text: str, shown: str | None) -> None:
+    """The zero times of .NET and Go are shown; what no calendar has leaves the event without a time of its own."""
+    body = json.dumps({"id": "t1", "type": "x", "timestamp": text}).encode()
+    (event,) = read("hmac", received("hmac", body, {"X-Signature": hex_hmac(body)}))
+    assert iso(event.at_ms) == shown
+
+
+@pytest.mark.parametrize(
+    ("body", "event_id", "kind"),
+    [
+        ('{"sg_event_id":9007199254740993,"event":"x"}', "9007199254740993", "x"),
+        ('{"sg_event_id":1e3,"event":"x"}', "1E+3", "x"),
+        ('{"sg_event_id":1000.0,"event":"x"}', "1000.0", "x"),
+        ('{"sg_event_id":"a","sg_event_id":"b","event":"x"}', "b", "x"),
+        (f'{{"sg_event_id":"{"i" * 3000}","event":"x"}}', "i" * 3000, "x"),
+        ('{"sg_event_id":"a\\u0000b","event":"x"}', "a\0b", "x"),
+        (f'{{"sg_event_id":"a","event":"{"t" * 300_000}"}}', "a", "t" * 300_000),
+    ],
+)
+def test_odd_values_of_an_id(body: str, event_id: str, kind: str) -> None:
+    """Numbers keep their digits and form, of doubled members the last counts, and nothing is cut."""
+    (event,) = documented("sendgrid", f"[{body}]".encode())
+    assert (event.event_id, event.type) == (event_id, kind)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 100_000 + b"]" * 100_000, b'[{"sg_event_id":NaN}]', b'[{"sg_event_id":' + b"9" * 5000 + b"}]", b"[7]"],
+)
+def test_odd_bodies_are_refused_or_read_and_break_nothing(body: bytes) -> None:
+    """What JSON does not know, or no program nests or writes so, is refused in words or is an event with an id."""
+    try:
+        found = documented("sendgrid", body)
+    except EventMalformed:
+        return
+    assert all(event.event_id for event in found)

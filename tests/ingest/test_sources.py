@@ -17,7 +17,7 @@ from weir.ingest.schemes.any_of import AnyOf
 from weir.ingest.schemes.content import ContentScheme
 from weir.ingest.sources import presets, samples
 from weir.ingest.sources.catalogue import Catalogue, parse_compiled
-from weir.ingest.sources.sources_file import SourceEntry, json_schema, load, resolve
+from weir.ingest.sources.sources_file import SourceEntry, json_schema, load, parse_yaml, resolve
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "ingest/sources/sources.schema.json"
@@ -53,6 +53,12 @@ def test_round_trip_of_every_preset(name: str) -> None:
     again = parse_compiled(catalogue.dump())
     assert dict(again) == dict(catalogue)
     assert again.dump() == catalogue.dump()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ingest/sources").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_no_field_of_a_preset_is_given_twice(path: Path) -> None:
+    """Of two fields of one name YAML keeps the last in silence, so that a fact could be lost."""
+    assert parse_yaml(path.read_text(encoding="utf-8"), path.name)
 
 
 def test_operators_words(tmp_path: Path) -> None:
