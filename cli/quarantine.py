@@ -96,7 +96,7 @@ def show(place: Place, identifier: str, as_json: bool, body: bool) -> None:
     from weir.operate import quarantine as cases
 
     stored = events_table(place)
-    item = cases.find(stored, identifier, project.catalogue())[0]
+    item = cases.find_delivery(stored, identifier, project.catalogue())
     if body:
         emit_bytes(stored.body(item))
         return

@@ -66,6 +66,22 @@ def find(table: Table, identifier: str, sources: Iterable[str]) -> list[dict[str
     return found
 
 
+def find_delivery(table: Table, identifier: str, sources: Iterable[str]) -> dict[str, Any]:
+    """Return the quarantined item that is meant by an id, the first of a delivery's.
+
+    An id that nothing has proven is anyone's choice, so that of several deliveries with one id none is taken for the
+    other. Raises: IdUnknown when there is none; OptionInvalid, with their request ids, when there are several.
+    """
+    found = find(table, identifier, sources)
+    requests = list(dict.fromkeys(item["request_id"]["S"] for item in found if "request_id" in item))
+    if len(requests) > 1:
+        raise OptionInvalid(
+            f"{len(requests)} deliveries in quarantine have the id {identifier!r}: the requests {', '.join(requests)}. "
+            "Name one by its request, and compare where they came from."
+        )
+    return found[0]
+
+
 def verify(
     table: Table,
     selection: Selection,

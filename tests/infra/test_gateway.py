@@ -328,6 +328,8 @@ async def refused(request: bytes, **options: Any) -> Answer:
         ("/v1/unknown", "POST"),
         ("/v1/github/a/b", "POST"),
         ("/V1/github", "POST"),
+        ("/v1/GitHub", "POST"),
+        ("//v1/github", "POST"),
         ("/v2/github", "GET"),
     ],
 )

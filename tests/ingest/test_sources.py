@@ -310,3 +310,19 @@ def test_an_event_with_an_id_replaces_the_preset_s() -> None:
         "own", SourceEntry.model_validate({"preset": "github", "event": {"id": "$.id", "repeats": "id"}})
     ).event
     assert (event.id, event.type) == ("$.id", ())
+
+
+SECRETS_THAT_ARRIVE = [name for name in presets.names() if "weir quarantine" in presets.preset(name).secret]
+
+
+@pytest.mark.parametrize("name", SECRETS_THAT_ARRIVE)
+def test_a_secret_that_arrives_unsigned_is_to_be_compared(name: str) -> None:
+    """Where the secret comes in a delivery, which anyone can send, the preset says so and how to compare it."""
+    note = presets.preset(name).note
+    assert "anyone can send" in note
+    assert "address" in note
+
+
+def test_notion_sends_its_secret() -> None:
+    """The test above is about somebody."""
+    assert "notion" in SECRETS_THAT_ARRIVE

@@ -289,6 +289,24 @@ def test_what_is_not_in_quarantine_is_said_to_be_elsewhere(quarantine_env: Quara
         quarantine.find(quarantine_env.table, applied.request_id, quarantine_env.catalogue)
 
 
+def test_several_with_one_id_are_named_and_none_is_chosen(quarantine_env: QuarantineEnv) -> None:
+    """Of several deliveries under one id, which is not proven, none is shown in place of another."""
+    forged = [quarantine_env.payment("ann", cents, message_id="msg_same", secret=OTHER) for cents in (1, 2)]
+    quarantine_env.consume(*forged)
+    table, sources = quarantine_env.table, quarantine_env.catalogue
+    for one in forged:
+        assert table.body(quarantine.find_delivery(table, one.request_id, sources)) == one.body
+    with pytest.raises(IdUnknown):  # what is not proven has no other id
+        quarantine.find_delivery(table, "msg_same", sources)
+    several = quarantine_env.payment("bob", -1, message_id="msg_refused")
+    again = quarantine_env.payment("bob", -2, message_id="msg_refused")
+    quarantine_env.consume(several, again, first=200)
+    with pytest.raises(OptionInvalid, match="Name one by its request") as refused:
+        quarantine.find_delivery(table, "msg_refused", sources)
+    assert several.request_id in str(refused.value)
+    assert again.request_id in str(refused.value)
+
+
 def test_a_source_that_is_known_by_now_is_judged(quarantine_env: QuarantineEnv) -> None:
     """A delivery of a source that was not in the sources file is judged once it is; here no business code wants it."""
     scheme = quarantine_env.catalogue["payments"].scheme
