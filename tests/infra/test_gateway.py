@@ -182,6 +182,12 @@ async def test_bodies_come_through(engine: Engine, body: bytes) -> None:
     assert envelope.body == body or (body == b"" and envelope.alternative_body == body)
 
 
+async def test_a_slash_at_the_end_changes_nothing(engine: Engine) -> None:
+    """A provider may end the URL with a slash."""
+    _, envelope = await delivered(engine, request_of("/v1/github/", b"{}", "Content-Type: application/json"))
+    assert (envelope.source, envelope.key, envelope.body) == ("github", "", b"{}")
+
+
 async def test_chunked_and_large_bodies_come_through(engine: Engine) -> None:
     """A body in chunks without a length, and one of 500 KB, are stored whole."""
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (b"abc", EVERY_BYTE, b"x" * 500_000))

@@ -26,7 +26,7 @@ STORES = ["ssm", "secretsmanager"]
 
 @pytest.fixture
 def place(engine: Engine, tmp_path: Path) -> Place:
-    made = Place("localstack", "s", endpoint=engine.endpoint, outputs=Outputs(secrets_prefix=f"/{uuid.uuid4().hex}"))
+    made = Place("embedded", "s", endpoint=engine.endpoint, outputs=Outputs(secrets_prefix=f"/{uuid.uuid4().hex}"))
     made.home = tmp_path
     return made
 
@@ -138,7 +138,7 @@ def test_the_signing_half_is_for_its_owner_alone(place: Place) -> None:
     discord = source_of("discord")
     signing_keys.provide(place, discord)
     assert place.home is not None
-    kept = place.home / "signing-localstack-s.json"
+    kept = place.home / "signing-embedded-s.json"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert json.loads(kept.read_text())["discord"] == signing_keys.signing_key(place, discord)
     assert secrets.live(place, discord)[0].value != signing_keys.signing_key(place, discord)

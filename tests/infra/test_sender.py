@@ -22,7 +22,7 @@ PLAIN = {"github", "hmac", "clickup", "segment"}
 @pytest.fixture
 def place(engine: Engine, tmp_path: Path) -> Place:
     outputs = Outputs(secrets_prefix=f"/{uuid.uuid4().hex}", endpoint="http://127.0.0.1:8080/v1")
-    made = Place("localstack", "s", endpoint=engine.endpoint, outputs=outputs)
+    made = Place("embedded", "s", endpoint=engine.endpoint, outputs=outputs)
     made.home = tmp_path
     return made
 
