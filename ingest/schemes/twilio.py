@@ -33,8 +33,11 @@ class TwilioScheme(Scheme):
         return place == "sha256" or place.startswith((*OF_BODY, "query:"))
 
     def signed_content(self, envelope: Envelope) -> bytes:
-        """Return query and fields as they are signed; the hash of another body is in the query."""
-        return (query_text(envelope) + _fields(envelope)).encode("utf-8", "surrogateescape")
+        """Return query and fields as they are signed; the hash of another body is in the query. Raises: Unreadable."""
+        try:
+            return (query_text(envelope) + _fields(envelope)).encode("utf-8", "surrogateescape")
+        except SignatureMismatch as error:  # commands read what nothing has proven, too
+            raise Unreadable(error.detail or str(error)) from error
 
     def prover(self) -> TwilioProver:
         """See `Scheme.prover`."""

@@ -34,6 +34,7 @@ def read(preset: str, body: Any, headers: dict[str, str] | None = None, at_ms: i
 
 ASSOCIATION = {"eventId": 7, "subscriptionId": 1, "occurredAt": 1, "subscriptionType": "contact.associationChange"}
 MAILGUN = {"signature": {"token": "t", "timestamp": str(AT_MS // 1000), "signature": ""}}
+OTHER_MAILGUN = {"signature": {**MAILGUN["signature"], "token": "u"}}
 CLICK = {"id": "Ase7i2zsRYeDXztHGENqRA", "event": "clicked", "timestamp": 1782907200.5}
 LATER_CLICK = {**CLICK, "timestamp": 1785585600.5}
 ORDER = {"id": "23603350837", "type": "topic_merchant_order_wh", "action": "update", "version": 1}
@@ -51,7 +52,7 @@ TOLD_APART: list[tuple[str, Any, Any, dict[str, str], dict[str, str]]] = [
     ("hmac", {"id": 5, "state": "open"}, {"id": 5, "state": "closed"}, {}, {}),
     ("http-message-signatures", {"id": 5, "state": "open"}, {"id": 5, "state": "closed"}, {}, {}),
     ("hubspot", [{**ASSOCIATION, "fromObjectId": 1}], [{**ASSOCIATION, "fromObjectId": 2}], {}, {}),
-    ("mailgun", {**MAILGUN, "event-data": CLICK}, {**MAILGUN, "event-data": LATER_CLICK}, {}, {}),
+    ("mailgun", {**MAILGUN, "event-data": CLICK}, {**OTHER_MAILGUN, "event-data": LATER_CLICK}, {}, {}),
     ("mercado-pago", {**ORDER, "status": "opened"}, {**ORDER, "status": "closed"}, {}, {}),
     ("netlify", DEPLOY, DEPLOY, {"X-Netlify-Event": "deploy_created"}, {"X-Netlify-Event": "deploy_unlocked"}),
     ("paystack", INVOICE, {**INVOICE, "data": {"id": 9, "status": "success"}}, {}, {}),

@@ -40,7 +40,19 @@ KNOWN: dict[str | tuple[str, str], str] = {
     ("webflow", "old"): "The SDK does not judge the signed time; Webflow's documentation asks for 5 minutes.",
     **{
         (name, "old"): "The SDK does not judge the signed time; Weir does, by how long the provider tries again."
-        for name in ("aws-sns", "cashfree", "discord", "dropbox-sign", "paypal", "sanity", "sendgrid")
+        for name in (
+            *(
+                "aws-sns",
+                "cashfree",
+                "discord",
+                "dropbox-sign",
+                "hygraph",
+                "mercado-pago",
+                "paypal",
+                "sanity",
+                "sendgrid",
+            ),
+        )
     },
     ("twitch", "old"): "The third-party package leaves the time to its caller; Twitch asks for 10 minutes.",
 }
