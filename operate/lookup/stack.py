@@ -72,6 +72,8 @@ class Stack:
     @property
     def lives(self) -> MarkLives:
         """Return the stack's record of how long marks live; that of a stack without one is empty."""
+        if not self.table.bucket:  # a stack may have none, and then has no record
+            return MarkLives()
         return mark_lives.load(self.table.s3, self.table.bucket) or MarkLives()
 
     @property

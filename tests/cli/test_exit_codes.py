@@ -91,7 +91,7 @@ def test_ctrl_c_has_exit_code_130(stack_env: StackEnv) -> None:
     """A command that is stopped by Ctrl-C says so and ends with the exit code that shells use for it."""
     stack_env.put(stack_env.payment("a", 5))
     started = stack_env.start("lag", "--over", "60")
-    time.sleep(3)  # it has begun to watch
+    time.sleep(8)  # it has begun to watch
     assert started.poll() is None
     started.send_signal(signal.SIGINT)
     output, _ = started.communicate(timeout=30)
