@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PORT ?= 8080
 WEIR_HOME ?= .weir
 # Twice quiet: errors only. Older pips warn of how one dependency is packaged, which cannot be changed here.
+# --no-deps with each lock file: it has every package, and pip would look for a newer one behind a requirement with an extra.
 PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 
 export PORT WEIR_HOME
@@ -50,10 +51,10 @@ clean: ## Remove the environment and what was built; never the data in .weir
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/run: requirements/run.txt pyproject.toml | .venv/bin/python
-	@$(PIP) --require-hashes -r requirements/run.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@
+	@$(PIP) --require-hashes --no-deps -r requirements/run.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@
 
 .venv/load: requirements/load.txt pyproject.toml | .venv/bin/python
-	@$(PIP) --require-hashes -r requirements/load.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@ .venv/run
+	@$(PIP) --require-hashes --no-deps -r requirements/load.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@ .venv/run
 
 .venv/test: requirements/test.txt pyproject.toml | .venv/bin/python
-	@$(PIP) --require-hashes -r requirements/test.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@ .venv/run .venv/load
+	@$(PIP) --require-hashes --no-deps -r requirements/test.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@ .venv/run .venv/load

@@ -49,6 +49,11 @@ class AnyOf(Scheme):
         return any(option.fetches_certificates for option in self.any_of)
 
     @cached_property
+    def names_certificates(self) -> bool:
+        """Tell whether the deliveries of one of them do."""
+        return any(option.names_certificates for option in self.any_of)
+
+    @cached_property
     def needs_url(self) -> bool:
         """Tell whether one of them signs the URL."""
         return any(option.needs_url for option in self.any_of)

@@ -146,7 +146,12 @@ class Scheme(Strict, ABC):
 
     @cached_property
     def fetches_certificates(self) -> bool:
-        """Tell whether a delivery may name its certificate by URL."""
+        """Tell whether certificates or keys are fetched, unless they are pinned in the secret."""
+        return self.has_certificate_url
+
+    @cached_property
+    def names_certificates(self) -> bool:
+        """Tell whether a delivery names by URL what is fetched."""
         return self.has_certificate_url
 
     @cached_property

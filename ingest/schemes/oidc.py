@@ -58,6 +58,11 @@ class OidcScheme(Scheme):
         return frozenset(header_names(self.at))
 
     @cached_property
+    def names_certificates(self) -> bool:
+        """Tell that keys are fetched from one address, whatever a delivery says."""
+        return False
+
+    @cached_property
     def is_bearer(self) -> bool:
         """Tell that the token says nothing of the body."""
         return True

@@ -57,7 +57,13 @@ def run_elsewhere(
 def document(endings: Sequence[Ending]) -> dict[str, Any]:
     """Return the matrix for machines."""
     rows = [
-        {"scenario": ending.name, "passed": ending.passed, "faults": list(ending.faults), **ending.figures}
+        {
+            "scenario": ending.name,
+            "passed": ending.passed,
+            "faults": list(ending.faults),
+            "late": list(ending.late),
+            **ending.figures,
+        }
         for ending in endings
     ]
     return {"passed": all(ending.passed for ending in endings), **machine(), "scenarios": rows}
@@ -95,7 +101,7 @@ def _lines(ending: Ending, length_s: float) -> list[str]:
     shown = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     worst = max((run["delay_max_s"] for run in runs), default=0.0)
     recovered = max((run["recovered_after_s"] for run in runs), default=0.0)
-    word = "passed" if ending.passed else "FAILED"
+    word = "passed" if ending.passed else "FAILED" if ending.faults else "LATE"
     hits = ", ".join(f"{count:,} {what}" for what, count in ending.figures.get("hits", {}).items())
     speed = f"slowest event {worst:.1f} s, recovered {recovered:.1f} s after"
-    return [f"  {word} in {length_s:.0f} s: {shown}; {speed}; {hits}", *(f"  {fault}" for fault in ending.faults)]
+    return [f"  {word} in {length_s:.0f} s: {shown}; {speed}; {hits}", *(f"  {fault}" for fault in (*ending.faults, *ending.late))]

@@ -47,15 +47,19 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a scenario ended: faults are sentences, none if every promise was kept."""
+    """How a scenario ended, in sentences: ``faults`` are promises not kept, ``late`` what took longer than its bounds.
+
+    A machine that is busy with something else makes things late, and breaks no promise.
+    """
 
     name: str
     faults: tuple[str, ...]
     figures: Mapping[str, Any]
+    late: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        return not self.faults
+        return not self.faults and not self.late
 
 
 class Traffic:
@@ -168,22 +172,22 @@ class ScenarioRun:
     def judge(self, name: str, bounds: Bounds, say: Callable[[str], None]) -> Ending:
         """Wait, read everything, and compare it with the promises."""
         faults: list[str] = []
+        late: list[str] = []
         figures: dict[str, Any] = {"runs": []}
         for traffic in self._traffics:
             traffic.join()
-            found, said = self._judge_traffic(traffic, bounds, say)
+            found, said = self._judge_traffic(traffic, say)
             faults += found
+            late += self._exceeded(said, bounds)
             figures["runs"].append(said)
         figures["hits"] = self.hits | {what: look(figures["runs"]) for what, look in self.shows.items()}
         faults += [f"the fault had no effect: {what}" for what, count in figures["hits"].items() if not count]
         faults += [] if figures["hits"] else ["nothing shows that the fault happened"]
         faults += [what for demand in self.demands for what in demand(figures["runs"])]
         faults += self._judge_poisons()
-        return Ending(name, tuple(faults), figures)
+        return Ending(name, tuple(faults), figures, tuple(late))
 
-    def _judge_traffic(
-        self, traffic: Traffic, bounds: Bounds, say: Callable[[str], None]
-    ) -> tuple[list[str], dict[str, Any]]:
+    def _judge_traffic(self, traffic: Traffic, say: Callable[[str], None]) -> tuple[list[str], dict[str, Any]]:
         run = results.read(traffic.path)
         stores = Stores(self.target.place, self.target.dictionary)
         verdict, observed = judge_run.judge_run(
@@ -202,14 +206,20 @@ class ScenarioRun:
             a.seq > b.seq for a, b in pairwise(sorted(run.results, key=lambda one: one.sent_at_ms))
         )
         said["recovered_after_s"] = self._recovered_after_s(observed["lag"]["series_s"], run.header["started_at_ms"])
-        for figure, bound in (
-            ("delay_p50_s", bounds.typical_s),
-            ("delay_max_s", bounds.worst_s * self.scale),
-            ("recovered_after_s", bounds.recovery_s),
-        ):
-            if (value := said[figure] or 0.0) > bound:
-                found.append(f"{figure} is {value:.1f}, more than {bound:.1f}")
         return found, said
+
+    def _exceeded(self, said: Mapping[str, Any], bounds: Bounds) -> list[str]:
+        limits = {
+            "delay_p50_s": bounds.typical_s,
+            "delay_max_s": bounds.worst_s * self.scale,
+            "recovered_after_s": bounds.recovery_s,
+        }
+        values = {figure: said[figure] or 0.0 for figure in limits}
+        return [
+            f"{figure} is {values[figure]:.1f}, more than {bound:.1f}"
+            for figure, bound in limits.items()
+            if values[figure] > bound
+        ]
 
     def _recovered_after_s(self, lag_s: list[float], started_at_ms: float) -> float:
         """Return how long after the fault lag was 2 s for the last time."""

@@ -58,7 +58,7 @@ def _are_in_time(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 def _unpin(run: ScenarioRun) -> None:
     """Take the certificates out of the secrets that have one pinned, so that a delivery names its own."""
     ssm, prefix = run.target.place.client("ssm"), run.target.place.outputs().secrets_prefix
-    for name in (name for name, source in run.target.catalogue.items() if source.scheme.fetches_certificates):
+    for name in (name for name, source in run.target.catalogue.items() if source.scheme.names_certificates):
         kept = json.loads(ssm.get_parameter(Name=f"{prefix}/{name}", WithDecryption=True)["Parameter"]["Value"])
         for one in kept["secrets"]:
             one["value"] = one["value"].partition("\n")[0]

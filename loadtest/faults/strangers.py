@@ -57,7 +57,7 @@ def kinds(catalogue: Catalogue) -> dict[str, list[Make]]:
         "question": [_question(source, one) for source in catalogue.values() for one in source.handshakes],
         "forged signature": [_forged(source) for source in catalogue.values()],
         "certificate elsewhere": [
-            _elsewhere(source) for source in catalogue.values() if source.scheme.fetches_certificates
+            _elsewhere(source) for source in catalogue.values() if source.scheme.names_certificates
         ],
     }
     for name, makes in _shapes(catalogue):

@@ -17,6 +17,7 @@ from weir.ingest.schemes.base import Draft
 from weir.ingest.sources.catalogue import Source
 
 _FORM_SCHEMES = ("twilio", "plivo-v3")
+_BEARER_SCHEMES = ("token", "basic", "oidc")  # they say who sends, and sign nothing
 
 
 def marks(source: Source, draft: Draft, event_ids: Sequence[str], types: Sequence[str]) -> list[str]:
@@ -32,7 +33,7 @@ def marks(source: Source, draft: Draft, event_ids: Sequence[str], types: Sequenc
 def _is_id_signed(source: Source) -> bool:
     """Tell whether the id cannot be changed, or is to be the mark although it can."""
     said = source.scheme.model_dump_json().lower()
-    if source.event.repeats == "id" or '"alg":"token"' in said or '"alg":"basic"' in said:
+    if source.event.repeats == "id" or any(f'"alg":"{alg}"' in said for alg in _BEARER_SCHEMES):
         return True
     places = source.event.id if isinstance(source.event.id, tuple) else (source.event.id,)
     headers = [next((one for one in place.split(" | ") if one.startswith("header:")), "") for place in places]

@@ -79,6 +79,9 @@ def test_a_stack_that_ended_by_itself_has_the_last_word(tmp_path: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize("name", sorted(set(SCENARIOS) - {"hostile-senders"}))  # see `test_hostile_senders.py`
 def test_every_promise_is_kept_through(name: str, stack: FaultStack) -> None:
-    """Whatever the scenario breaks: nothing acknowledged is lost, nothing counts twice, and it recovers by itself."""
+    """Whatever the scenario breaks: nothing acknowledged is lost, nothing counts twice, and it recovers by itself.
+
+    How fast is for `weir load faults` to judge, on a machine that has nothing else to do.
+    """
     ending = run_scenario(SCENARIOS[name], ScenarioRun(stack.target, stack), print)
     assert not ending.faults
