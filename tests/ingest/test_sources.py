@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +268,16 @@ def test_schema_is_current() -> None:
 
 def check(document: Any) -> None:
     """Validate as an editor would."""
-    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    validator().validate(document)
+
+
+@cache
+def validator() -> jsonschema.protocols.Validator:
+    """Return what validates by the schema, which is valid itself."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    made = jsonschema.validators.validator_for(schema)
+    made.check_schema(schema)
+    return made(schema)
 
 
 def test_schema_takes_what_weir_takes() -> None:
