@@ -276,8 +276,9 @@ def figures(place: Place, rounds: int, seconds: float, connections: int, sustain
 @json_option("the matrix as one JSON object; with --list, JSON Lines")
 @place_options
 def faults(names: tuple[str, ...], listed: bool, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Break a stack of its own in the ways named (all by default), and judge it. Exit code 1 if a promise is broken.
+    """Break a stack of its own in the ways named (all by default), and judge it.
 
+    Exit code 1 if a promise is broken or kept late.
     With --at localstack or --at aws: the scenarios that need no process of the stack, there.
     """
     from weir.loadtest import load_packages

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 # Every command that installs a lock file, as text; `infra/package.py` and the benchmarks write theirs as lists.
 PLACES = ("Makefile", ".ci/run", "CONTRIBUTING.md")
 _PIN = re.compile(r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
-# pip itself fails where a lock is not complete only if it resolves: a requirement with an extra (`coverage[toml]`) is not
-# held by the pin of its package, so that a release of today would break the installation of last week's lock.
+# A pip that resolves takes a requirement with an extra (`coverage[toml]`) for one that the pin of its package does not
+# hold: a release of today would break the installation of last week's lock.
 _INSTALLS = re.compile(r"--require-hashes(?P<rest>.*?)-r (?P<lock>requirements/\w+\.txt)")
 
 

@@ -126,7 +126,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     python = place / "bin" / "python"
     lock = ROOT / "requirements" / "run.txt"
     done = subprocess.run(
-        [str(python), *PIP, "install", "--require-hashes", "--no-deps", "-r", str(lock)], capture_output=True, text=True, check=False
+        [str(python), *PIP, "install", "--require-hashes", "--no-deps", "-r", str(lock)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         pytest.skip(f"no package index answers: {(done.stderr.strip().splitlines() or ['pip failed'])[-1]}")

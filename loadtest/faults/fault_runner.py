@@ -104,4 +104,7 @@ def _lines(ending: Ending, length_s: float) -> list[str]:
     word = "passed" if ending.passed else "FAILED" if ending.faults else "LATE"
     hits = ", ".join(f"{count:,} {what}" for what, count in ending.figures.get("hits", {}).items())
     speed = f"slowest event {worst:.1f} s, recovered {recovered:.1f} s after"
-    return [f"  {word} in {length_s:.0f} s: {shown}; {speed}; {hits}", *(f"  {fault}" for fault in (*ending.faults, *ending.late))]
+    return [
+        f"  {word} in {length_s:.0f} s: {shown}; {speed}; {hits}",
+        *(f"  {fault}" for fault in (*ending.faults, *ending.late)),
+    ]
