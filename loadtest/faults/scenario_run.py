@@ -100,7 +100,7 @@ class ScenarioRun:
 
     ``stack`` is None where the stack is not ours to break. A scenario notes in ``hits`` that its fault met something,
     or in ``shows`` how the runs' figures tell it, in ``poisons`` what must be quarantined, in ``expected_reasons``
-    why good events may be, in ``demands`` what says from the runs' figures what is wrong; with ``is_archived`` the
+    why good events may be, in ``limits`` what says from the runs' figures what is late; with ``is_archived`` the
     archive must hold everything too.
     """
 
@@ -110,7 +110,7 @@ class ScenarioRun:
     rate_per_s: float = 60.0
     hits: dict[str, int] = field(default_factory=dict)
     shows: dict[str, Callable[[Sequence[Mapping[str, Any]]], int]] = field(default_factory=dict)
-    demands: list[Callable[[Sequence[Mapping[str, Any]]], list[str]]] = field(default_factory=list)
+    limits: list[Callable[[Sequence[Mapping[str, Any]]], list[str]]] = field(default_factory=list)
     poisons: list[Poison] = field(default_factory=list)
     expected_reasons: tuple[str, ...] = ()
     is_archived: bool = False
@@ -183,8 +183,8 @@ class ScenarioRun:
         figures["hits"] = self.hits | {what: look(figures["runs"]) for what, look in self.shows.items()}
         faults += [f"the fault had no effect: {what}" for what, count in figures["hits"].items() if not count]
         faults += [] if figures["hits"] else ["nothing shows that the fault happened"]
-        faults += [what for demand in self.demands for what in demand(figures["runs"])]
         faults += self._judge_poisons()
+        late += [what for limit in self.limits for what in limit(figures["runs"])]
         return Ending(name, tuple(faults), figures, tuple(late))
 
     def _judge_traffic(self, traffic: Traffic, say: Callable[[str], None]) -> tuple[list[str], dict[str, Any]]:

@@ -38,7 +38,7 @@ def hostile_senders(run: ScenarioRun) -> None:
     with run.traffic(12, mix=mix), Strangers(run.target.endpoint, catalogue) as strangers:
         run.pass_time(12)
     run.fault_ends()
-    run.demands.append(_are_in_time)
+    run.limits.append(_are_in_time)
     run.hits |= {f"requests of {name}": strangers.sent[name] for name in strangers.kinds}
     run.hits["hostile deliveries stored"] = len(strangers.stored)
     run.poisons += strangers.stored

@@ -61,6 +61,15 @@ def test_saturation_sends_as_fast_as_answers_come(null_server: str, tmp_path: Pa
     assert len(run.accepted) > 1500
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Take SIGINT, which a shell lets its background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_the_sending_and_keeps_the_results(null_server: str, tmp_path: Path) -> None:
     """Interrupted, a run of a minute is over at once; its file holds what was sent, and why it is short."""
     planned = plan(f"{null_server}/v1", Timing("even", pacer.constant(200, 60)))
