@@ -21,7 +21,7 @@ _STOP_S = 40.0
 _COMMAND_S = 300.0
 # Short enough that a hung function is found out within a scenario, small enough that memory can run out;
 # and an archive that need not be waited for.
-SETTINGS = ("FunctionTimeoutSeconds=6", "FunctionMemoryMB=256", "ArchiveBufferSeconds=2")
+SETTINGS = ("FunctionTimeoutSeconds=12", "FunctionMemoryMB=256", "ArchiveBufferSeconds=2")
 _CONNECTIONS = Path("/proc/net/tcp")  # proc(5), Linux
 _PARTS = {
     "engine": "weir.infra.local.engine.engine_process",
