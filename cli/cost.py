@@ -86,8 +86,8 @@ def cost(
 
 
 def _flood(rate: float, body: int | None, values: Mapping[str, str]) -> tuple[Flood, FloodLimits]:
-    from weir.infra.deploy import throttles
     from weir.infra.flood import Flood, FloodLimits
+    from weir.infra.synth import throttles
 
     catalogue = project.catalogue()
     return Flood(rate, body, values), FloodLimits.of(values, throttles(catalogue), len(catalogue))

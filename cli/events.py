@@ -1,4 +1,4 @@
-"""`weir events` and `weir balances`."""
+"""`weir events`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from weir.cli import project
 from weir.cli.formats import show_event, show_row
-from weir.cli.framework import Command, IdCommand
+from weir.cli.framework import IdCommand
 from weir.cli.options import at_place, json_option
 from weir.cli.output import emit, emit_bytes, emit_json, note
 from weir.cli.stacks import events_table
@@ -71,18 +71,3 @@ def _find(place: Place, stored: Table, identifier: str, sources: Sequence[str]) 
             raise
         note(f"request {identifier} was a {', '.join(sorted(set(events.values())))}; this is its event:")
         return [item for event_id in events for item in stored.find(event_id, sources)]
-
-
-@click.command(cls=Command)
-@json_option("JSON Lines, one object for each account")
-@at_place
-def balances(place: Place, as_json: bool) -> None:
-    """Print the example's ledger: the balances by account, in minor units."""
-    from weir.operate.lookup import events as history
-
-    for account in history.balances(place.client("dynamodb"), place.outputs().balances_table):
-        if as_json:
-            emit_json(account)
-            continue
-        amounts = ", ".join(f"{amount} {currency}" for currency, amount in account["balances"].items())
-        emit(f"{account['account']:40} {amounts or '0'}   {account['events']} events")

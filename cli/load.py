@@ -321,14 +321,15 @@ def _play(
     keep: Path | None,
     at: str | None,
     endpoint: str | None,
-    stack: str,
+    stack: str | None,
+    env: str | None,
 ) -> list[Ending]:
     """Run scenarios on a stack of their own, or where one runs already."""
     from weir.loadtest.faults import fault_runner
 
     if at not in {None, "embedded"} or endpoint:
         scenarios = fault_runner.chosen(names, anywhere=True)
-        target = load_target(choose_place(at, endpoint, stack), say)
+        target = load_target(choose_place(at, endpoint, stack, env), say)
         return fault_runner.run_elsewhere(scenarios, target, say, scale=scale, rate=rate)
     scenarios = fault_runner.chosen(names, anywhere=False)
     target_of = partial(embedded_target, say=say)

@@ -20,7 +20,8 @@ SECTIONS = {
         "failures": Entry("failures:failures", "Show what failed and why; retry it."),
         "quarantine": Entry("quarantine:quarantine", "Review, retry or discard what is quarantined."),
         "env": Entry("env:env", "Print what the AWS CLI needs to talk to the stack."),
-        "balances": Entry("events:balances", "Print the example's ledger."),
+        "items": Entry("items:items", "Print the items of a table of the business code."),
+        "effects": Entry("effects:effects", "List the business code: sources, types, functions, tables."),
     },
     "Act": {
         "replay": Entry("replay:replay", "Send deliveries of the past to the consumer or elsewhere."),
@@ -32,7 +33,10 @@ SECTIONS = {
     "Set up": {
         "sources": Entry("sources:sources", "Check and extend the sources file; list known providers."),
         "secrets": Entry("secrets:secrets", "Set, change and list the secrets of sources."),
+        "init": Entry("init:init", "Begin a project of your own in a new folder."),
         "deploy": Entry("deploy:deploy", "Create or update the stack on AWS or LocalStack."),
+        "record": Entry("deploy:record", "Record how long marks live, after another tool has deployed."),
+        "synth": Entry("synth:synth", "Write the finished template and packages for another tool."),
         "destroy": Entry("deploy:destroy", "Delete the stack; keep its data unless told otherwise."),
         "cost": Entry("cost:cost", "Calculate what a load costs on AWS, part by part."),
     },
@@ -48,14 +52,24 @@ SECTIONS = {
     sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
+@click.option(
+    "--project",
+    "named",
+    envvar="WEIR_PROJECT",
+    metavar="FOLDER",
+    type=click.Path(exists=True),
+    help="The project to work in. Default: WEIR_PROJECT, then the nearest from this folder upwards.",
+)
 @click.version_option(package_name="weir-webhooks", prog_name="weir", message="%(prog)s %(version)s")
-def main() -> None:
+def main(named: str | None) -> None:
     """Weir: webhooks on AWS, never lost, never applied twice.
 
     `weir COMMAND --help` explains a command. --at, --stack and --endpoint say where Weir runs; the environment
     variables WEIR_AT, WEIR_STACK and WEIR_ENDPOINT set their defaults.
     """
     os.umask(0o077)  # what a command writes may hold secrets and webhooks
+    context = click.get_current_context()
+    context.obj = named
 
 
 if __name__ == "__main__":

@@ -31,14 +31,19 @@ class Number(click.FloatRange):
 
 
 def place_options(command: F) -> F:
-    """Give a command ``--at``, ``--endpoint`` and ``--stack``; it gets them as ``at``, ``endpoint`` and ``stack``."""
+    """Give a command ``--at``, ``--endpoint``, ``--stack`` and ``--env``, which it gets under these names."""
     for option in (
         click.option(
+            "--env",
+            envvar="WEIR_ENV",
+            metavar="NAME",
+            help="Environment of the project: what [tool.weir.environments.NAME] says. Default: WEIR_ENV.",
+        ),
+        click.option(
             "--stack",
-            default="weir",
             envvar="WEIR_STACK",
             metavar="NAME",
-            help="CloudFormation stack there. Default: WEIR_STACK, then weir.",
+            help="CloudFormation stack there. Default: WEIR_STACK, then the project's, then weir.",
         ),
         click.option(
             "--endpoint",
@@ -51,7 +56,7 @@ def place_options(command: F) -> F:
             "--at",
             type=click.Choice(KINDS),
             envvar="WEIR_AT",
-            help="Where Weir runs. Default: WEIR_AT, then the embedded stack.",
+            help="Where Weir runs. Default: WEIR_AT, then the environment's, then the embedded stack.",
         ),
     ):
         command = option(command)
@@ -63,17 +68,25 @@ def at_place(command: Callable[..., None]) -> Callable[..., None]:
 
     @place_options
     @functools.wraps(command)
-    def with_place(at: str | None, endpoint: str | None, stack: str, **options: Any) -> None:
-        command(place=choose_place(at, endpoint, stack), **options)
+    def with_place(at: str | None, endpoint: str | None, stack: str | None, env: str | None, **options: Any) -> None:
+        command(place=choose_place(at, endpoint, stack, env), **options)
 
     return with_place
 
 
-def choose_place(at: str | None, endpoint: str | None, stack: str) -> Place:
-    """Return the place that the options name. Raises: StackAbsent, OptionInvalid."""
+def choose_place(at: str | None, endpoint: str | None, stack: str | None, env: str | None) -> Place:
+    """Return the place that the options name. Raises: StackAbsent, OptionInvalid, ProjectInvalid."""
     from weir.infra import place
+    from weir.infra.project_file import DEFAULT_STACK
 
-    return place.choose(at, home=project.home(), stack=stack, endpoint=endpoint)
+    wanted = project.current().environment(env)
+    return place.choose(
+        at or wanted.at,
+        home=project.home(),
+        stack=stack or wanted.stack or DEFAULT_STACK,
+        endpoint=endpoint,
+        account=place.Account(wanted.region, wanted.profile),
+    )
 
 
 def json_option(content: str) -> Callable[[F], F]:
@@ -92,9 +105,9 @@ set_option = click.option(
 )
 
 
-def parameters(settings: tuple[str, ...]) -> dict[str, str]:
-    """Split NAME=VALUE options. Raises: BadParameter."""
+def parameters(settings: tuple[str, ...], *, hint: str = "--set") -> dict[str, str]:
+    """Split NAME=VALUE options; ``hint`` is what they are called. Raises: BadParameter."""
     pairs = [setting.partition("=") for setting in settings]
     if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE.", param_hint="--set")
+        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE.", param_hint=hint)
     return {name: value for name, _, value in pairs}

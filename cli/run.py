@@ -30,16 +30,17 @@ def run(port: int, settings: tuple[str, ...], engine_ports: tuple[int, int], eng
     The state is kept in .weir, or in the folder that WEIR_HOME names, and comes back with the next start. Exit code 1
     when a part ended by itself.
     """
-    from weir.consumers.business import effects
+    from weir.infra import project_file
     from weir.infra.local import stack
 
-    effects.load()  # code that cannot be imported would hold up every event
+    given = {**project_file.text(project.current().defaults.parameters), **parameters(settings)}
     code = stack.run(
         project.home(),
         port=port,
         sources_file=project.existing_sources_file(),
-        given=parameters(settings),
+        given=given,
         say=emit,
+        business=project.business(),  # code that cannot be imported would hold up every event
         engines=stack.EngineAddresses(*engine_ports, engine_via),
         disaggregate=_disaggregate,
     )

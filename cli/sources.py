@@ -81,14 +81,16 @@ def _needless(source: Source, stored: frozenset[str]) -> list[str]:
     return [f"{one} is stored for every source: remove it from content_types." for one in known]
 
 
-def _secrets(source: Source, at: str | None, endpoint: str | None, stack: str) -> set[str] | None:
+def _secrets(
+    source: Source, at: str | None, endpoint: str | None, stack: str | None, env: str | None
+) -> set[str] | None:
     """Return the live secrets of a source; None if no stack is there to ask."""
     from weir.infra import secrets as store
 
     try:
-        return {secret.value for secret in store.live(choose_place(at, endpoint, stack), source)}
+        return {secret.value for secret in store.live(choose_place(at, endpoint, stack, env), source)}
     except (StackAbsent, StackFailed):
-        if at or endpoint:
+        if at or endpoint or env:
             raise
         return None
 

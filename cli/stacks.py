@@ -52,6 +52,7 @@ def replay_context(place: Place, console: Console) -> ReplayContext:
     from weir.operate.replay.context import ReplayContext
     from weir.operate.replay.targets.in_process import settings_of
 
+    project.load_effects()
     return ReplayContext(
         stack=open_stack(place),
         settings=settings_of(place.outputs()),
@@ -72,6 +73,7 @@ def consumer_target(place: Place, sources: Catalogue, *, past_marks: bool) -> Ta
     from weir.operate.replay.targets import in_process
     from weir.operate.replay.targets.to_consumer import into_table
 
+    project.load_effects()
     configured = in_process.settings_of(place.outputs())
     dynamodb = place.client_with("dynamodb", client_config(configured.commit_concurrency))
     judge = in_process.make_judge(sources, place.client, configured)

@@ -22,6 +22,8 @@ class Settings(NamedTuple):
 
     events_table: str
     tables: Mapping[str, str]
+    effects: str
+    effects_folder: Path
     payload_bucket: str
     secrets_prefix: str
     sources_file: Path
@@ -119,8 +121,14 @@ def _tables(text: str) -> Mapping[str, str]:
     except json.JSONDecodeError as error:
         raise ValueError(f"must be JSON ({error.msg} at character {error.pos})") from error
     if not isinstance(tables, dict) or not all(isinstance(name, str) and name for name in tables.values()):
-        raise ValueError('must be a JSON object of logical name to table name, such as {"balances": "weir-balances"}')
+        raise ValueError('must be a JSON object of logical name to table name, such as {"orders": "weir-orders"}')
     return tables
+
+
+def _package(text: str) -> str:
+    if text and not text.isidentifier():
+        raise ValueError("must be the name of a package")
+    return text
 
 
 def _prefix(text: str) -> str:
@@ -142,15 +150,17 @@ def _log_level(text: str) -> int:
     return LOG_LEVELS[text.upper()]
 
 
-# `sources.json` beside the package: where the deployment puts the compiled sources.
-_SOURCES_FILE = str(Path(__file__).parents[2] / "sources.json")
+# The folder of the package `weir`: the deployment puts the compiled sources and the project's own package beside it.
+_BESIDE = Path(__file__).parents[2]
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("EVENTS_TABLE", "events_table", str, None, "the table of events and their dedupe marks"),
     Variable("TABLES", "tables", _tables, "{}", "JSON object: table names of the business code, by logical name"),
+    Variable("EFFECTS", "effects", _package, "", "name of the package with the business code; none if empty"),
+    Variable("EFFECTS_FOLDER", "effects_folder", Path, str(_BESIDE), "the folder that holds that package"),
     Variable("PAYLOAD_BUCKET", "payload_bucket", str, "", "bucket for bodies too large for an item; none if empty"),
     Variable("SECRETS_PREFIX", "secrets_prefix", _prefix, "/weir/secrets", "SSM path above the sources' secrets"),
-    Variable("SOURCES_FILE", "sources_file", Path, _SOURCES_FILE, "the compiled sources"),
+    Variable("SOURCES_FILE", "sources_file", Path, str(_BESIDE / "sources.json"), "the compiled sources"),
     Variable("SECRETS_TTL_S", "secrets_ttl_s", _whole(0, 86_400), "300", "seconds for which a read secret is used"),
     Variable(
         "SECRET_PATIENCE_S",

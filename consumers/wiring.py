@@ -34,7 +34,7 @@ def consumer(stream: TextIO) -> Consumer:
 
 def judge(configured: Settings) -> Judge:
     """Return a judge with the compiled sources and their secrets. Raises: CatalogueInvalid, EffectsInvalid."""
-    effects.load()
+    effects.load(configured.effects, configured.effects_folder)
     sources = catalogue(configured.sources_file)
     kept = secrets(
         sources, configured.secrets_prefix, ttl_s=configured.secrets_ttl_s, patience_s=configured.secret_patience_s

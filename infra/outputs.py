@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,7 +22,6 @@ class Outputs:
     api_id: str = ""
     stream_name: str = ""
     events_table: str = ""
-    balances_table: str = ""
     tables: str = ""  # JSON: tables of the business code by logical name
     bucket: str = ""
     account_function: str = ""
@@ -50,6 +50,13 @@ class Outputs:
         found = {field: given[name] for name, field in NAMES.items() if name in given}
         paths = {field: Path(found[field]) for field in _PATHS if field in found}
         return cls(**{**found, **paths})  # type: ignore[arg-type] # the fields' names decide between text and path
+
+    def table(self, name: str) -> str:
+        """Return the real name of a table of the business code. Raises: StackFailed when the stack has none of it."""
+        known: dict[str, str] = json.loads(self.tables or "{}")
+        if name not in known:
+            raise StackFailed(f"The stack has no table {name!r}; its tables: {', '.join(sorted(known)) or 'none'}.")
+        return known[name]
 
     def as_dict(self) -> dict[str, str]:
         """Return the outputs that there are, by the names of the template."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 from urllib.parse import urlsplit
 
 import boto3
@@ -41,6 +41,13 @@ STATE_FILE = "stack.json"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1", "localhost.localstack.cloud"}
 
 
+class Account(NamedTuple):
+    """Which Region and which profile of the AWS configuration are meant; None for what the environment says."""
+
+    region: str | None = None
+    profile: str | None = None
+
+
 class Place:
     """One running or deployable stack: its clients and its outputs.
 
@@ -57,12 +64,14 @@ class Place:
         kinesis: str | None = None,
         access_key: str = "weir",
         outputs: Outputs | None = None,
+        account: Account | None = None,
     ) -> None:
         self.kind = kind  # embedded | localstack | aws
         self.stack = stack
         self.endpoint = endpoint
         self._kinesis = kinesis or endpoint
         self.access_key = access_key
+        self._account = account or Account()
         self.home: Path | None = None  # where this machine keeps what belongs to the stack
         self._outputs = outputs
         self._clients: dict[str, Any] = {}
@@ -77,9 +86,9 @@ class Place:
 
     @cached_property
     def _session(self) -> Any:
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        region = self._account.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         if self.kind == "aws":
-            return boto3.Session(region_name=region)
+            return boto3.Session(region_name=region, profile_name=self._account.profile)
         host = urlsplit(self.endpoint or "")
         if self.kind == "localstack":
             address = f"{host.hostname}:{host.port or 4566}"
@@ -245,29 +254,29 @@ def embedded(home: Path) -> Place:
     return Place("embedded", facts["stack"], endpoint=facts["engine"], outputs=outputs, **engines)
 
 
-def choose(kind: str | None, *, home: Path, stack: str, endpoint: str | None) -> Place:
+def choose(kind: str | None, *, home: Path, stack: str, endpoint: str | None, account: Account | None = None) -> Place:
     """Return a place by its kind; the embedded stack with its state under ``home`` if nothing else is asked for.
 
     AWS has to be asked for by name: credentials that happen to be in the environment must not send a command there.
     Raises: StackAbsent when no embedded stack is there, OptionInvalid for an address that cannot be used.
     """
-    chosen = _choose(kind, home, stack, endpoint)
+    chosen = _choose(kind, home, stack, endpoint, account)
     chosen.home = home
     return chosen
 
 
-def _choose(kind: str | None, home: Path, stack: str, endpoint: str | None) -> Place:
+def _choose(kind: str | None, home: Path, stack: str, endpoint: str | None, account: Account | None) -> Place:
     if kind == "aws":
-        return Place("aws", stack, endpoint=endpoint)
+        return Place("aws", stack, endpoint=endpoint, account=account)
     given = endpoint or os.environ.get("AWS_ENDPOINT_URL")
     if kind == "localstack":
-        return at_endpoint(given or LOCALSTACK, stack)
+        return at_endpoint(given or LOCALSTACK, stack, account)
     if kind is None and given:
-        return at_endpoint(given, stack)
+        return at_endpoint(given, stack, account)
     return embedded(home)
 
 
-def at_endpoint(endpoint: str, stack: str) -> Place:
+def at_endpoint(endpoint: str, stack: str, account: Account | None = None) -> Place:
     """Return the stack behind one endpoint address, taken for LocalStack when it is on this machine.
 
     Raises: OptionInvalid for an address that cannot be used.
@@ -276,4 +285,4 @@ def at_endpoint(endpoint: str, stack: str) -> Place:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise OptionInvalid(f"{endpoint} is not an address. Example: {LOCALSTACK}.")
     kind = "localstack" if parts.hostname in _LOOPBACK or parts.port == 4566 else "aws"
-    return Place(kind, stack, endpoint=endpoint.rstrip("/"))
+    return Place(kind, stack, endpoint=endpoint.rstrip("/"), account=account)

@@ -9,13 +9,15 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from weir.infra import tables
+from weir.infra.tables import TableResource
 from weir.ingest.errors import ParameterInvalid, TemplateUnsupported
 
 PATH = Path(__file__).parent / "template.yaml"
@@ -23,6 +25,7 @@ PATH = Path(__file__).parent / "template.yaml"
 # The property by which a template may name a resource of this type.
 _NAME_FIELDS = {
     "AWS::Lambda::Function": "FunctionName",
+    "AWS::DynamoDB::Table": "TableName",
     "AWS::Logs::LogGroup": "LogGroupName",
     "AWS::IAM::Role": "RoleName",
     "AWS::ApiGateway::Stage": "StageName",
@@ -76,12 +79,16 @@ def prepare(
     definition: bytes,
     throttles: Mapping[str, tuple[float, int]],
     readers: Mapping[str, Iterable[str]],
+    project_tables: Sequence[TableResource] = (),
+    *,
+    emulated: bool = False,
 ) -> dict[str, Any]:
     """Return the template ready to deploy one API definition, given as JSON.
 
     The deployment's logical id follows the definition, since API Gateway goes on serving the old one otherwise.
     ``throttles`` maps a source to (requests per second, burst); each method of both its paths gets settings of its own.
-    ``readers`` maps a role to the sources whose parameters it may read; it may read no others.
+    ``readers`` maps a role to the sources whose parameters it may read; it may read no others. ``project_tables`` are
+    those of the business code; where it is ``emulated``, existing ones are made.
     Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-deployments.html
     """
     ready = copy.deepcopy(dict(template))
@@ -92,6 +99,7 @@ def prepare(
     stage["DeploymentId"] = {"Ref": deployment_id}
     for role, sources in readers.items():
         _name_parameters(resources[role]["Properties"]["Policies"][0]["PolicyDocument"], sorted(sources))
+    tables.expand(ready, project_tables, emulated=emulated)
     stage["MethodSettings"] += _method_settings(json.loads(definition)["paths"], throttles)
     return ready
 

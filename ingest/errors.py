@@ -101,13 +101,14 @@ class SignatureExpired(RecordError):
 
 
 class EventMalformed(RecordError):
-    """The verified delivery has no event id or no batch where its source says."""
+    """The verified delivery has no event id or batch where its source says, or does not fit its effect's model."""
 
     code = "event_malformed"
     hint = "Compare the body with `event` in the source's definition or its preset."
     raised_in = (
         "ingest/sources/",
         "ingest/handshakes/",
+        "consumers/business/models.py",
     )
 
 
@@ -381,10 +382,24 @@ class EffectsInvalid(ConfigError):
     """The business code cannot be imported."""
 
     code = "effects_invalid"
-    hint = (
-        "Fix the file in consumers/business/effects, then deploy or start again. What has come waits and is not lost."
-    )
-    raised_in = ("consumers/business/",)
+    hint = "Fix the file, then deploy or start again. What has come waits and is not lost."
+    raised_in = ("consumers/business/", "consumers/checks.py", "testing/")
+
+
+class TableInvalid(ConfigError):
+    """A table of the business code is not declared as DynamoDB could have it."""
+
+    code = "table_invalid"
+    hint = "Correct the declaration, `Table(...)` or `Index(...)`, in the business code."
+    raised_in = ("consumers/business/", "infra/tables.py")
+
+
+class ProjectInvalid(ConfigError):
+    """The project's settings cannot be used."""
+
+    code = "project_invalid"
+    hint = "Correct [tool.weir] in pyproject.toml; docs/reference/project.md lists its fields."
+    raised_in = ("infra/", "cli/")
 
 
 class CatalogueInvalid(ConfigError):
@@ -393,6 +408,14 @@ class CatalogueInvalid(ConfigError):
     code = "sources_invalid"
     hint = "`weir sources check` names the line, the field and what to write."
     raised_in = ("ingest/sources/", "ingest/contract/", "ingest/handshakes/", "consumers/wiring.py")
+
+
+class NotConfirmed(ConfigError):
+    """Not confirmed: nothing was changed."""
+
+    code = "not_confirmed"
+    hint = "Answer yes when the changes are what you want, or give --yes where there is no one to answer."
+    raised_in = ("infra/",)
 
 
 class TemplateUnsupported(ConfigError):

@@ -44,8 +44,8 @@ def account(stack: Running, *arguments: str) -> dict[str, Any]:
 
 
 def balance(stack: Running, name: str) -> int:
-    rows = map(json.loads, stack.weir("balances", "--json").splitlines())
-    return next((row["balances"]["EUR"] for row in rows if row["account"] == name), 0)
+    rows = map(json.loads, stack.weir("items", "balances", "--json").splitlines())
+    return next((row.get("EUR", 0) for row in rows if row["account"] == name), 0)
 
 
 def eventually(stack: Running, name: str, cents: int) -> None:

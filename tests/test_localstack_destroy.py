@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from weir.infra import deploy, place
+from weir.infra import deploy, destroy, place
+from weir.infra.business import Business
 from weir.ingest.sources import sources_file
 
 ENDPOINT = os.environ.get("LOCALSTACK_ENDPOINT")
@@ -28,10 +29,12 @@ def test_what_is_stored_outlives_the_stack(tmp_path: Path) -> None:
     file.write_text("github: {preset: github}\n")
     where = place.at_endpoint(str(ENDPOINT), f"d{uuid.uuid4().hex[:8]}")
     given = {"DeletionProtection": "false", "ArchiveMode": "none", "StreamMode": "PROVISIONED", "ShardCount": "1"}
-    outputs = deploy.deploy(where, sources_file.load(file), given, cache=ROOT / "build", say=lambda _: None)
+    outputs = deploy.deploy(
+        where, sources_file.load(file), Business(), deploy.Wanted(given), cache=ROOT / "build", say=lambda _: None
+    )
     dynamodb, kinesis, s3 = where.client("dynamodb"), where.client("kinesis"), where.client("s3")
     s3.put_object(Bucket=outputs.bucket, Key="payloads/one", Body=b"stored")
-    kept = deploy.destroy(where, delete_data=False, say=lambda _: None)
+    kept = destroy.destroy(where, delete_data=False, say=lambda _: None)
     try:
         tables = {name for page in dynamodb.get_paginator("list_tables").paginate() for name in page["TableNames"]}
         assert outputs.events_table in tables

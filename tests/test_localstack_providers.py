@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.providers import PARTS, STACKS, ask, write_sources
-from weir.infra import deploy, place, sender
+from weir.infra import deploy, destroy, place, sender
+from weir.infra.business import Business
 from weir.infra.place import Place
 from weir.infra.signing_keys import provide, signing_key
 from weir.ingest.sources import presets, sources_file
@@ -41,13 +42,13 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     where = place.at_endpoint(str(ENDPOINT), name)
     given = {"DeletionProtection": "false", "ArchiveMode": "none", "SecretsPrefix": f"/weir/{name}"}
     given |= {"StreamMode": "PROVISIONED", "ShardCount": "1"}
-    deploy.deploy(where, known, given, cache=ROOT / "build", say=lambda _: None)
+    deploy.deploy(where, known, Business(), deploy.Wanted(given), cache=ROOT / "build", say=lambda _: None)
     deployed = place.at_endpoint(str(ENDPOINT), name)
     deployed.home = folder
     for source in known.values():
         provide(deployed, source)
     yield deployed, known
-    deploy.destroy(where, delete_data=True, say=lambda _: None)
+    destroy.destroy(where, delete_data=True, say=lambda _: None)
 
 
 def test_every_sample_is_stored_proven_and_settled(stack: Stack) -> None:

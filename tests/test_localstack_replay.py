@@ -82,13 +82,13 @@ def test_pause_lag_account_and_replays(deployed: place.Place) -> None:
     eventually_nothing_waits()
     found = account("--grace", "0s")
     assert (found["acknowledged"], found["applied"], found["quarantined"], found["unaccounted"]) == (6, 5, 1, 0)
-    before = weir("balances", "--json")
+    before = sorted(weir("items", "balances", "--json").splitlines())
     for origin in ("stream", "events"):
         said = json.loads(weir("replay", "--from", origin, "--to", "consumer", "--json"))
         assert (said["read"], said["duplicate"], said["applied"], said["quarantined"]) == (6, 5, 0, 1)
     assert json.loads(weir("replay", "--from", "events", "--to", "stream", "--json"))["published"] == 6
     eventually_nothing_waits()
-    assert weir("balances", "--json") == before
+    assert sorted(weir("items", "balances", "--json").splitlines()) == before
     assert "0 different" in weir("rebuild")
 
 

@@ -110,10 +110,8 @@ def test_duplicate_changes_nothing_and_is_in_the_history(stack: Running) -> None
     assert (
         len(re.findall(r"^  20\d\d-\d\d-\d\dT[0-9:.]+Z (?:received|applied|duplicate)", history, re.MULTILINE)) == 4
     ), history
-    ledger = [json.loads(line) for line in stack.weir("balances", "--json").splitlines()]
-    assert [row for row in ledger if row["account"] == "acct-dup"] == [
-        {"account": "acct-dup", "balances": {"EUR": 700}, "events": 1}
-    ]
+    ledger = [json.loads(line) for line in stack.weir("items", "balances", "--json").splitlines()]
+    assert [row for row in ledger if row["account"] == "acct-dup"] == [{"account": "acct-dup", "EUR": 700, "events": 1}]
 
 
 @pytest.mark.parametrize(
@@ -239,10 +237,12 @@ def test_thousand_posts_with_the_handler_killed(tmp_path: Path) -> None:
             (request_id, digest, f"msg_{number}") for request_id, digest, number in sent
         }
         assert {event["outcome"] for event in events} == {"applied"}
-        ledger = {row["account"]: row for row in map(json.loads, stack.weir("balances", "--json").splitlines())}
+        ledger = {
+            row["account"]: row for row in map(json.loads, stack.weir("items", "balances", "--json").splitlines())
+        }
         for position, account in enumerate(accounts):
             amounts = [number + 1 for number in range(position, 1000, len(accounts))]
-            assert ledger[account]["balances"] == {"USD": sum(amounts)}
+            assert ledger[account]["USD"] == sum(amounts)
             assert ledger[account]["events"] == len(amounts)
 
 

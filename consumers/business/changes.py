@@ -1,7 +1,8 @@
 """What business code may ask for: changes of single items, as data.
 
-A change names a *logical* table (the setting ``TABLES`` maps it to a real one), the key of one item and what shall
-become of it. Nothing here makes a call, so an effect can be run dry, tested without AWS, and run again over the past.
+A change names a table, the key of one item and what shall become of it. The table is a `Table` or its logical name; the
+setting ``TABLES`` maps that to a real one. Nothing here makes a call, so an effect can be run dry, tested without AWS,
+and run again over the past.
 
 Values are what DynamoDB knows: ``str``, ``int``, ``Decimal``, ``bool``, ``None``, ``bytes``, lists, maps with ``str``
 keys, and sets of one kind. ``float`` is refused, because it is not exact. Attributes are named at the top level.

@@ -13,6 +13,7 @@ from decimal import Context, Decimal, Inexact
 from typing import Any, TypeAlias
 
 from weir.consumers.business.changes import Change, Check, Condition, Delete, Newer, Put, Update, Value
+from weir.consumers.business.tables import WIRE_TYPES, Table
 from weir.consumers.events_table.attributes import (
     ITEM_BYTES_MAX,
     WireItem,
@@ -121,12 +122,26 @@ def _compile(change: Change, tables: Mapping[str, str]) -> Action:
         raise ChangeInvalid(f"no table {change.table!r}; TABLES has {', '.join(sorted(tables)) or 'none'}")
     try:
         key = {name: _key_wire(value) for name, value in change.key.items()}
+        if isinstance(change.table, Table):
+            _check_key(change.table, key)
         action: Action = _COMPILERS[type(change)](change, table, key)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise ChangeInvalid(str(error), table=change.table) from error
     if action.size_bytes > ITEM_BYTES_MAX:
         raise EventTooLarge("an item", item=describe(action.item), bytes=action.size_bytes)
     return action
+
+
+def _check_key(table: Table, key: WireItem) -> None:
+    """Raises: ValueError when a key has not the names and types that its table declares."""
+    if key.keys() != table.key.keys():
+        raise ValueError(f"the key of {str(table)!r} is {', '.join(table.key)}, not {', '.join(key)}")
+    for name, kind in table.key.items():
+        if WIRE_TYPES[kind] not in key[name]:
+            (given,) = key[name]
+            raise ValueError(
+                f"{name} of {str(table)!r} is {kind.__name__}, of DynamoDB's type {WIRE_TYPES[kind]}, not {given}"
+            )
 
 
 def _key_wire(value: object) -> WireValue:

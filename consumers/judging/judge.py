@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from weir.consumers.business import effects
 from weir.consumers.business.changes import Change
-from weir.consumers.business.effects import find
 from weir.consumers.events_table import item
 from weir.consumers.events_table.item import JudgedEvent
 from weir.consumers.judging.records import Record
@@ -64,8 +64,9 @@ class Judge:
     ) -> None:
         """``quarantine_s`` is how long what is quarantined is kept, ``unproven_s`` if no secret has proven it.
 
-        ``fetch`` reads certificates by URL.
+        ``fetch`` reads certificates by URL. Raises: EffectsInvalid if no business code was loaded.
         """
+        effects.demand_loaded()
         self._catalogue = catalogue
         self._secrets = secrets
         self._quarantine_s = quarantine_s
@@ -127,7 +128,7 @@ class Judge:
 
     def _apply(self, delivery: _Delivery, source: Source, event: Event, verdict: Verdict, count: int) -> JudgedEvent:
         try:
-            effect = find(source.name, source.preset or "", event.type) if source.effects else None
+            effect = effects.find(source.name, source.preset or "", event.type) if source.effects else None
             return item.apply(
                 event,
                 None if effect is None else _changes(effect(event)),

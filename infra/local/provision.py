@@ -38,6 +38,13 @@ _ELSEWHERE = {
     "AWS::ApplicationAutoScaling::ScalableTarget",
     "AWS::ApplicationAutoScaling::ScalingPolicy",
 }
+_TABLE_PROPERTIES = (
+    "AttributeDefinitions",
+    "KeySchema",
+    "GlobalSecondaryIndexes",
+    "BillingMode",
+    "ProvisionedThroughput",
+)
 _EXISTS = {"ResourceInUseException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueAlreadyExists"}
 _ACTIVE_S = 30.0
 
@@ -90,9 +97,11 @@ def _stream(place: Place, resource: Resource) -> None:
 
 def _table(place: Place, resource: Resource) -> None:
     wanted = resource.properties
-    copied = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode", "ProvisionedThroughput")
+    asked: dict[str, Any] = {name: wanted[name] for name in _TABLE_PROPERTIES if name in wanted}
+    if "StreamSpecification" in wanted:  # CloudFormation leaves out what the API wants to hear
+        asked["StreamSpecification"] = {"StreamEnabled": True, **wanted["StreamSpecification"]}
     dynamodb = place.client("dynamodb")
-    dynamodb.create_table(TableName=resource.name, **{name: wanted[name] for name in copied if name in wanted})
+    dynamodb.create_table(TableName=resource.name, **asked)
     dynamodb.get_waiter("table_exists").wait(TableName=resource.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     if "TimeToLiveSpecification" in wanted:
         dynamodb.update_time_to_live(TableName=resource.name, TimeToLiveSpecification=wanted["TimeToLiveSpecification"])

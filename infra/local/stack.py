@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from weir.infra import CODE, Say, lifetimes, sender, signing_keys, template
-from weir.infra.deploy import readers, sources_parameters, throttles
+from weir.infra.business import Business
 from weir.infra.local import lifecycle, logs, provision
 from weir.infra.local.archiver import Archiver, Delivery, Disaggregate
 from weir.infra.local.console import Console
@@ -43,6 +43,7 @@ from weir.infra.local.poller.poller import Poller
 from weir.infra.local.stream_readers import StreamReaders
 from weir.infra.outputs import Outputs
 from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
+from weir.infra.synth import readers, sources_parameters, throttles
 from weir.ingest.contract import routes
 from weir.ingest.errors import StackFailed
 from weir.ingest.sources.catalogue import Catalogue
@@ -86,6 +87,7 @@ def run(
     sources_file: Path,
     given: Mapping[str, str],
     say: Say,
+    business: Business | None = None,
     engines: EngineAddresses | None = None,
     disaggregate: Disaggregate = lambda data: [data],
 ) -> int:
@@ -102,7 +104,14 @@ def run(
         _check_port(port)
         catalogue = load(sources_file)
         stack = _Stack(
-            home, port, catalogue, given, say, engines=engines or EngineAddresses(), disaggregate=disaggregate
+            home,
+            port,
+            catalogue,
+            given,
+            say,
+            business=business or Business(),
+            engines=engines or EngineAddresses(),
+            disaggregate=disaggregate,
         )
         return asyncio.run(stack.run())
 
@@ -127,18 +136,20 @@ class _Stack:
         given: Mapping[str, str],
         say: Say,
         *,
+        business: Business,
         engines: EngineAddresses,
         disaggregate: Disaggregate,
     ) -> None:
         self._home, self._port, self._say = home, port, say
-        self._catalogue = catalogue
+        self._catalogue, self._business = catalogue, business
         self._disaggregate = disaggregate
         self._definition = _definition(catalogue)
+        definition = routes.render(self._definition)
         ready = template.prepare(
-            template.load(), routes.render(self._definition), throttles(catalogue), readers(catalogue)
+            template.load(), definition, throttles(catalogue), readers(catalogue), business.tables, emulated=True
         )
         needed = sources_parameters(catalogue, partition="aws", region=REGION, account=EMBEDDED_ACCOUNT)
-        given = {**_GIVEN, **needed, **given}
+        given = {**_GIVEN, **needed, "Effects": business.package, **given}
         self._parameters = template.parameters(ready, given)
         self._resources, self._outputs = template.evaluate(
             ready, given, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
@@ -302,6 +313,7 @@ class _Stack:
             "AWS_ENDPOINT_URL": self._store_url,
             "AWS_ENDPOINT_URL_KINESIS": self._stream_url,
             "SOURCES_FILE": str(self._home / "sources.json"),
+            "EFFECTS_FOLDER": str(self._business.folder),
         }
         return {name: str(value) for name, value in (given | local).items()}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import EventMalformed
@@ -21,19 +21,28 @@ from weir.ingest.sources.catalogue import EventSpec, Source
 from weir.ingest.sources.identity import identity_of
 from weir.ingest.times import NUMBER_UNITS, parse_ms
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    P = TypeVar("P", default=Any)
+else:  # the default is for type checkers alone, and typing knows it only from 3.13 on
+    from typing import TypeVar
+
+    P = TypeVar("P")
+
 # One Kinesis record cannot have more than this of the smallest event.
 MAX_EVENTS = 10_000
 EMPTY_BATCH = "batch.empty"
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Generic[P]):
     """What happened at a provider.
 
     ``payload`` is the parsed body or element (numbers with a point are Decimal), None when the body is neither JSON nor
-    a form. ``at_ms`` is the provider's time of the event, if it gives one; ``index`` is the place in a batch, from 0.
-    ``digest`` stands for the id where that is not signed, ``""`` where the id counts; ``is_type_signed`` tells whether
-    only the sender can have chosen the type.
+    a form; its type is the parameter, for type checkers. ``at_ms`` is the provider's time of the event, if it gives
+    one; ``index`` is the place in a batch, from 0. ``digest`` stands for the id where that is not signed, ``""`` where
+    the id counts; ``is_type_signed`` tells whether only the sender can have chosen the type.
     """
 
     source: SourceName
@@ -41,7 +50,7 @@ class Event:
     type: str
     at_ms: int | None
     key: str
-    payload: Any
+    payload: P
     index: int
     envelope: Envelope
     digest: str = field(default="", kw_only=True)

@@ -34,6 +34,8 @@ SHARD_RECORDS_PER_S = 1000
 # One transaction a record at 20 ms each: a fifth of a batch tells as much as a whole one.
 POWERTOOLS_RECORDS = 100
 
+# The business code that both contestants run: examples/ledger, which the package `weir` has, too.
+_LEDGER = Path(__file__).parents[2] / "examples" / "ledger"
 _SOURCES = f"{SOURCE}: {{preset: standard-webhooks}}\n"
 _SEED = 7
 
@@ -205,6 +207,8 @@ def _child(folder: Path, url: str, arguments: Sequence[str], python_path: Path |
         "AWS_ENDPOINT_URL": url,
         "EVENTS_TABLE": "events",
         "TABLES": '{"balances": "balances"}',
+        "EFFECTS": "ledger",
+        "EFFECTS_FOLDER": str(_LEDGER),
         "SOURCES_FILE": str(folder / "sources.json"),
         "POWERTOOLS_SERVICE_NAME": "bench",
     }

@@ -50,10 +50,11 @@ class Commit:
 class Evidence:
     """Everything that was read. ``records`` or ``commits`` are None where the place does not let them be read.
 
-    ``items`` are by partition key; ``balances`` by account, then by currency and, under ``events``, their number.
+    ``items`` are by partition key; ``balances`` by account, then by currency and, under ``events``, their number;
+    they are None in a project without the ledger.
     """
 
     items: Mapping[str, StoredItem] = field(default_factory=dict)
-    balances: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    balances: Mapping[str, Mapping[str, int]] | None = field(default_factory=dict)
     records: Sequence[StoredRecord] | None = None
     commits: Sequence[Commit] | None = None

@@ -146,6 +146,11 @@ class _Oracle:
     # --- balances
 
     def _check_balances(self) -> None:
+        if self._found.balances is None:
+            if self._accounts:
+                self._unshown.append("the balances: this project has no table `balances`, which examples/ledger has")
+            return
+        balances = self._found.balances
         expected: dict[str, Counter[str]] = defaultdict(Counter)
         for pk, deliveries in self._events.items():
             item, result = self._found.items.get(pk), deliveries[0]
@@ -153,7 +158,7 @@ class _Oracle:
                 expected[result.account][result.currency] += result.change
                 expected[result.account]["events"] += 1
         for account in sorted(self._accounts):
-            self._check_balance(account, expected[account], self._found.balances.get(account, {}))
+            self._check_balance(account, expected[account], balances.get(account, {}))
 
     def _check_balance(self, account: str, expected: Mapping[str, int], given: Mapping[str, int]) -> None:
         for name in sorted({*expected, *given}):
@@ -193,6 +198,8 @@ class _Oracle:
 
     def _check_effects(self, number: int, commit: Commit) -> None:
         """A transaction adds what the events whose marks it writes are to add, no more and no less."""
+        if self._found.balances is None:
+            return
         marks = [pk for pk in commit.marks if "!" not in pk]
         given = {where: amount for where, amount in commit.added.items() if where[0] in self._accounts and amount}
         if not all(pk in self._events for pk in marks):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _KEYS_IN_A_CALL = 100
 _READERS = 4
+_LEDGER = "balances"  # the table of examples/ledger, which load tests run on
 _RECORDS_IN_A_CALL = 5000
 _EMPTY_READS = 3  # a stream may answer with nothing and have more
 
@@ -45,7 +46,7 @@ class Outputs(Protocol):
     def events_table(self) -> str: ...
 
     @property
-    def balances_table(self) -> str: ...
+    def tables(self) -> str: ...
 
     @property
     def bucket(self) -> str: ...
@@ -88,9 +89,11 @@ class Stores:
         table = self.place.outputs().events_table
         return {item["pk"]["S"]: self._item(item) for item in self._get(table, "pk", keys)}
 
-    def balances(self, accounts: Iterable[str]) -> dict[str, dict[str, int]]:
-        """Return the ledger's rows of these accounts: minor units by currency, and ``events``."""
-        table = self.place.outputs().balances_table
+    def balances(self, accounts: Iterable[str]) -> dict[str, dict[str, int]] | None:
+        """Return the ledger's rows of these accounts: minor units by currency, and ``events``; None without one."""
+        table = self._ledger()
+        if table is None:
+            return None
         return {
             row["account"]["S"]: {name: int(value["N"]) for name, value in row.items() if "N" in value}
             for row in self._get(table, "account", accounts)
@@ -168,7 +171,12 @@ class Stores:
         if journal is None or not journal.exists():
             return None
         outputs = self.place.outputs()
-        return list(_commits(journal, outputs.events_table, outputs.balances_table))
+        return list(_commits(journal, outputs.events_table, self._ledger()))
+
+    def _ledger(self) -> str | None:
+        """Return the table of examples/ledger; None in a project that has none of its name."""
+        name: str | None = json.loads(self.place.outputs().tables or "{}").get(_LEDGER)
+        return name
 
 
 def body_of(blob: bytes, dictionary: bytes) -> bytes | None:
@@ -277,7 +285,7 @@ def _read(data: bytes, run: str) -> _Delivered | None:
         return None
 
 
-def _commits(journal: Path, events_table: str, balances_table: str) -> Iterator[Commit]:
+def _commits(journal: Path, events_table: str, balances_table: str | None) -> Iterator[Commit]:
     tokens: set[str] = set()
     with journal.open("rb") as lines:
         for line in whole(lines):
@@ -292,7 +300,7 @@ def _commits(journal: Path, events_table: str, balances_table: str) -> Iterator[
             yield _commit(call["TransactItems"], events_table, balances_table)
 
 
-def _commit(actions: Sequence[Mapping[str, Any]], events_table: str, balances_table: str) -> Commit:
+def _commit(actions: Sequence[Mapping[str, Any]], events_table: str, balances_table: str | None) -> Commit:
     marks = []
     added: dict[tuple[str, str], int] = {}
     for action in actions:

@@ -177,15 +177,6 @@ class Table:
         return stored if isinstance(stored, bytes) else stored.body
 
 
-def balances(dynamodb: DynamoDBClient, table: str) -> Iterator[dict[str, Any]]:
-    """Yield each account of the example's ledger, by name: its balances in minor units by currency, its events."""
-    pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-    rows = ({name: _plain(value) for name, value in item.items()} for page in pages for item in page["Items"])
-    for row in sorted(rows, key=lambda row: str(row["account"])):
-        amounts = {name: value for name, value in sorted(row.items()) if name not in {"account", "events"}}
-        yield {"account": row["account"], "balances": amounts, "events": row.get("events", 0)}
-
-
 def summary(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item's facts as plain values; what it lacks is None, times are ISO 8601 beside milliseconds."""
     facts: dict[str, Any] = {name: _plain(item.get(name)) for name in _SUMMARY}

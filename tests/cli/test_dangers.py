@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support import ledger
 from tests.support.stack_env import StackEnv
 from weir.cli.exit_codes import FINE, NO_ANSWER
 from weir.cli.main import main
@@ -30,15 +31,15 @@ def run_at(stack: StackEnv, *arguments: str, answer: str = "") -> Result:
 def broken(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project whose business code cannot be imported, with no stack anywhere."""
     (tmp_path / "sources.yaml").write_text("github: {preset: github}\n")
-    (tmp_path / "effects").mkdir()
-    (tmp_path / "effects" / "broken_by_hand.py").write_text(request.param)
-    monkeypatch.setattr(effects, "__path__", [str(tmp_path / "effects")])
+    (tmp_path / "pyproject.toml").write_text('[tool.weir]\npackage = "shop"\n')
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "broken_by_hand.py").write_text(request.param)
     monkeypatch.delenv("WEIR_SOURCES", raising=False)
     monkeypatch.setenv("WEIR_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    effects.load.cache_clear()
     yield tmp_path
-    effects.load.cache_clear()
+    effects.load("ledger", ledger.FOLDER)
 
 
 @pytest.mark.parametrize("words", [("run",), ("deploy", "--at", "localstack", "--endpoint", "http://127.0.0.1:9")])
@@ -46,7 +47,7 @@ def test_code_that_does_not_load_is_not_started(broken: Path, words: tuple[str, 
     """Neither a stack of this machine nor a deployment begins with business code that would hold up every event."""
     done = run(*words)
     assert (done.exit_code, done.stdout) == (NO_ANSWER, ""), done.output
-    assert "broken_by_hand: " in done.stderr
+    assert "broken_by_hand.py:1: " in done.stderr
     assert "Fix the file" in done.stderr
     assert not (broken / "home").exists()
 

@@ -27,7 +27,8 @@ CASES: dict[tuple[str, ...], list[tuple[str, ...]]] = {
     ("quarantine", "show"): [(MINUS,)],
     ("quarantine", "verify"): [()],
     ("quarantine", "discard"): [("--reason", "a test", MINUS)],
-    ("balances",): [()],
+    ("items",): [(), ("balances",), ("balances", "a"), ("balances", "--limit", "1")],
+    ("effects",): [()],
     ("replay",): [
         ("--from", "stream", "--dry-run"),
         ("--from", "stream", "--dry-run", "--diff"),
@@ -51,6 +52,7 @@ ELSEWHERE = {
     ("resume",),
     ("deploy",),
     ("destroy",),
+    ("synth",),
     ("sources", "confirm"),
     ("load", "attack"),
     ("load", "reconcile"),
@@ -93,7 +95,7 @@ def test_json_of_nothing_is_nothing_else(stack_env: StackEnv) -> None:
         ("failures",),
         ("quarantine",),
         ("quarantine", "list"),
-        ("balances",),
+        ("items", "balances"),
     ]
     for words in listing:
         assert stack_env.weir(*words, "--json") == ""

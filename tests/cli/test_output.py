@@ -131,7 +131,7 @@ LISTING: list[tuple[str, ...]] = [
     ("failures",),
     ("quarantine",),
     ("quarantine", "list"),
-    ("balances",),
+    ("items",),
     ("replay", "--from", "stream", "--dry-run", "--diff"),
     ("replay", "--from", "quarantine", "--dry-run"),
     ("rebuild", "--keep"),

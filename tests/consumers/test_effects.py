@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import ledger as project
 from tests.support.batches import envelope
 from weir.consumers.business import effects
 from weir.consumers.business.changes import Update
-from weir.consumers.business.effects import effect, find, ledger
+from weir.consumers.business.effects import effect, find
 from weir.ingest.errors import EffectsInvalid, EventRejected
 from weir.ingest.ids import EventId, SourceName
 from weir.ingest.sources.events import Event
@@ -17,13 +19,20 @@ from weir.ingest.sources.events import Event
 
 @pytest.fixture(autouse=True)
 def own_registry() -> Iterator[None]:
-    """Give each test the project's effects and take its own away again."""
-    find("", "", "")
-    before = dict(effects._registrations)
+    """Give each test the example's effects and take its own away again."""
+    effects.load("ledger", project.FOLDER)
+    before = {key: one for key, one in effects._registrations.items() if not one.name.startswith("ledger.")}
     yield
     effects._registrations.clear()
     effects._registrations.update(before)
-    find.cache_clear()
+    effects.unload()
+    effects.load("ledger", project.FOLDER)
+
+
+@pytest.fixture
+def ledger() -> Any:
+    """Return the example's module as it is loaded."""
+    return importlib.import_module("ledger.effects")
 
 
 def event(source: str, event_type: str, payload: Any) -> Event:
@@ -34,14 +43,14 @@ def nothing(_: Event) -> list[Any]:
     return []
 
 
-def test_the_ledger_is_found_by_preset() -> None:
+def test_the_ledger_is_found_by_preset(ledger: Any) -> None:
     """A source of any name whose preset is Stripe's has the ledger's effects."""
     assert find("shop-in-france", "stripe", "charge.succeeded") is ledger.charge_succeeded
     assert find("shop-in-france", "stripe", "charge.pending") is None
     assert find("payments", "standard-webhooks", "payment.refunded") is ledger.payment_refunded
 
 
-def test_a_source_s_own_effect_comes_before_its_preset_s() -> None:
+def test_a_source_s_own_effect_comes_before_its_preset_s(ledger: Any) -> None:
     """What an operator writes for one source replaces what all of its kind have."""
     effect("mine", "charge.*")(nothing)
     assert find("mine", "stripe", "charge.succeeded") is nothing
@@ -78,7 +87,7 @@ def test_a_found_effect_is_remembered_until_another_is_registered() -> None:
     assert find("late", "", "x") is nothing
 
 
-def test_a_charge_is_booked_to_its_account() -> None:
+def test_a_charge_is_booked_to_its_account(ledger: Any) -> None:
     """The ledger adds minor units in upper-case currency and counts the event."""
     payload = {"account": "acct_1", "data": {"object": {"amount": 1250, "currency": "eur"}}}
     assert ledger.charge_succeeded(event("stripe", "charge.succeeded", payload)) == [
@@ -86,7 +95,7 @@ def test_a_charge_is_booked_to_its_account() -> None:
     ]
 
 
-def test_a_refund_is_taken_off() -> None:
+def test_a_refund_is_taken_off(ledger: Any) -> None:
     """What goes back is subtracted; the platform's own account has a name."""
     payload = {"data": {"object": {"amount": 50, "currency": "usd"}}}
     assert ledger.refund_created(event("stripe", "refund.created", payload)) == [
@@ -94,7 +103,7 @@ def test_a_refund_is_taken_off() -> None:
     ]
 
 
-def test_payments_of_the_own_sender_are_booked() -> None:
+def test_payments_of_the_own_sender_are_booked(ledger: Any) -> None:
     """Standard Webhooks payments and refunds cancel out."""
     payload = {"data": {"account": "a", "amount": 7, "currency": "EUR"}}
     assert ledger.payment_succeeded(event("payments", "payment.succeeded", payload)) == [
@@ -121,15 +130,17 @@ def test_payments_of_the_own_sender_are_booked() -> None:
         {"data": {"account": "x" * 300, "amount": 7, "currency": "EUR"}},
     ],
 )
-def test_what_is_no_payment_is_rejected(payload: Any) -> None:
+def test_what_is_no_payment_is_rejected(payload: Any, ledger: Any) -> None:
     """A payment without account, whole amount or currency is refused with a reason, never booked as something else."""
     with pytest.raises(EventRejected):
         ledger.payment_succeeded(event("payments", "payment.succeeded", payload))
 
 
-def test_a_file_that_cannot_be_imported_is_nobodys_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken deploy fails as a whole, with the file's name, before any event is judged by it."""
-    (tmp_path / "broken_by_hand.py").write_text("def effect(:\n")
-    monkeypatch.setattr(effects, "__path__", [str(tmp_path)])
-    with pytest.raises(EffectsInvalid, match="broken_by_hand: SyntaxError"):
-        effects.load.__wrapped__()
+@pytest.mark.parametrize("text", ["def effect(:\n", "import nowhere_to_be_found\n", "raise SystemExit(3)\n"])
+def test_a_file_that_cannot_be_imported_is_nobodys_event(text: str, tmp_path: Path) -> None:
+    """A broken deploy fails as a whole, with file and line, before any event is judged by it."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "broken_by_hand.py").write_text(f"\n{text}")
+    with pytest.raises(EffectsInvalid, match=r"broken_by_hand\.py:2: (Syntax|ModuleNotFound|System)E"):
+        effects.load("shop", tmp_path)

@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.batches import NOW_MS, forged, judged, run, words
 from tests.support.deliveries import AT_MS, draft_of, draft_with, envelope_of, pair_of, source_of, with_headers
-from tests.support.expressions import Item
 from tests.support.faulty_store import FaultyStore
 from tests.support.memory_store import EVENTS, MemoryStore
 from weir.consumers.business.changes import Update
@@ -26,6 +25,7 @@ from weir.ingest.envelope import Envelope, encode
 from weir.ingest.ids import RequestId, SequenceNumber
 from weir.ingest.sources import presets
 from weir.ingest.sources.catalogue import Catalogue, Source
+from weir.testing.expressions import Item
 
 DAY_S = 86_400
 QUARANTINE_DAYS, UNPROVEN_DAYS = 90, 14

@@ -23,9 +23,14 @@ COMMAND_LINE = {
         "`AWS_ENDPOINT_URL`",
         "address of LocalStack or of another AWS endpoint, as `--endpoint` gives it",
     ),
+    "WEIR_ENV": ("none", "environment of the project, as `--env` gives it"),
     "WEIR_HOME": ("`.weir` in the project", "folder of the embedded stack's state, of replays and of load tests"),
+    "WEIR_PROJECT": (
+        "the nearest from the current folder upwards",
+        "folder of the project, as `weir --project FOLDER` gives it",
+    ),
     "WEIR_SOURCES": ("`sources.yaml` in the project", "the sources file"),
-    "WEIR_STACK": ("`weir`", "name of the CloudFormation stack, as `--stack` gives it"),
+    "WEIR_STACK": ("the project's, then `weir`", "name of the CloudFormation stack, as `--stack` gives it"),
 }
 
 
@@ -35,7 +40,8 @@ def page() -> str:
         "Environment variables",
         "An empty value counts as absent.",
         "## The command line",
-        "The project is the nearest folder, from the current one upwards, that holds a `sources.yaml`; else the current one.\n"
+        "The project is the nearest folder, from the current one upwards, whose `pyproject.toml` has `[tool.weir]` ([its fields](project.md)) or that\n"
+        "holds a `sources.yaml`; else the current one.\n"
         "`make run` passes `PORT` and `WEIR_HOME` on.",
         markdown.table(
             ["variable", "default", "meaning"],

@@ -15,6 +15,7 @@ from tests.docs import (
     metrics_page,
     parameters_page,
     presets_page,
+    project_page,
     sources_page,
 )
 
@@ -30,5 +31,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page.page,
     "parameters.md": parameters_page.page,
     "presets.md": presets_page.page,
+    "project.md": project_page.page,
     "sources.md": sources_page.page,
 }

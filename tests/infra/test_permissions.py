@@ -22,7 +22,7 @@ from tests.support.stack_env import StackEnv
 from weir.consumers import wiring
 from weir.consumers.business.changes import Change, Check, Delete, Put, Update, exists
 from weir.consumers.business.effects import effect
-from weir.infra import deploy, template
+from weir.infra import synth, template, uploads
 from weir.ingest.contract import routes
 from weir.ingest.handshakes import questions
 from weir.ingest.sources import presets
@@ -178,8 +178,8 @@ def whole(*names: str, **given: str) -> dict[str, template.Resource]:
     catalogue = Catalogue({name: source_of(name).model_copy(update=asked[name]) for name in names})
     filled = dict.fromkeys(("partition", "region", "credentials", "handshake_function"), "x")
     definition = routes.render(routes.api_definition(catalogue, filled))
-    ready = template.prepare(template.load(), definition, {}, deploy.readers(catalogue))
-    needed = deploy.sources_parameters(catalogue, partition="aws", region="r", account="123456789012")
+    ready = template.prepare(template.load(), definition, {}, synth.readers(catalogue))
+    needed = synth.sources_parameters(catalogue, partition="aws", region="r", account="123456789012")
     key = "arn:aws:kms:r:123456789012:key/k"
     values = _GIVEN | needed | {"StreamKmsKey": key, "SecretsKmsKeyArn": key} | given
     return template.evaluate(ready, values, stack="demo", region="r", account="123456789012")[0]
@@ -237,7 +237,7 @@ def test_every_bucket_is_reached_by_tls_alone() -> None:
     policies = [one.properties for one in resources if one.type == "AWS::S3::BucketPolicy"]
     assert buckets == {policy["Bucket"] for policy in policies}
     for policy in policies:
-        assert policy["PolicyDocument"] == deploy.tls_only(f"arn:aws:s3:::{policy['Bucket']}")
+        assert policy["PolicyDocument"] == uploads.tls_only(f"arn:aws:s3:::{policy['Bucket']}")
 
 
 @pytest.mark.parametrize("name", presets.names())

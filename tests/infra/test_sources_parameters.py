@@ -8,8 +8,9 @@ import pytest
 
 from tests.support.deliveries import source_of
 from weir.infra import template
-from weir.infra.deploy import reserved, sources_parameters
+from weir.infra.deploy import reserved
 from weir.infra.place import Place
+from weir.infra.synth import sources_parameters
 from weir.ingest.sources.catalogue import Catalogue
 
 GIVEN = {"ArtifactBucket": "b", "ApiDefinitionKey": "a", "FunctionKey": "f"}
@@ -68,7 +69,7 @@ def test_rights_to_secrets_are_those_that_sources_name() -> None:
     ]
 
 
-class Account:
+class Concurrency:
     """An account of AWS with so much concurrency left; ``own`` is what this stack's function has reserved."""
 
     class exceptions:  # as boto3 has it
@@ -91,13 +92,13 @@ class Account:
 class Aws(Place):
     """AWS, of which only Lambda is asked."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, limits: Concurrency) -> None:
         super().__init__("aws", "weir", endpoint=None)
-        self._account = account
+        self._limits = limits
 
     def client(self, service: str) -> Any:
         assert service == "lambda"
-        return self._account
+        return self._limits
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,8 @@ class Aws(Place):
 def test_handshakes_have_a_limit_where_the_account_has_room(left: int, own: int | None, wanted: str) -> None:
     """Lambda keeps 100 for functions that reserve nothing: where less would be left, nothing is reserved."""
     catalogue = Catalogue({"slack": source_of("slack").model_copy(update={"handshake_function": True})})
-    assert reserved(Aws(Account(left, own)), catalogue) == {"HandshakeConcurrency": wanted}
-    assert reserved(Aws(Account(left, own)), Catalogue({"github": source_of("github")})) == {}
+    assert reserved(Aws(Concurrency(left, own)), catalogue) == {"HandshakeConcurrency": wanted}
+    assert reserved(Aws(Concurrency(left, own)), Catalogue({"github": source_of("github")})) == {}
 
 
 def test_reserved_concurrency_is_by_parameter() -> None:

@@ -97,7 +97,7 @@ def test_whatever_is_broken_by_hand_fails_the_run_by_name(stack: FaultStack, att
     dynamodb.put_item(TableName=table, Item={**items[other], "pk": {"S": mark_keys([forged])[0]}})
     _make_again(stack, mark_keys([booked])[0])
     dynamodb.update_item(
-        TableName=outputs.balances_table,
+        TableName=json.loads(outputs.tables)["balances"],
         Key={"account": {"S": booked.account}},
         UpdateExpression=f"ADD {booked.currency} :one",
         ExpressionAttributeValues={":one": {"N": "1"}},

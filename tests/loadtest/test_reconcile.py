@@ -21,7 +21,7 @@ def verdict(
     kept = load_env.found(load_env.results())
     stores: dict[str, Any] = {
         "items": dict(kept.items),
-        "balances": {account: dict(row) for account, row in kept.balances.items()},
+        "balances": {account: dict(row) for account, row in (kept.balances or {}).items()},
         "records": list(kept.records or ()),
         "commits": list(kept.commits or ()),
     }

@@ -119,7 +119,7 @@ def test_a_missing_event_is_found_by_a_replay(stack_env: StackEnv) -> None:
     stack_env.consume()
     stack_env.dynamodb.delete_item(TableName=stack_env.outputs.events_table, Key={"pk": {"S": "payments#msg_3"}})
     stack_env.dynamodb.update_item(  # as if it had never been applied
-        TableName=stack_env.outputs.balances_table,
+        TableName=stack_env.outputs.table("balances"),
         Key={"account": {"S": "acct_1"}},
         UpdateExpression="ADD EUR :less, events :one",
         ExpressionAttributeValues={":less": {"N": "-10"}, ":one": {"N": "-1"}},

@@ -144,7 +144,7 @@ def test_a_delivery_that_dynamodb_refused_gets_another_chance(stack_env: StackEn
     }
     for one in (refused, fence):
         stack_env.dynamodb.put_item(TableName=stack_env.outputs.events_table, Item=one)
-    stack_env.dynamodb.delete_item(TableName=stack_env.outputs.balances_table, Key={"account": {"S": "c"}})
+    stack_env.dynamodb.delete_item(TableName=stack_env.outputs.table("balances"), Key={"account": {"S": "c"}})
     said = json.loads(stack_env.weir("replay", "--from", "stream", "--to", "consumer", "--json"))
     assert said["quarantined"] == 1
     assert "refused" in stack_env.events()["payments#m-1"]

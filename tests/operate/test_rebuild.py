@@ -142,7 +142,7 @@ def test_what_a_retired_secret_proved_is_read_as_it_was_proven(stack_env: StackE
 def test_differences_are_named_item_by_item_and_swapped(stack_env: StackEnv) -> None:
     """A wrong balance, a lost account and one that no event explains are kept apart; a swap corrects the first two."""
     fill(stack_env)
-    balances, table = stack_env.balances(), stack_env.outputs.balances_table
+    balances, table = stack_env.balances(), stack_env.outputs.table("balances")
     stack_env.dynamodb.update_item(
         TableName=table,
         Key={"account": {"S": "acct_1"}},

@@ -64,7 +64,7 @@ def test_every_event_is_replayed(stack_env: StackEnv, cut: list[int]) -> None:
 
 def test_every_item_of_a_rebuild_is_compared(stack_env: StackEnv, cut: list[int]) -> None:
     """An item whose key was handed back is not taken for one that is missing."""
-    table = stack_env.outputs.balances_table
+    table = stack_env.outputs.table("balances")
     keys = [{"account": {"S": f"acct_{number}"}} for number in range(COUNT)]
     before = [Difference("balances", key, None, None) for key in keys]
     now = Comparer(stack_env.dynamodb).again(before, table, table)

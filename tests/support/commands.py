@@ -8,7 +8,7 @@ import click
 
 from weir.cli.main import main
 
-PLACE_OPTIONS = ("--at", "--endpoint", "--stack")
+PLACE_OPTIONS = ("--at", "--endpoint", "--stack", "--env")
 
 
 def groups(name: tuple[str, ...] = (), group: click.Group = main) -> Iterator[tuple[tuple[str, ...], click.Group]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support import aws
+from tests.support import aws, ledger
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.ids import RequestId, SourceName
 from weir.ingest.schemes import signatures
@@ -63,6 +63,7 @@ class EngineEnv:
             "AWS_DEFAULT_REGION": "us-east-1",
             "EVENTS_TABLE": self.events_table,
             "TABLES": json.dumps({"balances": self.balances_table}),
+            **ledger.SETTINGS,
             "SECRETS_PREFIX": f"/{self.name}",
             "SOURCES_FILE": str(compiled),
             "STACK": self.name,

@@ -6,16 +6,16 @@ import asyncio
 import json
 from collections.abc import Callable
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
+from tests.support.ledger import SOURCES
 from weir.ingest.schemes import signatures
 from weir.ingest.sources.catalogue import Catalogue
 from weir.ingest.sources.sources_file import load
 from weir.loadtest.sending.mix import Mix
 from weir.loadtest.sending.plan import Plan, Timing
 
-CATALOGUE = load(Path(__file__).parents[2] / "sources.yaml")
+CATALOGUE = load(SOURCES)
 # A served request's number and body -> status, headers, body; None cuts the connection.
 Reply = tuple[int, dict[str, str], bytes] | None
 

@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support.ledger import LEDGER
 from weir.cli.main import main
 from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.events_table.store import client_config
 from weir.consumers.judging.records import Record
-from weir.infra import lifetimes, secrets, template
+from weir.infra import lifetimes, secrets, tables, template
 from weir.infra.local import provision
 from weir.infra.local.engine.engine import Engine
 from weir.infra.outputs import Outputs
@@ -65,9 +66,9 @@ class StackEnv:
         self.home = home
         name = f"t{uuid.uuid4().hex[:10]}"
         given = {**_GIVEN, "ShardCount": str(shards), "SecretsPrefix": f"/{name}/secrets"}
-        resources, outputs = template.evaluate(
-            template.load(), given, stack=name, region=REGION, account=EMBEDDED_ACCOUNT
-        )
+        ready = template.load()
+        tables.expand(ready, LEDGER.tables, emulated=True)
+        resources, outputs = template.evaluate(ready, given, stack=name, region=REGION, account=EMBEDDED_ACCOUNT)
         files = {"Home": str(home), "AccessLog": str(home / "access.log"), "ConsumerLog": str(home / "consumer.log")}
         self.outputs = Outputs.read({**outputs, **files}, origin="the template")
         self.place = Place("embedded", name, endpoint=engine.endpoint, outputs=self.outputs)
@@ -231,7 +232,7 @@ class StackEnv:
         """Return the ledger by account."""
         return {
             item["account"]["S"]: {name: int(value["N"]) for name, value in item.items() if name != "account"}
-            for item in self.scan(self.outputs.balances_table)
+            for item in self.scan(self.outputs.table("balances"))
         }
 
     def scan(self, table: str) -> list[dict[str, Any]]:

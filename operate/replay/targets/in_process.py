@@ -10,7 +10,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from weir.consumers.batch.batch import isolate, now_ms
-from weir.consumers.business import effects
 from weir.consumers.commit.commit import CommitReport, commit
 from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table.item import EventResult, JudgedEvent
@@ -81,11 +80,10 @@ def settings_of(outputs: ConsumerOutputs) -> Settings:
 def make_judge(
     catalogue: Catalogue, client: Callable[[str], Any], settings: Settings, secrets: Secrets | None = None
 ) -> Judge:
-    """Return a judge with the sources, secrets and business code of this working tree.
+    """Return a judge with the sources, the secrets and the business code that was loaded.
 
-    ``client`` returns a boto3 client by the name of its service. Raises: EffectsInvalid.
+    ``client`` returns a boto3 client by the name of its service. Raises: EffectsInvalid if none was.
     """
-    effects.load()
     return Judge(
         catalogue,
         secrets or make_secrets(catalogue, client, settings),

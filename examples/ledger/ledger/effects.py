@@ -10,12 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from weir.consumers.business.changes import Change, Update
-from weir.consumers.business.effects import effect
-from weir.ingest.errors import EventRejected
-from weir.ingest.sources.events import Event
+from weir import Change, Event, EventRejected, Table, Update, effect
 
-TABLE = "balances"
+balances = Table("balances", key={"account": str})
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _AMOUNT_BOUND = 10**15
@@ -55,7 +52,7 @@ def _book(event: Event, account: object, facts: Mapping[str, Any], field: str, s
         raise EventRejected("The amount is not a whole number of minor units.", type=event.type)
     if not _CURRENCY.fullmatch(currency):
         raise EventRejected("The currency is not a three-letter code.", type=event.type)
-    return [Update(TABLE, {"account": account}, add={currency: sign * amount, "events": 1})]
+    return [Update(balances, {"account": account}, add={currency: sign * amount, "events": 1})]
 
 
 def _stripe_object(event: Event) -> Mapping[str, Any]:

@@ -1,0 +1,1 @@
+"""The business code of the ledger."""

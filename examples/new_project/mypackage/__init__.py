@@ -1,0 +1,1 @@
+"""Business code: what an event changes. Weir imports every module of this package."""

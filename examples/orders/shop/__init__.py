@@ -1,0 +1,1 @@
+"""The business code of a shop: orders from Shopify, payments from Stripe, customers from both."""

@@ -1,0 +1,176 @@
+"""CloudFormation's stacks: changed by a change set that is shown first, followed to their end, deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from weir.infra import Say
+from weir.infra.place import Place
+from weir.ingest.errors import NotConfirmed, StackFailed
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation.literals import ChangeSetTypeType
+    from types_boto3_cloudformation.type_defs import StackEventTypeDef
+
+_POLL_S = 2.0
+_DONE = ("COMPLETE", "FAILED")
+# A stack that an update goes on from: it has tables.
+WORKING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
+
+
+class Options(NamedTuple):
+    """What a change set is made with beside template and parameters."""
+
+    tags: Mapping[str, str] = {}
+    role_arn: str | None = None
+
+
+# Shown the changes, tells whether they shall be made.
+Confirm = Callable[[Sequence["Change"]], bool]
+
+
+class Change(NamedTuple):
+    """One change of a resource. ``replaces``: "" for no, or CloudFormation's word: True or Conditional."""
+
+    action: str
+    type: str
+    logical_id: str
+    replaces: str = ""
+
+    def line(self) -> str:
+        """Write it for a person."""
+        note = {"True": "   REPLACED by a new one", "Conditional": "   perhaps replaced by a new one"}
+        return f"  {self.action.lower():8} {self.type:42} {self.logical_id}{note.get(self.replaces, '')}"
+
+
+def apply(
+    place: Place, template_url: str, values: Mapping[str, str], options: Options, *, say: Say, confirm: Confirm
+) -> bool:
+    """Make a change set, show it, and execute it; return False when there is nothing to change.
+
+    Raises: StackFailed with CloudFormation's reason, NotConfirmed when ``confirm`` says no: then nothing is changed.
+    """
+    cloudformation = place.client("cloudformation")
+    if status_of(place) == "ROLLBACK_COMPLETE":  # a first creation that failed can only be deleted
+        delete_stack(place, say)
+    kind: ChangeSetTypeType = "CREATE" if status_of(place) in {None, "REVIEW_IN_PROGRESS"} else "UPDATE"
+    name = f"weir-{int(time.time())}"
+    _create(place, kind, name, template_url, values=values, options=options)
+    changes = _wait_for_changes(place, name)
+    if changes is None:
+        cloudformation.delete_change_set(StackName=place.stack, ChangeSetName=name)
+        say("  nothing to change")
+        return False
+    for change in changes:
+        say(change.line())
+    if not confirm(changes):
+        cloudformation.delete_change_set(StackName=place.stack, ChangeSetName=name)
+        if kind == "CREATE":  # the change set had made an empty stack
+            cloudformation.delete_stack(StackName=place.stack)
+        raise NotConfirmed
+    cloudformation.execute_change_set(StackName=place.stack, ChangeSetName=name)
+    status = _follow(place, say)
+    if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+        raise StackFailed(f"stack {place.stack} ended in {status}", reasons=_reasons(place))
+    return True
+
+
+def _create(
+    place: Place, kind: ChangeSetTypeType, name: str, template_url: str, *, values: Mapping[str, str], options: Options
+) -> None:
+    given: dict[str, Any] = {"RoleARN": options.role_arn} if options.role_arn else {}
+    if options.tags:
+        given["Tags"] = [{"Key": key, "Value": value} for key, value in options.tags.items()]
+    place.client("cloudformation").create_change_set(
+        StackName=place.stack,
+        ChangeSetName=name,
+        ChangeSetType=kind,
+        TemplateURL=template_url,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+        **given,
+    )
+
+
+def _wait_for_changes(place: Place, name: str) -> list[Change] | None:
+    """Return the changes of a change set once it is made; None if there are none. Raises: StackFailed."""
+    cloudformation = place.client("cloudformation")
+    while True:
+        found = cloudformation.describe_change_set(StackName=place.stack, ChangeSetName=name)
+        if found["Status"] == "CREATE_COMPLETE":
+            break
+        if found["Status"] == "FAILED":
+            reason = found.get("StatusReason", "")
+            if "didn't contain changes" in reason or "No updates" in reason:
+                return None
+            raise StackFailed(f"the change set was refused: {reason}")
+        time.sleep(_POLL_S)
+    changes = [*found.get("Changes", [])]
+    while token := found.get("NextToken"):
+        found = cloudformation.describe_change_set(StackName=place.stack, ChangeSetName=name, NextToken=token)
+        changes += found.get("Changes", [])
+    resources = (change["ResourceChange"] for change in changes)
+    return [
+        Change(
+            str(one["Action"]),
+            one["ResourceType"],
+            one["LogicalResourceId"],
+            str(one.get("Replacement", "")) if one["Action"] == "Modify" else "",
+        )
+        for one in resources
+    ]
+
+
+def _follow(place: Place, say: Say) -> str:
+    """Print each event once until the stack rests; return its status."""
+    seen: set[str] = set()
+    started = time.time() - 5
+    while True:
+        status = status_of(place) or "DELETE_COMPLETE"
+        for event in _new_events(place, seen, started):
+            reason = event.get("ResourceStatusReason", "")
+            say(f"  {event['ResourceStatus']:28} {event['LogicalResourceId']} {reason}".rstrip())
+        if status.endswith(_DONE) and not status.endswith("CLEANUP_IN_PROGRESS"):
+            return status
+        time.sleep(0.5 if place.emulated else _POLL_S)
+
+
+def _new_events(place: Place, seen: set[str], since_s: float) -> Iterator[StackEventTypeDef]:
+    try:
+        answer = place.client("cloudformation").describe_stack_events(StackName=place.stack)
+    except ClientError:  # the stack is gone
+        return
+    for event in reversed(answer["StackEvents"]):
+        if event["EventId"] not in seen and event["Timestamp"].timestamp() >= since_s:
+            seen.add(event["EventId"])
+            yield event
+
+
+def status_of(place: Place) -> str | None:
+    try:
+        stacks = place.client("cloudformation").describe_stacks(StackName=place.stack)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return str(stacks[0]["StackStatus"]) if stacks else None
+
+
+def _reasons(place: Place) -> list[str]:
+    events = place.client("cloudformation").describe_stack_events(StackName=place.stack)["StackEvents"]
+    return [
+        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
+        for event in reversed(events)
+        if event["ResourceStatus"].endswith("FAILED")
+    ][:5]
+
+
+def delete_stack(place: Place, say: Say) -> None:
+    place.client("cloudformation").delete_stack(StackName=place.stack)
+    status = _follow(place, say)
+    if status != "DELETE_COMPLETE":
+        raise StackFailed(f"stack {place.stack} ended in {status}", reasons=_reasons(place))
