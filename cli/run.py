@@ -30,17 +30,14 @@ def run(port: int, settings: tuple[str, ...], engine_ports: tuple[int, int], eng
     The state is kept in .weir, or in the folder that WEIR_HOME names, and comes back with the next start. Exit code 1
     when a part ended by itself.
     """
-    from weir.infra import project_file
+    from weir.cli.project_files import Files
     from weir.infra.local import stack
 
-    given = {**project_file.text(project.current().defaults.parameters), **parameters(settings)}
     code = stack.run(
         project.home(),
+        Files(parameters(settings)),
         port=port,
-        sources_file=project.existing_sources_file(),
-        given=given,
         say=emit,
-        business=project.business(),  # code that cannot be imported would hold up every event
         engines=stack.EngineAddresses(*engine_ports, engine_via),
         disaggregate=_disaggregate,
     )

@@ -23,6 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,44 +32,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from weir.infra import CODE, Say, lifetimes, sender, signing_keys, template
-from weir.infra.business import Business
-from weir.infra.local import lifecycle, logs, provision
+from weir.infra import CODE, Say, lifetimes, sender, signing_keys
+from weir.infra.local import lifecycle, logs, provision, version
 from weir.infra.local.archiver import Archiver, Delivery, Disaggregate
 from weir.infra.local.console import Console
 from weir.infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
 from weir.infra.local.function.function import Function
+from weir.infra.local.function.invocations import InvocationResult
+from weir.infra.local.gateway import GENERATION_FILE
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
 from weir.infra.local.poller.poller import Poller
+from weir.infra.local.reload import Reload
 from weir.infra.local.stream_readers import StreamReaders
+from weir.infra.local.version import STACK, Inputs, ProjectFiles, Version
 from weir.infra.outputs import Outputs
 from weir.infra.place import EMBEDDED_ACCOUNT, REGION, STATE_FILE, Place
-from weir.infra.synth import readers, sources_parameters, throttles
-from weir.ingest.contract import routes
 from weir.ingest.errors import StackFailed
 from weir.ingest.sources.catalogue import Catalogue
-from weir.ingest.sources.sources_file import load
 
-STACK = "weir"
 SIGNING_FILE = "signing.json"
+GATEWAY_FILE = "gateway.json"
 # Log group -> file under the state folder.
 _LOGS = {"AccessLog": "access.log", "ConsumerLog": "consumer.log", "HandshakeLog": "handshake.log"}
 # What is kept under the state folder: folders, and files by the ends of their names.
-_FOLDERS = ("stream", "store", "engine", "checkpoints", "replays", "load", "bench")
+_FOLDERS = ("stream", "store", "engine", "checkpoints", "replays", "load", "bench", version.CODE_FOLDER)
 _SUFFIXES = frozenset((".json", ".jsonl", ".log", ".new"))
 _DAY_S = 86_400
 _WATCH_S = 0.2
 _CAN_WAIT = 19  # nice; the usual is 0
 _GATEWAY_START_S = 30.0
 _GATEWAY_STOP_S = 15.0
-# One machine has one processor family and no artifacts to fetch; a provisioned stream shows its shards.
-_GIVEN = {
-    "ArtifactBucket": "none",
-    "ApiDefinitionKey": "none",
-    "FunctionKey": "none",
-    "StreamMode": "PROVISIONED",
-    "ArchiveBufferSeconds": "10",  # a person who tries things out wants to see what was archived
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,49 +75,33 @@ class EngineAddresses:
 
 def run(
     home: Path,
+    files: ProjectFiles,
     *,
     port: int,
-    sources_file: Path,
-    given: Mapping[str, str],
     say: Say,
-    business: Business | None = None,
     engines: EngineAddresses | None = None,
     disaggregate: Disaggregate = lambda data: [data],
 ) -> int:
     """Run the stack until SIGINT or SIGTERM; return the exit code: 0, or 1 when a part ended by itself.
 
-    ``disaggregate`` opens KPL aggregates for the archive, as Firehose does.
+    ``files`` are the project's; what changes in them is taken while the stack runs. ``disaggregate`` opens KPL
+    aggregates for the archive, as Firehose does.
 
     Raises: ServiceError when the stack cannot be started; whatever was started is stopped again.
     """
     os.umask(0o077)  # child processes inherit it
-    home.mkdir(parents=True, exist_ok=True)
-    with _lock(home):
-        _make_private(home)
-        _check_port(port)
-        catalogue = load(sources_file)
-        stack = _Stack(
-            home,
-            port,
-            catalogue,
-            given,
-            say,
-            business=business or Business(),
-            engines=engines or EngineAddresses(),
-            disaggregate=disaggregate,
-        )
-        return asyncio.run(stack.run())
-
-
-def _definition(catalogue: Catalogue) -> dict[str, Any]:
-    """Return the API definition as the gateway process serves it."""
-    substitutions = {
-        "partition": "aws",
-        "region": REGION,
-        "credentials": "embedded",
-        "handshake_function": f"arn:aws:lambda:{REGION}:{EMBEDDED_ACCOUNT}:function:{STACK}-handshake",
-    }
-    return routes.api_definition(catalogue, substitutions)
+    with tempfile.TemporaryDirectory(prefix="weir-") as trial:
+        # Before anything is made: code that cannot be imported would hold up every event.
+        inputs = files.read(lambda business, catalogue: version.copy_into(Path(trial), business, catalogue))
+        home.mkdir(parents=True, exist_ok=True)
+        with _lock(home):
+            _make_private(home)
+            _check_port(port)
+            folder = version.copy_into(home, inputs.business, inputs.catalogue)
+            version.forget_others(home, folder)
+            inputs = inputs._replace(business=inputs.business._replace(folder=folder))
+            stack = _Stack(home, port, inputs, say, engines=engines or EngineAddresses(), disaggregate=disaggregate)
+            return asyncio.run(stack.run(files))
 
 
 class _Stack:
@@ -132,28 +109,15 @@ class _Stack:
         self,
         home: Path,
         port: int,
-        catalogue: Catalogue,
-        given: Mapping[str, str],
+        inputs: Inputs,
         say: Say,
         *,
-        business: Business,
         engines: EngineAddresses,
         disaggregate: Disaggregate,
     ) -> None:
         self._home, self._port, self._say = home, port, say
-        self._catalogue, self._business = catalogue, business
+        self._version = version.make(inputs)
         self._disaggregate = disaggregate
-        self._definition = _definition(catalogue)
-        definition = routes.render(self._definition)
-        ready = template.prepare(
-            template.load(), definition, throttles(catalogue), readers(catalogue), business.tables, emulated=True
-        )
-        needed = sources_parameters(catalogue, partition="aws", region=REGION, account=EMBEDDED_ACCOUNT)
-        given = {**_GIVEN, **needed, "Effects": business.package, **given}
-        self._parameters = template.parameters(ready, given)
-        self._resources, self._outputs = template.evaluate(
-            ready, given, stack=STACK, region=REGION, account=EMBEDDED_ACCOUNT
-        )
         # Known to who can read the state file: other users of this machine reach loopback, too.
         self._key = f"weir{secrets.token_hex(16)}"
         stream, store = home / "stream", home / "store"
@@ -164,10 +128,12 @@ class _Stack:
         self._stream_url = engines.via or self._stream.endpoint
         self._store_url = engines.via or self._store.endpoint
         self._gateway: subprocess.Popen[bytes] | None = None
+        self._generation = 0
+        self._retired: list[Function] = []  # of earlier versions, with batches under way
         self._function: Function | None = None
         self._readers: StreamReaders | None = None
 
-    async def run(self) -> int:
+    async def run(self, files: ProjectFiles) -> int:
         """Start, watch, stop."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -176,13 +142,14 @@ class _Stack:
         try:
             await self._start()
             self._introduce()
-            ended = await self._watch(stop)
+            reload = Reload(self._home, files, self._version.inputs, self._take, self._say)
+            ended = await self._watch(stop, reload)
         finally:
             await self._stop()
         if ended:
             self._say(f"stopped because {ended}")
             return 1
-        self._say("stopped; the data is kept, `make run` brings it back")
+        self._say("stopped; the data is kept, and is there again at the next start")
         return 0
 
     async def _start(self) -> None:
@@ -192,20 +159,70 @@ class _Stack:
         await asyncio.to_thread(self._expire_logs)
         await asyncio.gather(*(asyncio.to_thread(engine.start) for engine in self._engines))
         place = self._place()
-        await asyncio.to_thread(provision.provision, place, self._resources)
-        await asyncio.to_thread(lifecycle.expire, place.client("s3"), self._resources["Bucket"], datetime.now(UTC))
-        await asyncio.to_thread(lifetimes.record_after, place, place.outputs().bucket, self._catalogue, made_ms=made_ms)
-        (self._home / "sources.json").write_text(self._catalogue.dump(), encoding="utf-8")
-        engines = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint, "access_key": self._key}
-        _write_private(self._home / STATE_FILE, {"stack": STACK, **engines, "outputs": place.outputs().as_dict()})
-        await asyncio.to_thread(_provide_secrets, place, self._catalogue)
+        await asyncio.to_thread(provision.provision, place, self._version.resources)
+        await asyncio.to_thread(
+            lifecycle.expire, place.client("s3"), self._version.resources["Bucket"], datetime.now(UTC)
+        )
+        await asyncio.to_thread(
+            lifetimes.record_after, place, place.outputs().bucket, self._version.catalogue, made_ms=made_ms
+        )
+        self._write_state(place)
+        await asyncio.to_thread(_provide_secrets, place, self._version.catalogue)
         self._gateway = await asyncio.to_thread(self._start_gateway)
         self._let_senders_go_first()
         self._function = self._make_function()
         if reason := await self._function.warm():
             raise StackFailed(f"The consumer does not start: {reason}", log=str(self._home / "consumer.log"))
-        self._readers = self._make_readers(self._function)
+        self._readers = self._make_readers()
         await self._readers.start()
+
+    def _write_state(self, place: Place) -> None:
+        engines = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint, "access_key": self._key}
+        _write_private(self._home / STATE_FILE, {"stack": STACK, **engines, "outputs": place.outputs().as_dict()})
+
+    async def _take(self, inputs: Inputs) -> None:
+        """Take another version of the project while everything runs.
+
+        First what the new code needs is made, then batches go to it, then the gateway knows its sources. Batches under
+        way end with the code that they began with. Raises: ServiceError; what ran before then runs on.
+        """
+        before, self._version = self._version, version.make(inputs._replace(given=self._version.inputs.given))
+        try:
+            function = await self._begin_version()
+        except BaseException:
+            self._version = before
+            raise
+        retired, self._function = self._function, function
+        if retired is not None:
+            self._retired.append(retired)
+        await self._tell_gateway(before)
+
+    async def _begin_version(self) -> Function:
+        place = self._place()
+        await asyncio.to_thread(provision.provision, place, self._version.resources)
+        bucket = place.outputs().bucket
+        await asyncio.to_thread(lifetimes.record_after, place, bucket, self._version.catalogue, made_ms=None)
+        await asyncio.to_thread(_provide_secrets, place, self._version.catalogue)
+        function = self._make_function()
+        if reason := await function.warm():
+            await function.close()
+            raise StackFailed(f"The consumer does not start: {reason}", log=str(self._home / "consumer.log"))
+        self._write_state(place)
+        return function
+
+    async def _tell_gateway(self, before: Version) -> None:
+        """Let the gateway serve the sources of this version, if they are others; it goes on without a pause."""
+        config = self._gateway_config()
+        if config == self._gateway_config(before) or self._gateway is None:
+            return
+        self._generation += 1
+        (self._home / GATEWAY_FILE).write_text(json.dumps({**config, "generation": self._generation}), encoding="utf-8")
+        self._gateway.send_signal(signal.SIGHUP)
+        told, deadline_s = self._home / GENERATION_FILE, time.monotonic() + _GATEWAY_START_S
+        while not told.exists() or told.read_text(encoding="ascii") != str(self._generation):
+            if time.monotonic() > deadline_s or self._gateway.poll() is not None:
+                raise StackFailed("The gateway did not take the sources.", log=str(self._home / "gateway.log"))
+            await asyncio.sleep(0.02)
 
     def _let_senders_go_first(self) -> None:
         """Put this process and the store, and so every environment of the function, behind gateway and stream."""
@@ -215,13 +232,13 @@ class _Stack:
 
     def _place(self) -> Place:
         outputs = {
-            **self._outputs,
+            **self._version.outputs,
             "Endpoint": f"http://127.0.0.1:{self._port}/v1",
             "ConsumerLog": str(self._home / "consumer.log"),
             "AccessLog": str(self._home / "access.log"),
             "SigningFile": str(self._home / SIGNING_FILE),
             "Home": str(self._home),
-            "FailureQueueUrl": f"{self._store.endpoint}/{EMBEDDED_ACCOUNT}/{self._outputs['FailureQueueUrl']}",
+            "FailureQueueUrl": f"{self._store.endpoint}/{EMBEDDED_ACCOUNT}/{self._version.outputs['FailureQueueUrl']}",
         }
         return Place(
             "embedded",
@@ -242,17 +259,18 @@ class _Stack:
 
     def _expire_logs(self) -> None:
         for logical_id, name in _LOGS.items():
-            if logical_id in self._resources:
-                kept_s = int(self._resources[logical_id].properties["RetentionInDays"]) * _DAY_S
+            if logical_id in self._version.resources:
+                kept_s = int(self._version.resources[logical_id].properties["RetentionInDays"]) * _DAY_S
                 logs.end_last_line(self._home / name)
                 logs.expire(self._home / name, round((time.time() - kept_s) * 1000))
 
     # ------------------------------------------------------------------------------------------ parts
 
-    def _start_gateway(self) -> subprocess.Popen[bytes]:
-        stage = self._resources["Stage"].properties
-        config = {
-            "definition": self._definition,
+    def _gateway_config(self, of: Version | None = None) -> dict[str, Any]:
+        of = of or self._version
+        stage = of.resources["Stage"].properties
+        return {
+            "definition": of.definition,
             "stage_variables": stage["Variables"],
             "method_settings": stage["MethodSettings"],
             "access_log_format": stage["AccessLogSetting"]["Format"],
@@ -260,10 +278,12 @@ class _Stack:
             "engine": self._stream_url,
             "access_key": self._key,
             "port": self._port,
-            "functions": self._handshake_function(),
+            "functions": self._handshake_function(of),
         }
-        path = self._home / "gateway.json"
-        path.write_text(json.dumps(config), encoding="utf-8")
+
+    def _start_gateway(self) -> subprocess.Popen[bytes]:
+        path = self._home / GATEWAY_FILE
+        path.write_text(json.dumps(self._gateway_config()), encoding="utf-8")
         log = self._home / "gateway.log"
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - our own arguments
@@ -277,10 +297,10 @@ class _Stack:
         return process
 
     def _make_function(self) -> Function:
-        properties = self._resources["Consumer"].properties
+        properties = self._version.resources["Consumer"].properties
         return Function(
             properties["Handler"],
-            self._variables("Consumer"),
+            self._variables(self._version, "Consumer"),
             root=CODE,
             log_path=self._home / "consumer.log",
             name=properties["FunctionName"],
@@ -291,14 +311,14 @@ class _Stack:
             access_key=self._key,
         )
 
-    def _handshake_function(self) -> dict[str, Any]:
+    def _handshake_function(self, of: Version) -> dict[str, Any]:
         """Return what the gateway runs the handshake function with; nothing if no source asks for it."""
-        if "Handshake" not in self._resources:
+        if "Handshake" not in of.resources:
             return {}
-        properties = self._resources["Handshake"].properties
+        properties = of.resources["Handshake"].properties
         given = {
             "handler": properties["Handler"],
-            "environment": self._variables("Handshake"),
+            "environment": self._variables(of, "Handshake"),
             "log_path": str(self._home / "handshake.log"),
             "timeout_s": float(properties["Timeout"]),
             "memory_mb": int(properties["MemorySize"]),
@@ -306,19 +326,26 @@ class _Stack:
         }
         return {properties["FunctionName"]: given}
 
-    def _variables(self, logical_id: str) -> dict[str, str]:
+    def _variables(self, of: Version, logical_id: str) -> dict[str, str]:
         """Return a function's environment: the template's, and where the engine and the sources are on this machine."""
-        given = self._resources[logical_id].properties["Environment"]["Variables"]
+        given = of.resources[logical_id].properties["Environment"]["Variables"]
         local = {
             "AWS_ENDPOINT_URL": self._store_url,
             "AWS_ENDPOINT_URL_KINESIS": self._stream_url,
-            "SOURCES_FILE": str(self._home / "sources.json"),
-            "EFFECTS_FOLDER": str(self._business.folder),
+            "SOURCES_FILE": str(of.sources_file),
+            "EFFECTS_FOLDER": str(of.folder),
         }
         return {name: str(value) for name, value in (given | local).items()}
 
-    def _make_readers(self, function: Function) -> StreamReaders:
-        mapping = EventSourceMapping.from_properties(self._resources["ConsumerMapping"].properties)
+    async def _invoke(self, event: dict[str, Any]) -> InvocationResult:
+        """Invoke the function of the version that runs when the batch is ready."""
+        function = self._function
+        if function is None:
+            raise StackFailed("The consumer has not been started.")
+        return await function.invoke(event)
+
+    def _make_readers(self) -> StreamReaders:
+        mapping = EventSourceMapping.from_properties(self._version.resources["ConsumerMapping"].properties)
         state = self._home / "checkpoints"
 
         console = Console(self._home / "consumer.log", self._say)
@@ -326,7 +353,7 @@ class _Stack:
         def make_poller() -> Poller:
             return Poller(
                 mapping,
-                function.invoke,
+                self._invoke,
                 endpoint=self._store_url,
                 kinesis=self._stream_url,
                 access_key=self._key,
@@ -336,9 +363,9 @@ class _Stack:
             )
 
         archiver = None
-        if "Archive" in self._resources:
+        if "Archive" in self._version.resources:
             archiver = Archiver(
-                Delivery.from_properties(self._resources["Archive"].properties),
+                Delivery.from_properties(self._version.resources["Archive"].properties),
                 endpoint=self._store_url,
                 kinesis=self._stream_url,
                 access_key=self._key,
@@ -350,7 +377,7 @@ class _Stack:
 
     # ------------------------------------------------------------------------------------------ life
 
-    async def _watch(self, stop: asyncio.Event) -> str | None:
+    async def _watch(self, stop: asyncio.Event, reload: Reload) -> str | None:
         """Return why the stack must stop; None when it was asked to."""
         while not stop.is_set():
             for engine in self._engines:
@@ -360,6 +387,10 @@ class _Stack:
                 return f"the gateway ended (exit code {code}); see {self._home / 'gateway.log'}"
             if self._readers is not None and (ended := await self._readers.look()):
                 return ended
+            await reload.look()
+            for function in [one for one in self._retired if not one.busy_count]:
+                self._retired.remove(function)
+                await function.close()
             try:
                 await asyncio.wait_for(stop.wait(), _WATCH_S)
             except TimeoutError:
@@ -371,25 +402,28 @@ class _Stack:
             await asyncio.to_thread(_end, self._gateway)
         if self._readers is not None:
             await self._readers.stop()
-        if self._function is not None:
-            await self._function.close()
+        for function in (self._function, *self._retired):
+            if function is not None:
+                await function.close()
         await asyncio.gather(*(asyncio.to_thread(engine.stop) for engine in self._engines))
 
     def _introduce(self) -> None:
         base = f"http://127.0.0.1:{self._port}/v1"
-        mapping = self._resources["ConsumerMapping"].properties
-        self._say(f"  gateway   {base}/{{source}}   sources: {', '.join(self._catalogue)}")
+        mapping = self._version.resources["ConsumerMapping"].properties
+        self._say(f"  gateway   {base}/{{source}}   sources: {', '.join(self._version.catalogue)}")
         self._say(f"  stream    {self._stream.endpoint}   MiniStack: Kinesis (pid {self._stream.pid})")
         self._say(f"  store     {self._store.endpoint}   MiniStack: DynamoDB, S3, SQS, SSM (pid {self._store.pid})")
         self._say(
             f"  consumer  batches of {mapping['BatchSize']}, {mapping['ParallelizationFactor']} at once a shard, "
             f"log {self._home / 'consumer.log'}"
         )
-        for name, source in self._catalogue.items():
-            for warning in lifetimes.warnings(source, self._parameters):
+        for name, source in self._version.catalogue.items():
+            for warning in lifetimes.warnings(source, self._version.parameters):
                 self._say(f"  warning   {name}: {warning}")
-        self._say("  try       .venv/bin/weir send github     .venv/bin/weir events     or paste:")
-        if example := sender.curl(self._place(), self._catalogue):
+        example = sender.curl(self._place(), self._version.catalogue)
+        first = next(iter(self._version.catalogue), "SOURCE")
+        self._say(f"  try       weir send {first}     weir events{'     or paste:' if example else ''}")
+        if example:
             self._say(f"  {example}")
         self._say(f"ready: POST to {base}/{{source}}; Ctrl-C stops everything")
 

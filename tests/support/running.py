@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.ledger import SOURCES
+from tests.support.ledger import FOLDER
 from weir.infra.local.engine.engine import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ class Running:
         self.environment = {
             **kept,
             "WEIR_HOME": str(home),
-            "WEIR_SOURCES": str(SOURCES),
+            "WEIR_PROJECT": str(FOLDER),
             "PORT": str(self.port),
             **variables,
         }

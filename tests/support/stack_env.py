@@ -246,7 +246,8 @@ class StackEnv:
         return {**kept, **self._own_variables()}
 
     def _own_variables(self) -> dict[str, str]:
-        return {"WEIR_HOME": str(self.home), "WEIR_SOURCES": str(self.home / "sources.yaml")}
+        sources = str(self.home / "sources.yaml")
+        return {"WEIR_HOME": str(self.home), "WEIR_SOURCES": sources, "WEIR_PROJECT": str(LEDGER.folder)}
 
     def weir(self, *arguments: str, code: int | None = 0) -> str:
         """Run a command here, in this process, and return what it printed as its result."""
