@@ -10,9 +10,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from weir.ingest.errors import RecordError, SampleInvalid
+from weir.ingest.errors import RecordError, SampleInvalid, ServiceError
 from weir.ingest.ids import SourceName
-from weir.ingest.locations import steps
+from weir.ingest.locations import Unreadable, follow, steps
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.base import Draft
 from weir.ingest.schemes.parts.drafts import document_of, place, put, rewrite
@@ -21,6 +21,8 @@ from weir.ingest.sources.catalogue import Catalogue, Source
 from weir.ingest.sources.events import Event
 from weir.ingest.sources.sources_file import SourceEntry, resolve
 
+_URL = "https://example.com/v1/"
+
 
 def source_of(catalogue: Catalogue, name: str) -> Source:
     """Return a source of the catalogue, or one for the preset of this name. Raises: SampleInvalid for any other."""
@@ -28,8 +30,15 @@ def source_of(catalogue: Catalogue, name: str) -> Source:
         return catalogue[name]
     if name in presets.names():
         of_preset = (one for one in catalogue.values() if one.preset == name)
-        return next(of_preset, None) or resolve(name, SourceEntry(preset=name))
+        return next(of_preset, None) or _of_preset(name)
     raise SampleInvalid(f"{name!r} is neither a source of the project nor a preset.")
+
+
+def _of_preset(name: str) -> Source:
+    try:
+        return resolve(name, SourceEntry(preset=name))
+    except ValueError:  # its scheme signs the public URL
+        return resolve(name, SourceEntry(preset=name, url=_URL + name))
 
 
 def make(
@@ -54,13 +63,13 @@ def make(
         body = json.dumps(payload, default=_plain).encode()
     query = samples.query(source.preset, seed=seed, at_ms=at_ms)
     draft = Draft(body, at_ms, samples.message_id(0, seed=seed), headers, query=query)
-    samples.address(draft, source, key, f"https://example.com/v1/{source.name}")
+    samples.address(draft, source, key, _URL + source.name)
     if event_type is not None:
         _set_type(source, draft, event_type)
     if at or values:
         _set_values(source, draft, at or {}, values)
     sample_fit.fit(source, draft, keep_body=payload is not None)
-    found = _verified(source, draft, key)
+    found = _verified(source, draft, key, event_type)
     if event_type is not None and found.type != event_type:
         raise SampleInvalid(
             f"The sample of {source.name} is of type {found.type!r} and cannot be made one of {event_type!r}: give the "
@@ -69,18 +78,18 @@ def make(
     return found
 
 
-def _verified(source: Source, draft: Draft, key: str) -> Event[Any]:
+def _verified(source: Source, draft: Draft, key: str, wanted: str | None) -> Event[Any]:
     pair = signatures.generate_secret(source.scheme, uuid.uuid4().bytes * 2)
-    signatures.sign_draft(source.scheme, pair.sign_with, draft)
-    envelope = replace(draft.envelope(), source=SourceName(source.name), key=key)
     try:
+        signatures.sign_draft(source.scheme, pair.sign_with, draft)
+        envelope = replace(draft.envelope(), source=SourceName(source.name), key=key)
         if source.scheme.fetches_certificates:  # a test reaches no provider's host
             found = events.extract(source, envelope)[0]
         else:
             verdict = signatures.verify(source.scheme, [pair.verify_with], envelope)
             found = events.extract(source, verdict.proven(envelope), verdict.option)[0]
-    except RecordError as error:
-        raise SampleInvalid(f"The delivery of {source.name} holds no event: {error}") from error
+    except (RecordError, Unreadable, ValueError) as error:
+        raise SampleInvalid(f"The delivery of {source.name} of type {wanted!r} holds no event: {error}") from error
     if isinstance(found, events.RefusedEvent):
         raise SampleInvalid(f"The delivery of {source.name} holds no event: {found.error}")
     return replace(found, envelope=envelope)
@@ -92,11 +101,26 @@ def _set_type(source: Source, draft: Draft, event_type: str) -> None:
     options = [places] if isinstance(places, str) else list(places)
     if len(options) != 1:
         return
+    given = {name.lower() for name in draft.headers}
     for option in (one.strip() for one in options[0].split(" | ")):
-        if option.startswith("header:") and option[7:].lower() not in {name.lower() for name in draft.headers}:
+        if option.startswith("header:") and option[7:].lower() not in given:
             continue  # another way of signing, which this sample does not take
-        place(draft, option, event_type, source.event.payload_field)
+        try:
+            _place(source, draft, option, event_type)
+        except (ServiceError, ValueError, TypeError, KeyError, IndexError):
+            continue  # the sample has it otherwise
         return
+
+
+def _place(source: Source, draft: Draft, option: str, event_type: str) -> None:
+    field, split = source.event.payload_field, source.event.split
+    if split is None or not option.startswith("$") or option.startswith("$$"):
+        place(draft, option, event_type, field)
+        return
+    document = document_of(draft, field)
+    elements = follow(document, steps(split.split(" | ")[0]))
+    put(elements[0] if isinstance(elements, list) else elements, steps(option), event_type)
+    rewrite(draft, document, field)
 
 
 def _set_values(source: Source, draft: Draft, at: Mapping[str, Any], values: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import time
 import venv
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ import pytest
 from weir.infra.local.engine.engine import free_port
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("ingest", "consumers", "operate", "infra", "loadtest", "cli")
+ROOMS = ("ingest", "consumers", "operate", "infra", "loadtest", "testing", "cli")
 PIP = ("-P", "-m", "pip", "--quiet", "--disable-pip-version-check")
 # What is in the rooms and only a clone needs: what locks are made from, and what docker-compose.yml mounts.
 ONLY_IN_A_CLONE = re.compile(r"infra/localstack/|.*/requirements/[^/]*\.in$")
@@ -85,7 +86,8 @@ def test_a_single_top_level_name(wheel: Path) -> None:
 
 def test_everything_of_the_rooms_is_in_it(wheel: Path) -> None:
     """Each tracked file of a room is in the wheel: locks, templates, presets, samples, the schema, prices."""
-    rooms = [path.as_posix() for path in tracked() if path.parts[0] in ROOMS and (ROOT / path).exists()]
+    folders = (*ROOMS, "examples")
+    rooms = [path.as_posix() for path in tracked() if path.parts[0] in folders and (ROOT / path).exists()]
     expected = {f"weir/{path}" for path in rooms if not ONLY_IN_A_CLONE.match(path)}
     assert expected <= set(contents(wheel)), sorted(expected - set(contents(wheel)))[:20]
     assert {"weir/infra/template.yaml", "weir/infra/requirements/function.txt", "weir/infra/prices.yaml"} <= expected
@@ -143,9 +145,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     return Installed(place / "bin", folder, environment)
 
 
-@pytest.fixture(scope="module")
-def stack(installed: Installed) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `weir run` in the folder until the tests are over."""
+@contextmanager
+def running(installed: Installed) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `weir run` in the folder."""
     log = installed.folder / "output"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -158,16 +160,28 @@ def stack(installed: Installed) -> Iterator[subprocess.Popen[bytes]]:
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + READY_S
-        while not re.search(r"(?m)^ready", log.read_text(errors="replace")):
-            assert process.poll() is None, log.read_text(errors="replace")
-            assert time.monotonic() < deadline, log.read_text(errors="replace")
-            time.sleep(0.1)
+        await_line(process, installed, "\nready")
         yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             process.wait(60)
+
+
+def await_line(process: subprocess.Popen[bytes], installed: Installed, text: str) -> None:
+    """Wait until a running stack has said something."""
+    log, deadline = installed.folder / "output", time.monotonic() + READY_S
+    while text not in log.read_text(errors="replace"):
+        assert process.poll() is None, log.read_text(errors="replace")
+        assert time.monotonic() < deadline, log.read_text(errors="replace")
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def stack(installed: Installed) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `weir run` in the folder until the tests are over."""
+    with running(installed) as process:
+        yield process
 
 
 def test_version(installed: Installed) -> None:
@@ -208,6 +222,57 @@ def test_a_stack_runs_and_takes_a_delivery(installed: Installed, stack: subproce
     connection = http.client.HTTPConnection("127.0.0.1", int(installed.environment["PORT"]), timeout=5)
     with pytest.raises(ConnectionRefusedError):
         connection.request("GET", "/")
+
+
+@pytest.fixture(scope="module")
+def shop(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """`weir init shop` in an empty folder, with what its tests need."""
+    wanted = [f"{name}=={version(name)}" for name in ("pytest", "hypothesis")]
+    subprocess.run([str(installed.bin / "python"), *PIP, "install", *wanted], check=True, capture_output=True)
+    above = tmp_path_factory.mktemp("projects")
+    outside = Installed(installed.bin, above, {**installed.environment, "WEIR_HOME": "", "PORT": str(free_port())})
+    assert "next: cd shop" in outside.weir("init", "shop")
+    return outside._replace(folder=above / "shop")
+
+
+def test_a_new_project_s_tests_pass(shop: Installed) -> None:
+    """What `weir init` wrote is complete: its own tests pass as they are."""
+    command = [str(shop.bin / "python"), "-m", "pytest", "-q"]
+    done = subprocess.run(command, cwd=shop.folder, env=shop.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
+def test_a_new_project_is_not_written_over(shop: Installed) -> None:
+    """A file that is there is named, and nothing is written."""
+    done = subprocess.run(
+        [str(shop.bin / "weir"), "init", str(shop.folder)],
+        env=shop.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
+
+
+def test_a_new_project_stores_an_order(shop: Installed) -> None:
+    """A signed order of Shopify is in the project's own table, and a replay shows what changed code would write."""
+    with running(shop) as stack:
+        assert shop.weir("send", "shopify", "--wait", "30").splitlines()[-1].strip() == "applied"
+        [order] = [json.loads(line) for line in shop.weir("items", "orders", "--json").splitlines()]
+        assert (order["currency"], order["status"]) == ("EUR", "paid")
+        code = shop.folder / "shop" / "orders.py"
+        code.write_text(code.read_text().replace('"status": order["financial_status"]', '"state": "paid"'))
+        await_line(stack, shop, "taken: business code")
+        # The mark of the order says that it is applied, so that only what would be new is shown as a difference.
+        said = shop.weir("replay", "--from", "stream", "--dry-run", "--diff")
+        assert "already applied             1" in said, said
+        assert 'state="paid"' in said, said
+        shop.weir("send", "shopify", "--wait", "30")
+        rows = [json.loads(line) for line in shop.weir("items", "orders", "--json").splitlines()]
+        assert {row["state"] for row in rows if "state" in row} == {"paid"}
+        assert json.loads(shop.weir("account", "--json", "--grace", "0s"))["unaccounted"] == 0
 
 
 def test_python_dash_m_is_the_command(installed: Installed) -> None:
