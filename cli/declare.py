@@ -1,6 +1,6 @@
 """``python -m weir.cli.declare PACKAGE FOLDER``: import business code, check it, and print its tables as JSON.
 
-A process of its own, so that code which changes can be read again and again, and hurts nobody if it is broken. The
+A process of its own, so that code which changes can be read again and again, and does no harm if it is broken. The
 compiled sources lie beside the package.
 """
 

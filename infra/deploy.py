@@ -72,6 +72,9 @@ def _deploy(
     say(f"deploying stack {place.stack} to {place.label} (account {target.account}, {target.region})")
     made = synth.synthesize(target, catalogue, business, architecture=architecture, cache=cache)
     say(f"  function package {len(made.function):,} bytes, API definition {len(made.definition):,} bytes")
+    added = synth.own_dependencies(catalogue, business, architecture=architecture, cache=cache)
+    for name, size in sorted(added.items()):
+        say(f"  own dependency {name}: {size:,} bytes unpacked")
     bucket = artifact_bucket(place, target.account)
     for key, content in {**made.uploads, made.template_key: made.template}.items():
         upload(place, bucket, key, content, say)

@@ -115,8 +115,9 @@ def _download(lock: str, architecture: str, folder: Path) -> None:
         said = done.stderr.strip().splitlines()[-1:] or ["no message"]
         if absent := _ABSENT.search(done.stderr):
             raise StackFailed(
-                f"{absent[1]} has no wheel for Python {PYTHON_VERSION} on Linux {machine}, and the function's package "
-                "is made of wheels alone. Pin a version that has one, take the other Architecture, or do without it."
+                f"{absent[1]} does not exist, or has no wheel for Python {PYTHON_VERSION} on Linux {machine}, and the "
+                "function's package is made of wheels alone. Pin a version that has one, take the other Architecture, "
+                "or do without it."
             )
         raise StackFailed(f"The function's wheels could not be downloaded: {said[0]}", folder=str(folder))
     (folder / "complete").touch()

@@ -113,6 +113,12 @@ def parameters_of(
     }
 
 
+def own_dependencies(catalogue: Catalogue, business: Business, *, architecture: str, cache: Path) -> dict[str, int]:
+    """Return what the project's lock file adds to the function's package: unpacked bytes by name and version."""
+    extra = _extra_requirements(catalogue)
+    return package.dependencies(business, extra, architecture=architecture, cache=cache)
+
+
 def write(folder: Path, made: Artifacts, values: Mapping[str, str]) -> list[Path]:
     """Write the parts into a folder, those of an earlier time removed; return the files.
 

@@ -383,7 +383,7 @@ class EffectsInvalid(ConfigError):
 
     code = "effects_invalid"
     hint = "Fix the file, then deploy or start again. What has come waits and is not lost."
-    raised_in = ("consumers/business/", "consumers/checks.py", "testing/")
+    raised_in = ("consumers/business/", "consumers/checks.py", "testing/", "cli/project_files.py")
 
 
 class TableInvalid(ConfigError):

@@ -23,6 +23,7 @@ import pytest
 from tests.support import aws, pythons
 from tests.support.engine_env import AT_MS, EngineEnv, kinesis_event
 from weir.infra import package
+from weir.infra.business import Business
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import StackFailed
 
@@ -30,6 +31,7 @@ from weir.ingest.errors import StackFailed
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py")
 BOTOCORE_VERSIONS = os.environ.get("BOTOCORE_VERSIONS", "").split()
 NO_VERSION = pytest.param("", marks=pytest.mark.skip(reason="set BOTOCORE_VERSIONS='1.34.162 newest'"))
+ROOT = Path(__file__).parents[2]
 SITE = Path(sysconfig.get_path("purelib"))
 
 # Isolated and without site-packages: only the folders given can be imported from.
@@ -161,7 +163,7 @@ def test_package_is_small_and_has_what_it_needs(built: tuple[bytes, bytes]) -> N
     """No larger than with whole rooms; our modules, sources and pinned libraries are in, boto3 and samples are not."""
     names = zipfile.ZipFile(io.BytesIO(built[0])).namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert len(built[0]) < 3_219_139
+    assert len(built[0]) < 3_240_000
     assert {
         "sources.json",
         "weir",
@@ -273,19 +275,18 @@ def test_the_account_check_runs_from_the_package_alone(
 
 
 def test_wheel_that_cannot_be_had_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock that cannot be downloaded gives pip's last sentence, not a traceback."""
+    """A lock that cannot be downloaded gives a sentence that names the package, not a traceback."""
     (tmp_path / "function.txt").write_text("no-such-package==1.0 --hash=sha256:" + "0" * 64 + "\n")
     monkeypatch.setattr(package, "REQUIREMENTS", tmp_path)
-    with pytest.raises(StackFailed, match="wheels could not be downloaded"):
+    with pytest.raises(StackFailed, match=r"no-such-package==1\.0 does not exist, or has no wheel"):
         package.build("{}", architecture="arm64", cache=tmp_path)
 
 
 @pytest.mark.parametrize("harm", ["changed", "replaced", "one too many", "missing"])
 def test_a_kept_wheel_that_is_not_the_pinned_one_is_refused(cache: Path, tmp_path: Path, harm: str) -> None:
     """Whatever was done to the folder of wheels since they were downloaded, none of it gets into a package."""
-    package.build("{}", architecture="arm64", cache=cache)
-    shutil.copytree(cache, tmp_path / "cache")
-    (folder,) = (tmp_path / "cache").glob("wheels-function-arm64-*")
+    package.build("{}", architecture="arm64", cache=tmp_path / "cache")
+    (folder,) = (tmp_path / "cache").glob("wheels-arm64-*")
     wheels = sorted(folder.glob("*.whl"))
     if harm == "changed":
         with zipfile.ZipFile(wheels[0], "a") as archive:
@@ -299,3 +300,76 @@ def test_a_kept_wheel_that_is_not_the_pinned_one_is_refused(cache: Path, tmp_pat
         wheels[-1].unlink()
     with pytest.raises(StackFailed, match="Delete"):
         package.build("{}", architecture="arm64", cache=tmp_path / "cache")
+
+
+# ---------------------------------------------------------------------------------------------- a project's own code
+
+
+def lock_of(*names: str) -> str:
+    """Return the part of the tests' lock file that pins these packages."""
+    text = (ROOT / "requirements" / "test.txt").read_text(encoding="utf-8")
+    return "\n".join(pin[0] for pin in package._PIN.finditer(text) if pin[1] in names)
+
+
+def project(folder: Path, lock: str = "", name: str = "shop") -> Business:
+    (folder / name / "inner").mkdir(parents=True)
+    (folder / name / "__init__.py").write_text("import iniconfig\n" if lock else "")
+    (folder / name / "inner" / "data.json").write_text("{}")
+    (folder / name / "__pycache__").mkdir()
+    (folder / name / "__pycache__" / "x.pyc").touch()
+    if lock:
+        (folder / "requirements.lock").write_text(lock)
+    return Business(name, folder, (), folder / "requirements.lock" if lock else None)
+
+
+def built_with(business: Business, cache: Path, architecture: str = "arm64") -> list[str]:
+    content = package.build("{}", architecture=architecture, cache=cache, business=business)
+    return zipfile.ZipFile(io.BytesIO(content)).namelist()
+
+
+def test_a_project_s_package_is_in_it(cache: Path, tmp_path: Path) -> None:
+    """All its files beside `weir`, but for what Python compiles again."""
+    names = built_with(project(tmp_path), cache)
+    assert [name for name in names if name.startswith("shop")] == ["shop/__init__.py", "shop/inner/data.json"]
+
+
+def test_its_own_dependencies_are_in_it_and_what_is_there_already_is_not(cache: Path, tmp_path: Path) -> None:
+    """The wheels of its lock file; what Weir pins or Lambda's Python has is not added a second time."""
+    business = project(tmp_path, lock_of("iniconfig", "pydantic", "botocore"))
+    names = built_with(business, cache)
+    assert "iniconfig/__init__.py" in names
+    assert not [name for name in names if name.startswith("botocore/")]
+    assert len(names) == len(set(names))
+    found = package.dependencies(business, (), architecture="arm64", cache=cache)
+    assert [name.split()[0] for name in found] == ["iniconfig"]
+    assert all(size > 1000 for size in found.values())
+
+
+@pytest.mark.parametrize(
+    ("lock", "said"),
+    [
+        ("pydantic==1.0 \\\n    --hash=sha256:" + "0" * 64, r"pins pydantic 1\.0, and the function has \d+"),
+        ("iniconfig==2.0", "pins iniconfig without hashes"),
+        (
+            "pyobjc-core==10.1 \\\n    --hash=sha256:" + "0" * 64,
+            r"pyobjc-core==10\.1 does not exist, or has no wheel for Python 3\.13 on Linux aarch64",
+        ),
+    ],
+)
+def test_a_dependency_that_cannot_be_added_is_named(lock: str, said: str, cache: Path, tmp_path: Path) -> None:
+    """With what to do."""
+    with pytest.raises(StackFailed, match=said):
+        built_with(project(tmp_path, lock), cache)
+
+
+def test_a_lock_file_that_is_not_there_is_named(cache: Path, tmp_path: Path) -> None:
+    """By the field that names it."""
+    with pytest.raises(StackFailed, match=r"tool\.weir\.lock: .*nowhere\.txt cannot be read"):
+        built_with(project(tmp_path)._replace(lock=tmp_path / "nowhere.txt"), cache)
+
+
+@pytest.mark.parametrize("name", ["pydantic", "google", "six"])
+def test_a_package_with_the_name_of_another_is_refused(name: str, cache: Path, tmp_path: Path) -> None:
+    """It would hide what Weir needs."""
+    with pytest.raises(StackFailed, match=f"The package {name} has the name of one that the function has"):
+        built_with(project(tmp_path, name=name), cache)

@@ -81,7 +81,7 @@ def test_every_outcome_is_the_consumers() -> None:
     tables = Tables(CATALOGUE)
     first = event("once")
     assert tables.apply([first, first]) == ["applied", "duplicate"]
-    assert tables.apply([event("once"), event("nobody's"), event("checked")]) == [
+    assert tables.apply([event("once"), event("unknown"), event("checked")]) == [
         "quarantined condition_failed",
         "ignored",
         "applied",

@@ -63,7 +63,7 @@ def test_the_whole_payload_may_be_given() -> None:
     [
         ("stripe", {"nothing": 1}, r"no member 'nothing'; set it with at="),
         ("shopify", {"price": 1}, None),
-        ("nobody", {}, "'nobody' is neither a source of the project nor a preset"),
+        ("no-one", {}, "'no-one' is neither a source of the project nor a preset"),
     ],
 )
 def test_what_cannot_be_set_says_why(source: str, values: dict[str, Any], said: str | None) -> None:
