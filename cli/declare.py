@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from weir.cli.exit_codes import BAD_ANSWER
 from weir.cli.output import emit_json
 from weir.consumers import checks
 from weir.consumers.business import effects
@@ -39,7 +40,7 @@ def main() -> None:
         found = declared(sys.argv[1], Path(sys.argv[2]))
     except ServiceError as error:
         emit_json({"problem": error.detail})
-        sys.exit(1)
+        sys.exit(BAD_ANSWER)
     emit_json(found)
 
 

@@ -14,6 +14,7 @@ from weir.cli.output import emit, emit_json
 if TYPE_CHECKING:
     from weir.consumers.business.effects import Registration
     from weir.consumers.business.tables import Table
+    from weir.ingest.sources.catalogue import Catalogue
 
 
 @click.command(cls=Command)
@@ -22,17 +23,11 @@ def effects(as_json: bool) -> None:
     """List the business code: for which source and types each function is, and the tables, with what looks wrong."""
     from weir.consumers import checks
     from weir.consumers.business import effects as registry
-    from weir.ingest.sources import presets
 
     declared = project.load_effects()
     catalogue = project.catalogue()
-    used_presets = {source.preset for source in catalogue.values()}
     for one in registry.registered():
-        warning = ""
-        if one.owner not in {*catalogue, *presets.names()}:
-            warning = "no source and no preset has this name, so that no event finds it"
-        elif one.owner not in {*catalogue, *used_presets}:
-            warning = f"no source has this preset: `weir sources add {one.owner}`"
+        warning = _warning(one, catalogue)
         facts = {"source": one.owner, "type": one.pattern, "function": one.name, "tables": checks.tables_of(one)}
         if as_json:
             emit_json({**facts, "warning": warning or None})
@@ -47,6 +42,39 @@ def effects(as_json: bool) -> None:
             emit(f"table {table!s:18} {_table_line(table)}")
     if not declared and not registry.registered() and not as_json:
         emit(f"{project.root()} has no business code: events are stored, and change nothing. See `weir init`.")
+
+
+def _warning(one: Registration, catalogue: Catalogue) -> str:
+    """Return why no event may ever find an effect; empty if nothing speaks against it."""
+    from weir.ingest.sources import presets
+
+    preset = catalogue[one.owner].preset if one.owner in catalogue else one.owner
+    if preset is not None and preset not in presets.names():
+        return "no source and no preset has this name, so that no event finds it"
+    if one.owner not in {*catalogue, *(source.preset for source in catalogue.values())}:
+        return f"no source has this preset: `weir sources add {one.owner}`"
+    known = _sample_type(preset)
+    if known and _separators(known) and not _separators(known) & _separators(one.pattern) and _separators(one.pattern):
+        return f"types of {preset} are written like {known}: does any event have such a type?"
+    return ""
+
+
+def _sample_type(preset: str | None) -> str:
+    """Return the type of a preset's sample: how its provider writes types. Empty for a source without a preset."""
+    from weir.ingest.errors import SampleInvalid
+    from weir.ingest.sources.catalogue import Catalogue
+    from weir.testing import sample_events
+
+    if preset is None:
+        return ""
+    try:
+        return sample_events.make(sample_events.source_of(Catalogue({}), preset), values={}).type
+    except SampleInvalid:
+        return ""
+
+
+def _separators(text: str) -> set[str]:
+    return {letter for letter in text if letter in "./:-_"}
 
 
 def _effect_line(one: Registration, tables: list[str]) -> str:

@@ -51,7 +51,7 @@ def init(folder: Path, package: str | None) -> None:
         path.write_text(_filled(text, name, chosen), encoding="utf-8")
         path.chmod(0o644)
         emit(f"wrote {path}")
-    emit(f"next: cd {folder} && python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest")
+    emit(f"next: cd {folder} && pip install -e '.[test]' && pytest && weir run")
 
 
 def _filled(text: str, name: str, package: str) -> str:
