@@ -16,6 +16,7 @@ from weir.infra.template import Resource
 from weir.ingest.errors import StackFailed, TemplateUnsupported
 
 if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_s3.type_defs import QueueConfigurationTypeDef
 
 # What the embedded stack serves by itself or has no need of on one machine.
@@ -101,10 +102,42 @@ def _table(place: Place, resource: Resource) -> None:
     if "StreamSpecification" in wanted:  # CloudFormation leaves out what the API wants to hear
         asked["StreamSpecification"] = {"StreamEnabled": True, **wanted["StreamSpecification"]}
     dynamodb = place.client("dynamodb")
-    dynamodb.create_table(TableName=resource.name, **asked)
+    try:
+        dynamodb.create_table(TableName=resource.name, **asked)
+    except dynamodb.exceptions.ResourceInUseException:
+        _adapt_table(dynamodb, resource)
     dynamodb.get_waiter("table_exists").wait(TableName=resource.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     if "TimeToLiveSpecification" in wanted:
-        dynamodb.update_time_to_live(TableName=resource.name, TimeToLiveSpecification=wanted["TimeToLiveSpecification"])
+        _expire_items(dynamodb, resource.name, wanted["TimeToLiveSpecification"])
+
+
+def _adapt_table(dynamodb: DynamoDBClient, resource: Resource) -> None:
+    """Give a table that is there the indexes that it lacks. Raises: StackFailed when its key is another one."""
+    wanted, there = resource.properties, dynamodb.describe_table(TableName=resource.name)["Table"]
+    if _key(there) != _key(wanted):
+        raise StackFailed(
+            f"{resource.name} has the key {_key(there)}, and {_key(wanted)} is declared: a key cannot change. "
+            "Give the declaration another name, and fill its table with `weir rebuild`."
+        )
+    known = {index["IndexName"] for index in there.get("GlobalSecondaryIndexes", [])}
+    for index in wanted.get("GlobalSecondaryIndexes", []):
+        if index["IndexName"] not in known:
+            dynamodb.update_table(
+                TableName=resource.name,
+                AttributeDefinitions=wanted["AttributeDefinitions"],
+                GlobalSecondaryIndexUpdates=[{"Create": index}],
+            )
+
+
+def _key(table: Any) -> str:
+    types = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
+    return ", ".join(f"{part['AttributeName']} ({types[part['AttributeName']]})" for part in table["KeySchema"])
+
+
+def _expire_items(dynamodb: DynamoDBClient, name: str, wanted: Any) -> None:
+    found = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    if found.get("AttributeName") != wanted["AttributeName"] or found.get("TimeToLiveStatus") != "ENABLED":
+        dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=wanted)
 
 
 def _queue(place: Place, resource: Resource) -> None:

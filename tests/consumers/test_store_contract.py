@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from weir.consumers.events_table.port import (
 from weir.infra.local.engine.engine import Engine
 from weir.ingest.errors import ConfigError
 from weir.ingest.ids import MarkKey, RequestId
+from weir.testing.memory_store import key_text
 
 LOCALSTACK = os.environ.get("LOCALSTACK_ENDPOINT")
 
@@ -324,6 +326,58 @@ def test_a_payload_is_kept(bench: Bench, key: str) -> None:
     for _ in range(2):
         bench.store.put_payload(f"payloads/{key}", b"\x00\xff" * 1000)
     assert bench.payload(f"payloads/{key}") == b"\x00\xff" * 1000
+
+
+# Keys of every kind
+
+
+ANY_KEY = [
+    ("lines", {"order": {"S": "KEY"}, "line": {"N": "7"}}),
+    ("lines", {"order": {"S": "KEY"}, "line": {"N": "-0.5"}}),
+    ("blobs", {"digest": {"B": "KEY"}}),
+]
+
+
+def of_key(name: str, template: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a key with a value of the test's own in it; binary is base64."""
+    return json.loads(json.dumps(template).replace("KEY", key))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("name", "template"), ANY_KEY, ids=["sort key", "decimal", "binary"])
+def test_an_item_has_a_key_of_any_kind(bench: Bench, key: str, name: str, template: dict[str, Any]) -> None:
+    """It is put, changed under a condition, checked and deleted by it; another sort key is another item."""
+    table, own = bench.table(name), of_key(name, template, key)
+    bench.store.transact([request("Put", table, Item={**own, "n": {"N": "1"}})], token())
+    add = {"UpdateExpression": "ADD n :n", "ExpressionAttributeValues": {":n": {"N": "2"}}}
+    bench.store.transact([request("Update", table, Key=own, **add, ConditionExpression="attribute_exists(n)")], token())
+    assert bench.items(name)[key_text(own)]["n"] == {"N": "3"}
+    check = request("ConditionCheck", table, Key=own, ConditionExpression="attribute_not_exists(n)")
+    assert [reason.code for reason in cancelled(bench, check)] == [CONDITION_FAILED]
+    if name == "lines":
+        other = {**own, "line": {"N": "8"}}
+        bench.store.transact([request("Put", table, Item=other), request("Delete", table, Key=own)], token())
+        assert key_text(other) in bench.items(name)
+    else:
+        bench.store.transact([request("Delete", table, Key=own)], token())
+    assert key_text(own) not in bench.items(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("lines", {"order": {"S": "KEY"}}),
+        ("lines", {"order": {"S": "KEY"}, "line": {"S": "7"}}),
+        ("lines", {"order": {"N": "1"}, "line": {"N": "7"}}),
+        ("blobs", {"digest": {"S": "KEY"}}),
+    ],
+    ids=["no sort key", "text for a number", "number for a text", "text for binary"],
+)
+def test_a_key_that_is_not_the_table_s_is_refused(bench: Bench, key: str, name: str, wrong: dict[str, Any]) -> None:
+    """Nothing of the transaction is done."""
+    bad = request("Put", bench.table(name), Item=of_key(name, wrong, key))
+    with pytest.raises((Cancelled, Refused)):
+        bench.store.transact([put(bench, key), bad], token())
+    assert key not in bench.items("things")
 
 
 # Whole commits

@@ -7,11 +7,18 @@ from weir.testing.memory_store import EVENTS
 
 __all__ = ["EVENTS", "KEYS", "MemoryStore"]
 
-KEYS = {EVENTS: "pk", "balances": "account", "things": "id"}
+# The key of each table: attributes and their types.
+KEYS = {
+    EVENTS: {"pk": "S"},
+    "balances": {"account": "S"},
+    "things": {"id": "S"},
+    "lines": {"order": "S", "line": "N"},
+    "blobs": {"digest": "B"},
+}
 
 
 class MemoryStore(memory_store.MemoryStore):
-    """Two tables of business code, each with one text as its key."""
+    """Tables of business code with a key of each kind."""
 
     def __init__(self, *, has_bucket: bool = True) -> None:
-        super().__init__({name: {key: "S"} for name, key in KEYS.items() if name != EVENTS}, has_bucket=has_bucket)
+        super().__init__({name: key for name, key in KEYS.items() if name != EVENTS}, has_bucket=has_bucket)

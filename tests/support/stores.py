@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from weir.consumers.events_table.actions import to_json
 from weir.consumers.events_table.lean_session import session
 from weir.consumers.events_table.port import Store, StoreLayout
 from weir.consumers.events_table.store import DynamoStore, client_config
+from weir.testing.memory_store import key_text
 
 Item = Mapping[str, Mapping[str, Any]]
 
@@ -65,7 +67,8 @@ class RealBench:
     def items(self, name: str) -> dict[str, Item]:
         pages = aws.client("dynamodb", self.endpoint).get_paginator("scan")
         found = [item for page in pages.paginate(TableName=self.table(name)) for item in page["Items"]]
-        return {item[KEYS[name]]["S"]: item for item in found}
+        keys = [{part: _written(item[part]) for part in KEYS[name]} for item in found]
+        return {key_text(key): item for key, item in zip(keys, found, strict=True)}
 
     def payload(self, key: str) -> bytes:
         answer = aws.client("s3", self.endpoint).get_object(Bucket=f"{self.prefix}-payloads", Key=key)
@@ -79,8 +82,10 @@ def real_bench(endpoint: str) -> RealBench:
     for name, key in KEYS.items():
         admin.create_table(
             TableName=f"{prefix}-{name}",
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            KeySchema=[
+                {"AttributeName": part, "KeyType": kind} for part, kind in zip(key, ("HASH", "RANGE"), strict=False)
+            ],
+            AttributeDefinitions=[{"AttributeName": part, "AttributeType": kind} for part, kind in key.items()],
             BillingMode="PAY_PER_REQUEST",
         )
     aws.client("s3", endpoint).create_bucket(Bucket=f"{prefix}-payloads")
@@ -101,6 +106,11 @@ def bench_at(endpoint: str, prefix: str) -> RealBench:
     )
     store = DynamoStore(client, place, bucket=f"{prefix}-payloads", s3=lambda: aws.client("s3", endpoint))
     return RealBench(store, endpoint, prefix)
+
+
+def _written(wire: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a value as it is sent: binary as base64, where boto3 gives bytes."""
+    return {kind: b64encode(value).decode() if kind == "B" else value for kind, value in wire.items()}
 
 
 def request(kind: str, table: str, **parameters: Any) -> str:
