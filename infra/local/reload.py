@@ -32,17 +32,29 @@ class Reload:
         self._running = running
         self._seen = self._done = _stamp(files)
         self._look_at_s = 0.0
+        self._changing: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
-        """Take what has changed, if it is time to look."""
+        """Begin to take what has changed, if it is time to look and nothing is being taken; never waits for that."""
+        if self._changing is not None:
+            if not self._changing.done():
+                return
+            if error := self._changing.exception():
+                self._say(f"not taken, what ran before runs on: {error!r}")
+            self._changing = None
         if time.monotonic() < self._look_at_s:
             return
         self._look_at_s = time.monotonic() + _LOOK_S
         before, self._seen = self._seen, await asyncio.to_thread(_stamp, self._files)
-        if self._seen in (self._done, ()) or self._seen != before:
-            return
-        self._done = self._seen
-        await self._change()
+        if self._seen not in (self._done, ()) and self._seen == before:
+            self._done = self._seen
+            self._changing = asyncio.create_task(self._change())
+
+    async def stop(self) -> None:
+        """Take nothing more."""
+        if self._changing is not None:
+            self._changing.cancel()
+            await asyncio.wait([self._changing])
 
     async def _change(self) -> None:
         try:

@@ -143,7 +143,10 @@ class _Stack:
             await self._start()
             self._introduce()
             reload = Reload(self._home, files, self._version.inputs, self._take, self._say)
-            ended = await self._watch(stop, reload)
+            try:
+                ended = await self._watch(stop, reload)
+            finally:
+                await reload.stop()
         finally:
             await self._stop()
         if ended:
@@ -204,7 +207,12 @@ class _Stack:
         await asyncio.to_thread(lifetimes.record_after, place, bucket, self._version.catalogue, made_ms=None)
         await asyncio.to_thread(_provide_secrets, place, self._version.catalogue)
         function = self._make_function()
-        if reason := await function.warm():
+        try:
+            reason = await function.warm()
+        except BaseException:
+            await function.close()
+            raise
+        if reason:
             await function.close()
             raise StackFailed(f"The consumer does not start: {reason}", log=str(self._home / "consumer.log"))
         self._write_state(place)
