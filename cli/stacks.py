@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from weir.cli import project
+from weir.cli.output import note
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
@@ -52,7 +53,7 @@ def replay_context(place: Place, console: Console) -> ReplayContext:
     from weir.operate.replay.context import ReplayContext
     from weir.operate.replay.targets.in_process import settings_of
 
-    project.load_effects()
+    _load_effects(place)
     return ReplayContext(
         stack=open_stack(place),
         settings=settings_of(place.outputs()),
@@ -61,6 +62,15 @@ def replay_context(place: Place, console: Console) -> ReplayContext:
         console=console,
         label=f"{place.label}, {place.outputs().home or place.outputs().events_table}",
     )
+
+
+def _load_effects(place: Place) -> None:
+    """Load the project's business code; at another place say whose it is, for other code may be deployed there."""
+    project.load_effects()
+    if place.kind != "embedded":
+        current = project.current()
+        code = f"the business code {current.package}" if current.package else "no business code"
+        note(f"{place.label} is judged here by {code} of {current.root}, not by what is deployed there")
 
 
 def consumer_target(place: Place, sources: Catalogue, *, past_marks: bool) -> Target:
@@ -73,7 +83,7 @@ def consumer_target(place: Place, sources: Catalogue, *, past_marks: bool) -> Ta
     from weir.operate.replay.targets import in_process
     from weir.operate.replay.targets.to_consumer import into_table
 
-    project.load_effects()
+    _load_effects(place)
     configured = in_process.settings_of(place.outputs())
     dynamodb = place.client_with("dynamodb", client_config(configured.commit_concurrency))
     judge = in_process.make_judge(sources, place.client, configured)

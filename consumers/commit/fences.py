@@ -36,6 +36,17 @@ def put_through_fence(table: str, fields: list[Field], refused: frozenset[str]) 
     )
 
 
+def put_over_ignored(table: str, fields: list[Field], request_id: str) -> ActionJson:
+    """Return the action that writes a mark in place of its own delivery's, as long as that says ignored."""
+    return _put(
+        table,
+        fields,
+        '"#outcome = :ignored AND request_id = :request",'
+        '"ExpressionAttributeNames":{"#outcome":"outcome"},'
+        f'"ExpressionAttributeValues":{{":ignored":{string(Outcome.IGNORED)},":request":{string(request_id)}}}',
+    )
+
+
 def raise_fence(table: str, key: str, delivery: str, *, reason: str, expires_at_s: int) -> ActionJson:
     """Return the action that keeps a delivery out, with those that are kept out already, unless the event is there."""
     update = {

@@ -97,7 +97,7 @@ class PendingEvent:
     refused deliveries if the id is fenced by others. ``doubtful`` means that its mark must be read,
     ``was_present`` that it was there before, ``is_planned`` that a transaction has it. ``is_past``: it is older than
     its mark would live, so that without a mark it is not applied. ``met`` is the mark of another delivery that was
-    there before: it judges the followers, too.
+    there before: it judges the followers, too. ``is_over_ignored``: its own mark says ignored, and it takes its place.
     """
 
     index: int
@@ -112,6 +112,7 @@ class PendingEvent:
     was_present: bool = False
     is_planned: bool = False
     is_past: bool = False
+    is_over_ignored: bool = False
     result: EventResult | None = None
     head: PendingEvent | None = None
     followers: list[PendingEvent] = field(default_factory=list)
@@ -136,7 +137,7 @@ class PendingEvent:
     @property
     def is_cheap(self) -> bool:
         """Return whether one conditional insert keeps all promises: nothing else has to happen with it."""
-        if self.actions or self.refusal or self.fence:
+        if self.actions or self.refusal or self.fence or self.judged.replaces_ignored:
             return False
         return not any(other.actions for other in self.followers)
 
@@ -223,6 +224,8 @@ class PendingEvent:
         elif mark.request_id != self.judged.request_id:
             self.met = mark
             self._repeat(mark.type)
+        elif mark.outcome == Outcome.IGNORED and self.judged.replaces_ignored:
+            self.is_over_ignored = True
         else:
             # Our own write whose answer was lost, or this very record read again: one record, one outcome.
             self._end(Outcome.IGNORED if mark.outcome == Outcome.IGNORED else Outcome.APPLIED)
@@ -237,6 +240,8 @@ class PendingEvent:
 
     def refuse(self, error: RecordError) -> None:
         """Quarantine the event instead of applying it; what cannot even be quarantined is left to the next batch."""
+        if self.judged.replaces_ignored:  # nothing is written, and what is there stays: it has the bytes
+            self._end(Outcome.QUARANTINED, error.code, detail(error))
         if self.refusal is not None or self.is_untrusted:
             self.leave(QuarantineRefused(cause=str(error)))
         self.refusal = error
@@ -310,6 +315,7 @@ def begin(
     event = PendingEvent(index, judged, key_of(judged), content_bytes(judged))
     if refuses_past and now_ms - judged.received_at_ms > (judged.retention_s - MARK_MARGIN_S) * 1000:
         event.is_past = event.doubtful = judged.decision in ("apply", "ignore")
+    event.doubtful = event.doubtful or judged.replaces_ignored
     if isinstance(judged.error, TransientError):
         event.leave(judged.error)
     try:

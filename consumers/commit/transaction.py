@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from weir.consumers.commit.fences import put_if_free, put_through_fence, raise_fence
+from weir.consumers.commit.fences import put_if_free, put_over_ignored, put_through_fence, raise_fence
 from weir.consumers.commit.pending import PendingEvent
 from weir.consumers.commit.plan import ACTIONS_MAX
 from weir.consumers.events_table.actions import Action, ActionJson, ItemKey, merged
 from weir.consumers.events_table.attributes import Field
 from weir.consumers.events_table.item import event_fields, quarantined_fields, refusal_key
+from weir.consumers.events_table.mark import stored_text
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import ServiceError
 
@@ -107,6 +108,8 @@ def insertable(event: PendingEvent, now_ms: int) -> list[Field]:
 
 def _mark(event: PendingEvent, table: str, now_ms: int) -> ActionJson:
     fields = insertable(event, now_ms)
+    if event.is_over_ignored:
+        return put_over_ignored(table, fields, stored_text(event.judged.request_id))
     return put_through_fence(table, fields, event.fence) if event.fence else put_if_free(table, fields)
 
 

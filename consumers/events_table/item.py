@@ -63,7 +63,8 @@ class JudgedEvent:
     ``position`` is the place of its record in the batch, ``index`` its own place among the ``count`` events of the
     delivery. Events of one ``partition_key`` are applied in the order in which they are given. ``digest`` stands for
     the id in the mark where the sender does not sign the id, and is empty where it does. The item is kept for
-    ``retention_s``, for ``quarantine_s`` if the table shows that the type is not proven.
+    ``retention_s``, for ``quarantine_s`` if the table shows that the type is not proven. ``replaces_ignored``: it takes
+    the place of its own item that says that no business code wanted it; if it cannot, that stays.
     """
 
     position: int
@@ -89,6 +90,7 @@ class JudgedEvent:
     stream_position: str = ""
     changes: tuple[Change, ...] = ()
     error: ServiceError | None = None
+    replaces_ignored: bool = False
 
     @property
     def is_unproven(self) -> bool:

@@ -60,7 +60,7 @@ def _typed(name: str, kind: str, text: str) -> Any:
     if kind == "S":
         return to_wire(text)
     try:
-        return to_wire(Decimal(text) if kind == "N" else bytes.fromhex(text))
+        return to_wire(Decimal(text)) if kind == "N" else {"B": bytes.fromhex(text)}  # boto3 writes the base64
     except (ValueError, ArithmeticError) as error:
         wanted = "a number" if kind == "N" else "hexadecimal digits"
         raise ValueError(f"{name} is {wanted}, not {text!r}") from error

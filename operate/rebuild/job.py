@@ -25,6 +25,7 @@ from weir.operate.rebuild.tables import (
     make_fresh,
     settle,
     swap,
+    take_ignored,
 )
 from weir.operate.replay.checkpoint import Checkpoint
 from weir.operate.replay.context import ReplayContext
@@ -137,7 +138,7 @@ class Job:
         with self._at_rest():
             found = settle(comparer, catch_up, pairs)
             if self.swap:
-                self._swap(found, pairs)
+                self._swap(found, pairs, fresh)
         self._tell(found, fresh)
         differs = any(one.differences for one in found.values()) and not self.swap
         return _DIFFERS if differs or self.report.counts["altered"] else 0
@@ -197,7 +198,7 @@ class Job:
         evidence = Evidence(context.stack.table, context.stack.catalogue)
         return ToRebuild(consumer, secrets, context.previewer, evidence, self._console.say, begins=self.begins)
 
-    def _swap(self, found: dict[str, Comparison], pairs: dict[str, tuple[str, str]]) -> None:
+    def _swap(self, found: dict[str, Comparison], pairs: dict[str, tuple[str, str]], fresh: FreshTables) -> None:
         """Write what differs into the present tables."""
         backup = self.folder / f"swap-{default_name()}.jsonl"
         backup.parent.mkdir(parents=True, exist_ok=True)
@@ -206,6 +207,14 @@ class Job:
             if one.differences:
                 written = swap(dynamodb, pairs[name][0], one.differences, backup, delete=self.delete)
                 self._console.say(f"{name}: {written:,} items written; what they were is kept in {backup}")
+        if set(found) == set(self.context.settings.tables):
+            taken = take_ignored(dynamodb, self.context.settings.events_table, fresh.settings.events_table)
+            if taken:
+                self._console.say(f"{taken:,} events that were ignored are applied by this, and say so from now on")
+        else:
+            self._console.say(
+                "events that were ignored stay so: a replay of them would apply them to these tables again"
+            )
 
     def _tell(self, found: dict[str, Comparison], fresh: FreshTables) -> None:
         tables = {

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from weir.consumers.events_table.attributes import from_item
 from weir.consumers.events_table.bulk import read_items
+from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
 from weir.ingest.errors import StackFailed
 from weir.operate.lookup.delivery import Delivery
@@ -295,6 +296,40 @@ def swap(dynamodb: DynamoDBClient, table: str, differences: Iterable[Difference]
                 dynamodb.put_item(TableName=table, Item=one.rebuilt)
             written += 1
     return written
+
+
+def take_ignored(dynamodb: DynamoDBClient, events_table: str, rebuilt: str) -> int:
+    """Let events that the rebuild has applied, and that were ignored, say applied; return how many there were.
+
+    Else a replay of the ignored would apply them to the swapped tables once more.
+    """
+    taken = 0
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName=rebuilt,
+        ConsistentRead=True,
+        ProjectionExpression="pk, request_id",
+        FilterExpression="#outcome = :applied",
+        ExpressionAttributeNames={"#outcome": "outcome"},
+        ExpressionAttributeValues={":applied": {"S": Outcome.APPLIED}},
+    )
+    for item in (item for page in pages for item in page["Items"]):
+        try:
+            dynamodb.update_item(
+                TableName=events_table,
+                Key={"pk": item["pk"]},
+                UpdateExpression="SET #outcome = :applied",
+                ConditionExpression="#outcome = :ignored AND request_id = :request",
+                ExpressionAttributeNames={"#outcome": "outcome"},
+                ExpressionAttributeValues={
+                    ":applied": {"S": Outcome.APPLIED},
+                    ":ignored": {"S": Outcome.IGNORED},
+                    ":request": item["request_id"],
+                },
+            )
+        except dynamodb.exceptions.ConditionalCheckFailedException:
+            continue
+        taken += 1
+    return taken
 
 
 def _key(item: WireItem, key_names: list[str]) -> dict[str, Any]:

@@ -85,6 +85,9 @@ def _check(options: Mapping[str, Any]) -> None:
         raise OptionInvalid(f"--to is required: {targets.choices()}; or give --dry-run.")
     if options.get("dry_run") and target not in {None, "", "consumer"}:
         raise OptionInvalid(f"--dry-run only shows what the consumer would do: leave out --to {target}.")
+    holds_ignored = origin in origins.ORIGINS and origins.ORIGINS[origin].holds_ignored
+    if holds_ignored and target == "stream":
+        raise OptionInvalid("--to stream: the consumer would take them for duplicates. Use --to consumer.")
     if options.get("diff") and not options.get("dry_run"):
         raise OptionInvalid("--diff works only with --dry-run: add --dry-run.")
     if options.get("plain") and target != "stream":

@@ -23,6 +23,8 @@ ResultKind: TypeAlias = (
         "would be quarantined",
         "cannot be judged",
         "altered",
+        "stays ignored",
+        "would stay ignored",
     ]
 )
 

@@ -25,13 +25,14 @@ class OriginKind:
     """One origin: the module of its factory, and what a request may ask of it.
 
     ``has_shards``: its deliveries have shards and sequence numbers. ``holds_refused``: they were refused or given up,
-    so that the consumer gives them another chance. ``holds_all``: they are all that arrived, so that tables can be
-    rebuilt from them.
+    so that the consumer gives them another chance. ``holds_ignored``: no business code wanted them, and the consumer
+    looks whether some does now. ``holds_all``: they are all that arrived, so that tables can be rebuilt from them.
     """
 
     module: str
     has_shards: bool = False
     holds_refused: bool = False
+    holds_ignored: bool = False
     holds_all: bool = False
 
 
@@ -41,6 +42,7 @@ ORIGINS: dict[str, OriginKind] = {
     "archive": OriginKind(f"{__name__}.from_archive", holds_all=True),
     "failures": OriginKind(f"{__name__}.from_failures", holds_refused=True),
     "quarantine": OriginKind(f"{__name__}.from_table", holds_refused=True),
+    "ignored": OriginKind(f"{__name__}.from_table", holds_ignored=True),
     "events": OriginKind(f"{__name__}.from_table", holds_all=True),
 }
 # Whatever else is named is the path of a file.

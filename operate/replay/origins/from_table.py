@@ -24,6 +24,7 @@ from weir.operate.lookup.events import Table, summary
 from weir.operate.lookup.refused import count_refused, refused_of, refused_of_all
 from weir.operate.replay.context import ReplayContext
 from weir.operate.replay.filters import Filter
+from weir.operate.replay.origins import kind_of
 from weir.operate.replay.request import ReplayRequest
 
 LANE = "table"
@@ -136,9 +137,15 @@ class FromTable:
 
 
 def make(context: ReplayContext, request: ReplayRequest, selection: Filter) -> FromTable:
-    """Return the stack's events table, or of it what is quarantined, as the origin of a replay."""
-    only = request.origin == "quarantine"
-    return FromTable(context.stack.table, selection.wants_facts, quarantine_only=only, say=context.console.say)
+    """Return the stack's events table, or of it what is quarantined or ignored, as the origin of a replay."""
+    only, say = request.origin == "quarantine", context.console.say
+    if kind_of(request.origin).holds_ignored:
+
+        def wants(facts: Mapping[str, Any]) -> bool:
+            return bool(facts["outcome"] == Outcome.IGNORED and selection.wants_facts(facts))
+
+        return FromTable(context.stack.table, wants, say=say)
+    return FromTable(context.stack.table, selection.wants_facts, quarantine_only=only, say=say)
 
 
 def _facts(item: Mapping[str, Any]) -> dict[str, Any]:

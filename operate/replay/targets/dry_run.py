@@ -22,6 +22,7 @@ from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.marks import Marks
 from weir.operate.lookup.preview import Previewer
 from weir.operate.replay.context import ReplayContext
+from weir.operate.replay.origins import kind_of
 from weir.operate.replay.ports import Result, ResultKind
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.targets.in_process import make_judge
@@ -61,6 +62,7 @@ class DryRun:
         horizons: Horizons,
         *,
         load: LoadItem | None = None,
+        over_ignored: bool = False,
         result: Callable[[Mapping[str, Any], Sequence[str]], object] = lambda _, __: None,
     ) -> None:
         self._judge = judge
@@ -68,6 +70,7 @@ class DryRun:
         self._previewer = previewer
         self._horizons = horizons
         self._print = result
+        self._over_ignored = over_ignored
         self._simulation = Simulation(load) if load else None
         self._seen: set[int] = set()
         self.changed: Counter[str] = Counter()
@@ -91,6 +94,9 @@ class DryRun:
 
     def _result(self, judged: JudgedEvent, delivery: Delivery, known: dict[str, Mark]) -> Result:
         stored = self._stored(judged, delivery, known)
+        is_own = stored is not None and stored.request_id == judged.request_id
+        if self._over_ignored and is_own and stored is not None and stored.outcome == Outcome.IGNORED:
+            return self._result_over_ignored(judged)
         fate = _other_type(judged, stored) or self._fate(judged, stored)
         if stored is None or not stored.is_done or _is_other_type(stored, judged):
             self._tell(judged, fate)
@@ -99,6 +105,14 @@ class DryRun:
         why = ": ".join(filter(None, (fate.reason, fate.detail))) if now else ""
         self._tell(judged, _Prediction("already applied", now, why))
         return Result("already applied")
+
+    def _result_over_ignored(self, judged: JudgedEvent) -> Result:
+        """Say what would become of an event whose own mark says ignored: what cannot be applied stays so."""
+        fate = self._simulated(judged) if judged.decision == "apply" else _because("would stay ignored", judged.error)
+        if fate.kind not in {"would apply", "already applied"}:
+            fate = fate._replace(kind="would stay ignored")
+        self._tell(judged, fate)
+        return Result(fate.kind, fate.reason)
 
     def _fate(self, judged: JudgedEvent, stored: Mark | None) -> _Prediction:
         """Return what this working tree would do with the event if it came now."""
@@ -110,6 +124,10 @@ class DryRun:
             )
         if stored is not None or judged.decision not in {"apply", "ignore"}:
             return _because(_WOULD[judged.decision], judged.error)
+        return self._simulated(judged)
+
+    def _simulated(self, judged: JudgedEvent) -> _Prediction:
+        """Return what becomes of an event that would be applied or ignored, and remember it for the next."""
         digest = hash((judged.source, judged.identity))
         if digest in self._seen:
             return _Prediction("already applied")
@@ -195,7 +213,8 @@ def make(context: ReplayContext, request: ReplayRequest) -> DryRun:
     judge = make_judge(stack.catalogue, context.client, settings)
     load = _loader(stack.table.dynamodb, settings.tables) if request.diff else None
     horizons, print_ = context.horizons(request), context.console.result
-    return DryRun(judge, stack.marks, context.previewer, horizons, load=load, result=print_)
+    over_ignored = kind_of(request.origin).holds_ignored
+    return DryRun(judge, stack.marks, context.previewer, horizons, load=load, over_ignored=over_ignored, result=print_)
 
 
 def _loader(dynamodb: DynamoDBClient, tables: Mapping[str, str]) -> LoadItem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -115,7 +115,8 @@ HELD = EventResult(Outcome.QUARANTINED, TooOldToTell.code)
 class Pipeline:
     """Judges and commits records, in their order, until each event has an outcome that is not ``retry``.
 
-    ``holds`` tells of judged events, by their `id`, which are left as they are: their result is `HELD`.
+    ``holds`` tells of judged events, by their `id`, which are left as they are: their result is `HELD`. With
+    ``over_ignored`` an event takes the place of its own item that says ignored.
     """
 
     judge: Judge
@@ -125,6 +126,7 @@ class Pipeline:
     stopped: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
     holds: Callable[[Sequence[JudgedEvent]], AbstractSet[int]] = lambda _: frozenset()
+    over_ignored: bool = False
     _recent: RecentMarks = field(init=False, default_factory=RecentMarks)
     _rng: Random = field(init=False, default_factory=Random)
 
@@ -158,6 +160,8 @@ class Pipeline:
 
     def _once(self, records: list[Record]) -> list[tuple[JudgedEvent, EventResult]]:
         judged = self.judge.judge(records)
+        if self.over_ignored:
+            judged = [replace(one, replaces_ignored=one.decision == "apply") for one in judged]
         held = self.holds(judged)
         committed = [one for one in judged if id(one) not in held]
         results = iter(isolate(self._commit, committed).results if committed else ())

@@ -8,6 +8,9 @@ An event without a mark that is too old to tell is not applied and stays where i
 
 What is quarantined is always judged, whatever mark its id names: nothing has proven that id. Only a verdict takes it
 out.
+
+What is ignored has a mark that says so. A replay of the ignored applies what business code wants by now, in the place
+of that mark and on the condition that it is still there; all else stays ignored.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ from weir.operate.replay.targets.release import Release
 
 
 class ToConsumer:
-    """Judges and commits in batches. With ``retries`` a delivery that was refused gets another chance."""
+    """Judges and commits in batches.
+
+    With ``retries`` a delivery that was refused gets another chance, with ``over_ignored`` one that was ignored.
+    """
 
     batch_count = 500
     label = "the consumer in this process"
@@ -49,8 +55,10 @@ class ToConsumer:
         horizons: Horizons,
         *,
         retries: bool = False,
+        over_ignored: bool = False,
     ) -> None:
-        pipeline.holds = self._too_old
+        pipeline.holds = self._not_wanted if over_ignored else self._too_old
+        pipeline.over_ignored = self._over_ignored = over_ignored
         self._pipeline = pipeline
         self._horizons = horizons
         self._marks = marks
@@ -69,6 +77,8 @@ class ToConsumer:
         for delivery, preview, again in zip(deliveries, previews, repeats, strict=True):
             by_itself = self._retries or id(delivery) in refused
             done = _all_done(preview, known, by_itself=by_itself) or _all_older(preview, known)
+            if self._over_ignored and done is not None and _is_ignored(preview, done):
+                done = None
             if done is None:
                 left.append((delivery, again))
             else:
@@ -101,20 +111,31 @@ class ToConsumer:
     def _result(
         self, judged: JudgedEvent, result: EventResult, known: dict[str, Mark], since_ms: int | None, seen: set[MarkKey]
     ) -> Result:
-        if result is HELD:
-            return Result("too old to tell", judged.source)
-        if result.outcome is Outcome.QUARANTINED:
-            return Result(Outcome.QUARANTINED, result.reason)
+        if result is HELD or result.outcome is Outcome.QUARANTINED:
+            return self._refusal(judged, result)
         if result.outcome is Outcome.RETRY:
             return Result("failed", result.error.code if result.error else "")
         key = mark_key(judged.source, judged.identity)
         mark = known.get(key)
-        if mark is not None and mark.is_done:
+        was_ignored = self._over_ignored and mark is not None and mark.outcome == Outcome.IGNORED
+        if mark is not None and mark.is_done and not was_ignored:
             return Result(self._kind(mark, judged.request_id, since_ms))
         if result.outcome is Outcome.DUPLICATE or key in seen:
             return Result(Outcome.DUPLICATE)
         seen.add(key)
         return Result(result.outcome)
+
+    def _refusal(self, judged: JudgedEvent, result: EventResult) -> Result:
+        """Return what an event counts as that was not applied, now or ever."""
+        if self._over_ignored:
+            return Result("stays ignored", result.reason if result is not HELD else getattr(judged.error, "code", ""))
+        if result is HELD:
+            return Result("too old to tell", judged.source)
+        return Result(Outcome.QUARANTINED, result.reason)
+
+    def _not_wanted(self, judged: Sequence[JudgedEvent]) -> set[int]:
+        """Return, by their `id`, the events that business code does not want today either, or refuses."""
+        return {id(one) for one in judged if one.decision in {"ignore", "quarantine"}}
 
     def _too_old(self, judged: Sequence[JudgedEvent]) -> set[int]:
         """Return, by their `id`, the events that would be applied, have no mark, and are too old to tell."""
@@ -158,6 +179,12 @@ def _all_done(preview: Preview, known: dict[str, Mark], *, by_itself: bool = Fal
     return None
 
 
+def _is_ignored(preview: Preview, done: list[Mark]) -> bool:
+    """Tell whether a mark of the delivery says that it was ignored itself, not as a duplicate of another."""
+    own = preview.envelope.request_id if preview.envelope else ""
+    return any(mark.outcome == Outcome.IGNORED and mark.request_id == own for mark in done)
+
+
 def _all_older(preview: Preview, known: dict[str, Mark]) -> list[Mark] | None:
     """Return the marks of a reading all of whose events are done under their ids, since before marks were digests.
 
@@ -184,25 +211,26 @@ def is_too_old(judged: JudgedEvent, horizons: Horizons) -> bool:
 def make(context: ReplayContext, request: ReplayRequest) -> ToConsumer:
     """Return the consumer in this process as the target of a replay. Raises: EffectsInvalid."""
     secrets = make_secrets(context.stack.catalogue, context.client, context.settings)
-    retries = kind_of(request.origin).holds_refused
-    return with_secrets(context, secrets, context.settings, context.horizons(request), retries=retries)
+    origin, horizons = kind_of(request.origin), context.horizons(request)
+    ways = {"retries": origin.holds_refused, "over_ignored": origin.holds_ignored}
+    return with_secrets(context, secrets, context.settings, horizons, **ways)
 
 
 def with_secrets(
-    context: ReplayContext, secrets: Secrets, settings: Settings, horizons: Horizons, *, retries: bool
+    context: ReplayContext, secrets: Secrets, settings: Settings, horizons: Horizons, **ways: bool
 ) -> ToConsumer:
-    """Return the consumer in this process with given secrets and tables; ``retries``: see `ToConsumer`."""
+    """Return the consumer in this process with given secrets and tables; ``ways`` are those of `ToConsumer`."""
     stack = context.stack
     judge = make_judge(stack.catalogue, context.client, settings, secrets)
     dynamodb = context.client_with("dynamodb", client_config(settings.commit_concurrency))
     pipeline = make_pipeline(judge, dynamodb, settings, s3=stack.table.s3, stopped=context.console.stopped)
     table = settings.events_table
-    return into_table(pipeline, context.previewer, stack.table.dynamodb, table, horizons, retries=retries)
+    return into_table(pipeline, context.previewer, stack.table.dynamodb, table, horizons, **ways)
 
 
 def into_table(
-    pipeline: Pipeline, previewer: Previewer, dynamodb: Any, events_table: str, horizons: Horizons, *, retries: bool
+    pipeline: Pipeline, previewer: Previewer, dynamodb: Any, events_table: str, horizons: Horizons, **ways: bool
 ) -> ToConsumer:
     """Return a pipeline as a target; ``dynamodb`` reads and releases in its events table."""
     marks = Marks(dynamodb, events_table)
-    return ToConsumer(pipeline, marks, previewer, Release(dynamodb, events_table, marks), horizons, retries=retries)
+    return ToConsumer(pipeline, marks, previewer, Release(dynamodb, events_table, marks), horizons, **ways)
