@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.support.model import Model, Record, plain
 from tests.support.stores import Bench, MemoryBench, fields, real_bench, request
 from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
 from weir.consumers.commit.recent_marks import RecentMarks
+from weir.consumers.events_table.item import JudgedEvent
 from weir.consumers.events_table.mark import Mark
 from weir.consumers.events_table.port import (
     CONDITION_FAILED,
@@ -440,3 +442,57 @@ def test_a_batch_of_real_size(bench: Bench, key: str) -> None:
     assert words(run(batch, bench.store, concurrency=8)) == words(report)
     stored = [int(item["EUR"]["N"]) for name, item in bench.items("balances").items() if name.startswith(key)]
     assert sum(stored) == 475
+
+
+# What was ignored
+
+
+def over(event: JudgedEvent) -> JudgedEvent:
+    """Let an event take the place of its own ignored mark."""
+    return replace(event, replaces_ignored=True)
+
+
+def test_an_ignored_event_is_applied_in_the_place_of_its_mark(bench: Bench, key: str) -> None:
+    """Once, with what it changes; again, and by another delivery, nothing happens; so does one that changes nothing."""
+    events = [
+        (f"{key}{number}", [Update("balances", {"account": f"{key}a"}, add={"EUR": number})]) for number in (1, 2)
+    ]
+    events.append((f"{key}none", []))
+    run([judged(name, None) for name, _ in events], bench.store, concurrency=4)
+    batch = [over(judged(name, changes)) for name, changes in events]
+    again = [over(judged(events[0][0], events[0][1], request_id=f"{key}other"))]
+    assert words(run([*batch, *again], bench.store, concurrency=4)) == ["applied"] * 3 + ["duplicate"]
+    assert words(run([*batch, *again], bench.store, recent=RecentMarks())) == ["applied"] * 3 + ["duplicate"]
+    assert bench.items("balances")[f"{key}a"]["EUR"] == {"N": "3"}
+    assert {bench.items("events")[f"shop#{name}"]["outcome"]["S"] for name, _ in events} == {"applied"}
+
+
+@pytest.mark.parametrize("outcome", ["absent", "applied", "of another delivery", "fenced"])
+def test_only_its_own_ignored_mark_is_replaced(bench: Bench, key: str, outcome: str) -> None:
+    """Without a mark the event is applied as any other; every other mark says what it always says."""
+    change = [Update("balances", {"account": f"{key}a"}, add={"EUR": 1})]
+    if outcome == "applied":
+        run([judged(key, change)], bench.store)
+    elif outcome == "of another delivery":
+        run([judged(key, None, request_id=f"{key}first")], bench.store)
+    elif outcome == "fenced":
+        refused = [Update("balances", {"account": f"{key}a"}, add={"EUR": 1}, condition=exists("never"))]
+        run([judged(key, refused)], bench.store)
+    said = words(run([over(judged(key, change))], bench.store))
+    wanted = {"absent": "applied", "applied": "applied", "of another delivery": "duplicate"}
+    assert said == [wanted.get(outcome, "quarantined condition_failed")]
+    booked = bench.items("balances").get(f"{key}a", {"EUR": {"N": "0"}})["EUR"]["N"]
+    assert booked == ("1" if outcome in {"absent", "applied"} else "0")
+
+
+@pytest.mark.parametrize("size", [10, 500_000], ids=["small", "in the bucket"])
+def test_what_cannot_be_applied_stays_ignored(bench: Bench, key: str, size: int) -> None:
+    """The mark, its bytes and everything else are as they were: no fence, no quarantined item."""
+    body = Random(1).randbytes(size)
+    neighbour, refused = f"{key}good", [Check("things", {"id": key}, exists("id"))]
+    run([judged(key, None, body=body), judged(neighbour, None)], bench.store)
+    before = bench.items("events")[f"shop#{key}"]
+    batch = [over(judged(key, refused, body=body)), over(judged(neighbour, [Put("things", {"id": f"{key}n"}, {})]))]
+    assert words(run(batch, bench.store)) == ["quarantined condition_failed", "applied"]
+    assert bench.items("events")[f"shop#{key}"] == before
+    assert not [name for name in bench.items("events") if name.startswith("shop!") and key in name]
