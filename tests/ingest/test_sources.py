@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.support.deliveries import source_of
+from tests.support.ledger import SOURCES
 from weir.infra import template
 from weir.ingest.errors import CatalogueInvalid
 from weir.ingest.schemes.any_of import AnyOf
@@ -33,7 +34,7 @@ def loaded(tmp_path: Path, text: str) -> Catalogue:
 
 def test_default_file() -> None:
     """The file that comes with Weir loads, and has the example ledger's senders."""
-    assert {"github", "stripe", "shopify", "slack", "payments", "partner"} <= set(load(ROOT / "sources.yaml"))
+    assert {"github", "stripe", "shopify", "slack", "payments", "partner"} <= set(load(SOURCES))
 
 
 def test_at_least_35_presets_with_samples() -> None:
@@ -282,7 +283,7 @@ def validator() -> jsonschema.protocols.Validator:
 
 def test_schema_takes_what_weir_takes() -> None:
     """The schema accepts the file that comes with Weir and every preset's scheme and event written out in full."""
-    check(yaml.safe_load((ROOT / "sources.yaml").read_text(encoding="utf-8")))
+    check(yaml.safe_load(SOURCES.read_text(encoding="utf-8")))
     for name, preset in presets.all_presets().items():
         written = preset.model_dump(mode="json", include={"scheme", "event"}, exclude_unset=True)
         check({name: written})
