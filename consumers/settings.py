@@ -125,6 +125,10 @@ def _tables(text: str) -> Mapping[str, str]:
     return tables
 
 
+def _folder(text: str) -> Path:
+    return Path(text) if text else _BESIDE
+
+
 def _package(text: str) -> str:
     if text and not text.isidentifier():
         raise ValueError("must be the name of a package")
@@ -157,7 +161,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("EVENTS_TABLE", "events_table", str, None, "the table of events and their dedupe marks"),
     Variable("TABLES", "tables", _tables, "{}", "JSON object: table names of the business code, by logical name"),
     Variable("EFFECTS", "effects", _package, "", "name of the package with the business code; none if empty"),
-    Variable("EFFECTS_FOLDER", "effects_folder", Path, str(_BESIDE), "the folder that holds that package"),
+    Variable(
+        "EFFECTS_FOLDER", "effects_folder", _folder, "", "the folder with that package; if empty, the one with `weir`"
+    ),
     Variable("PAYLOAD_BUCKET", "payload_bucket", str, "", "bucket for bodies too large for an item; none if empty"),
     Variable("SECRETS_PREFIX", "secrets_prefix", _prefix, "/weir/secrets", "SSM path above the sources' secrets"),
     Variable("SOURCES_FILE", "sources_file", Path, str(_BESIDE / "sources.json"), "the compiled sources"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -22,6 +23,8 @@ _COMMAND_S = 300.0
 # Short enough that a hung function is found out within a scenario, small enough that memory can run out;
 # and an archive that need not be waited for.
 SETTINGS = ("FunctionTimeoutSeconds=12", "FunctionMemoryMB=256", "ArchiveBufferSeconds=2")
+_ROOM_BYTES = 20_000  # for a few calls
+JOURNAL = "journal.jsonl"
 _CONNECTIONS = Path("/proc/net/tcp")  # proc(5), Linux
 _PARTS = {
     "engine": "weir.infra.local.engine.engine_process",
@@ -153,6 +156,21 @@ class FaultStack:
         rows = (line.split(None, 2) for line in listed.stdout.splitlines())
         parent, mark = str(self._process.pid), _PARTS[part]
         return [int(row[0]) for row in rows if len(row) == 3 and row[1] == parent and mark in row[2]]
+
+    def fill_disk(self) -> int:
+        """Leave the engines room for a few calls more, as a disk that fills up; return how many there were.
+
+        Their files may not grow further than a little over what the larger journal has. Raises: StackFailed elsewhere
+        than on Linux.
+        """
+        if not hasattr(resource, "prlimit"):
+            raise StackFailed("Only Linux can limit the files of another process.")
+        journals = [self.home / part / JOURNAL for part in ("stream", "store")]
+        largest_bytes = max(path.stat().st_size for path in journals if path.exists()) + _ROOM_BYTES
+        pids = self.pids("engine")
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest_bytes, largest_bytes))
+        return len(pids)
 
     def signal(self, part: str, number: int) -> int:
         """Send a signal to the processes of a part; return how many there were."""

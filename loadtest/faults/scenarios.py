@@ -393,6 +393,29 @@ def engine_killed(run: ScenarioRun) -> None:
         run.fault_ends()
 
 
+@scenario("disk-full", "a disk without room ends the stack before it answers; with room again all is there", OUTAGE)
+def disk_full(run: ScenarioRun) -> None:
+    stack = run.own_stack
+    with run.traffic():
+        run.pass_time(2)
+        run.hits["engines without room"] = stack.fill_disk()
+        stack.await_end()
+        stack.start()
+        run.fault_ends()
+
+
+@scenario("disk-full-then-killed", "no room, and then everything is killed: what was answered is there", OUTAGE)
+def disk_full_then_killed(run: ScenarioRun) -> None:
+    stack = run.own_stack
+    with run.traffic():
+        run.pass_time(2)
+        run.hits["engines without room"] = stack.fill_disk()
+        run.pass_time(0.3)
+        run.hits["killed processes"] = stack.kill()
+        stack.start()
+        run.fault_ends()
+
+
 @scenario("all-killed", "everything killed at once, and started again", OUTAGE)
 def all_killed(run: ScenarioRun) -> None:
     stack = run.own_stack

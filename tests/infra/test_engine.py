@@ -152,8 +152,11 @@ def test_a_damaged_file_stops_the_start_and_is_named(tmp_path: Path, name: str, 
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of another process")
-def test_a_full_disk_ends_the_engine_before_it_answers(tmp_path: Path) -> None:
-    """With no room for the journal it ends, says why, and holds all that it answered once there is room again."""
+@pytest.mark.parametrize("log", ["has room", "is on the full disk"])
+def test_a_full_disk_ends_the_engine_before_it_answers(tmp_path: Path, log: str) -> None:
+    """With no room for the journal it ends, says why if it can, and holds all that it answered once there is room."""
+    if log == "is on the full disk":
+        (tmp_path / "engine.log").symlink_to("/dev/full")
     engine = engine_in(tmp_path)
     engine.start()
     kinesis, answered = client(engine, "kinesis", attempts=1), []
@@ -167,12 +170,39 @@ def test_a_full_disk_ends_the_engine_before_it_answers(tmp_path: Path) -> None:
             answered.append(bytes([number]) * 700)
     engine.stop()
     assert engine.poll() == 74
-    assert "Make room and start again" in engine.log.read_text(encoding="utf-8")
+    if log == "has room":
+        assert "Make room and start again" in engine.log.read_text(encoding="utf-8")
+    else:
+        engine.log.unlink()
     assert answered
     engine = engine_in(tmp_path)
     engine.start()
     try:
         assert records(engine) == answered
+    finally:
+        engine.stop()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of another process")
+def test_a_state_that_cannot_be_saved_is_replayed(tmp_path: Path) -> None:
+    """A clean stop on a full disk saves some files and not others: the journal stays, and brings all back."""
+    engine = engine_in(tmp_path)
+    engine.start()
+    fill(engine)
+    kinesis = client(engine, "kinesis")
+    kinesis.create_stream(StreamName="large", ShardCount=1)
+    kinesis.put_record(StreamName="large", PartitionKey="k", Data=bytes(500_000))
+    assert engine.pid is not None
+    journal_bytes = (tmp_path / "journal.jsonl").stat().st_size
+    resource.prlimit(engine.pid, resource.RLIMIT_FSIZE, (journal_bytes // 2, journal_bytes // 2))
+    engine.stop()
+    assert not (tmp_path / "kinesis.json").exists()
+    assert (tmp_path / "ssm.json").exists()
+    assert engine.ended_uncleanly
+    engine = engine_in(tmp_path)
+    engine.start()
+    try:
+        assert held(engine) == EXPECTED
     finally:
         engine.stop()
 

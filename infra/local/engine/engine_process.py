@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import errno
 import json
+import logging
 import os
 import sys
 import time
@@ -67,9 +69,7 @@ class Journal:
 
         A retry would find it there and take it for kept. The next start cuts off the torn line.
         """
-        sys.stderr.write(f"{self._path}: {why}. Make room and start again; nothing that was answered is lost.\n")
-        sys.stderr.flush()
-        os._exit(_UNWRITABLE)
+        _end(_UNWRITABLE, f"{self._path}: {why}. Make room and start again; nothing that was answered is lost.")
 
     def calls(self) -> Iterator[tuple[Scope, bytes]]:
         if not self._path.exists():
@@ -97,8 +97,15 @@ class Journal:
 class Journaled:
     """ASGI middleware: journals a changing call once it succeeded and before its answer is sent."""
 
-    def __init__(self, app: App, journal: Journal, saved: Callable[[], bool]) -> None:
-        self._app, self._journal, self._saved = app, journal, saved
+    def __init__(
+        self,
+        app: App,
+        journal: Journal,
+        saved: Callable[[], bool],
+        loaded: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``saved`` tells whether all state was written; ``loaded`` ends the process if some could not be read."""
+        self._app, self._journal, self._saved, self._loaded = app, journal, saved, loaded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -121,6 +128,7 @@ class Journaled:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def replay_or_clear(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
+                self._loaded()
                 await self._replay()
             if message["type"] == "lifespan.shutdown.complete" and self._saved():
                 self._journal.clear()
@@ -139,12 +147,18 @@ class Journaled:
 
 def _refuse_damaged(path: Path, what: str) -> NoReturn:
     """End the process before it answers anything: a start without a part of the data would look like one with all."""
-    sys.stderr.write(
+    _end(
+        _DAMAGED,
         f"{path}: {what}. Nothing was started and nothing was changed. Restore the file from a copy, or move "
-        f"{path.parent} away to start empty.\n"
+        f"{path.parent} away to start empty.",
     )
-    sys.stderr.flush()
-    os._exit(_DAMAGED)
+
+
+def _end(code: int, why: str) -> NoReturn:
+    """End the process whatever happens: the log lies on the disk that may be full, and then takes no last words."""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"{why}\n".encode())
+    os._exit(code)
 
 
 def check_saved(state: Path) -> None:
@@ -210,9 +224,21 @@ async def _discard(_: MutableMapping[str, Any]) -> None:
     return None
 
 
-def _saved_since(state: Path, started_s: float, served: Collection[str]) -> bool:
-    """True when MiniStack wrote its state in this run: it logs a failed save and goes on."""
-    return all(
+class _Failures(logging.Handler):
+    """Notes what MiniStack could not save or load: it logs that as an error and goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note one."""
+        self.said.append(record.getMessage())
+
+
+def _saved_since(state: Path, started_s: float, served: Collection[str], failures: _Failures) -> bool:
+    """Tell whether MiniStack wrote all of its state in this run; if not, the journal is kept and replayed."""
+    return not failures.said and all(
         (file := state / f"{service}.json").exists() and file.stat().st_mtime >= started_s
         for service in ("kinesis", "dynamodb")
         if service in served
@@ -229,6 +255,8 @@ def main() -> None:
 
     end_with_parent()
     check_saved(state)
+    failures = _Failures()
+    logging.getLogger("persistence").addHandler(failures)
 
     served = os.environ["SERVICES"].split(",")
     # MiniStack saves an empty state, too, of what was only imported.
@@ -239,7 +267,12 @@ def main() -> None:
     from ministack.app import app
 
     started_s = time.time()
-    journaled = Journaled(app, Journal(state / JOURNAL), lambda: _saved_since(state, started_s, served))
+    journaled = Journaled(
+        app,
+        Journal(state / JOURNAL),
+        saved=lambda: _saved_since(state, started_s, served, failures),
+        loaded=lambda: None if not failures.said else _refuse_damaged(state, failures.said[0]),
+    )
     # Eight hours: a connection that the gateway or the poller holds must not be closed under a call.
     config = uvicorn.Config(
         Guard(journaled, port, os.environ["AWS_ACCESS_KEY_ID"]),
