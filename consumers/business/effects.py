@@ -95,8 +95,8 @@ def demand_loaded() -> None:
 
 
 def registered() -> list[Registration]:
-    """Return every effect, by owner and pattern."""
-    return [_registrations[key] for key in sorted(_registrations)]
+    """Return the effects of the loaded package, by owner and pattern."""
+    return [one for key, one in sorted(_registrations.items()) if _is_of(one, _loaded or "")]
 
 
 def tables() -> dict[str, Table]:
@@ -203,11 +203,15 @@ def _modules(package: str) -> list[ModuleType]:
 def _forget(package: str) -> None:
     for module in _modules(package):
         del sys.modules[module.__name__]
-    mine = (package, f"{package}.")
     for key, one in list(_registrations.items()):
-        if package and (one.function.__module__ == mine[0] or one.function.__module__.startswith(mine[1])):
+        if _is_of(one, package):
             del _registrations[key]
     find.cache_clear()
+
+
+def _is_of(registration: Registration, package: str) -> bool:
+    module = registration.function.__module__
+    return bool(package) and (module == package or module.startswith(f"{package}."))
 
 
 def _matches(registration: Registration, event_type: str) -> bool:
