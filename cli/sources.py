@@ -183,7 +183,7 @@ def add(name: str, preset: str | None, url: str | None) -> None:
     path = project.sources_file()
     for line in editor.add(path, name, preset=preset or name, url=url):
         emit(line)
-    emit(f"added to {path}; now `make run` or `weir deploy`, and `weir secrets set {name}`")
+    emit(f"added to {path}; a running `weir run` takes it; else `weir deploy`, and `weir secrets set {name}`")
 
 
 @sources.command(short_help="Confirm subscriptions of AWS SNS that wait.")

@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -430,7 +431,8 @@ class _Stack:
                 self._say(f"  warning   {name}: {warning}")
         example = sender.curl(self._place(), self._version.catalogue)
         first = next(iter(self._version.catalogue), "SOURCE")
-        self._say(f"  try       weir send {first}     weir events{'     or paste:' if example else ''}")
+        weir = _command()
+        self._say(f"  try       {weir} send {first}     {weir} events{'     or paste:' if example else ''}")
         if example:
             self._say(f"  {example}")
         self._say(f"ready: POST to {base}/{{source}}; Ctrl-C stops everything")
@@ -484,6 +486,12 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> No
     _end(process)
     said = log.read_text(errors="replace").splitlines()[-3:]
     raise StackFailed("The gateway did not start.", log=str(log), said=said)
+
+
+def _command() -> str:
+    """Return what to type for `weir`: the name alone if the shell finds it, else the path that it was called by."""
+    called = Path(sys.argv[0])
+    return os.path.relpath(called) if called.name == "weir" and not shutil.which("weir") else "weir"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
