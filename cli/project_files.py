@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -10,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weir.cli import project
+from weir.cli.framework import NoAnswer
 from weir.infra import project_file
 from weir.infra.business import Business
 from weir.infra.local.version import Inputs
 from weir.infra.tables import TableResource
-from weir.ingest.errors import EffectsInvalid
+from weir.ingest.errors import CatalogueInvalid, EffectsInvalid, ProjectInvalid
 from weir.ingest.sources import sources_file
 
 if TYPE_CHECKING:
@@ -28,20 +31,32 @@ class Files:
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         self._settings = settings
+        self._last = project.current()
 
     def paths(self) -> list[Path]:
-        """Return the sources file, the settings, and every file of the package."""
-        found = project.current()
+        """Return the sources file, the settings, and every file of the package; of broken settings, those before."""
+        with contextlib.suppress(ProjectInvalid):
+            self._last = project.current()
+        found = self._last
         package = found.root / found.package
         code = (
             [path for path in package.rglob("*") if path.suffix != ".pyc" and path.is_file()] if found.package else []
         )
-        return [project.sources_file(), found.root / project_file.FILE, package.with_suffix(".py"), *code]
+        named = os.environ.get("WEIR_SOURCES")
+        return [
+            Path(named) if named else found.sources,
+            found.root / project_file.FILE,
+            package.with_suffix(".py"),
+            *code,
+        ]
 
     def read(self, copy: Callable[[Business, Catalogue], Path]) -> Inputs:
-        """Read the project, keep a copy of its code, and check that. Raises: ConfigError, NoAnswer."""
+        """Read the project, keep a copy of its code, and check that. Raises: ConfigError."""
         found = project.current()
-        catalogue = sources_file.load(project.existing_sources_file())
+        try:
+            catalogue = sources_file.load(project.existing_sources_file())
+        except NoAnswer as error:
+            raise CatalogueInvalid(error.message) from error
         business = Business(found.package, found.root)
         business = business._replace(folder=copy(business, catalogue))
         tables = _tables(business, found.root) if found.package else []

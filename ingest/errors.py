@@ -407,7 +407,10 @@ class CatalogueInvalid(ConfigError):
 
     code = "sources_invalid"
     hint = "`weir sources check` names the line, the field and what to write."
-    raised_in = ("ingest/sources/", "ingest/contract/", "ingest/handshakes/", "consumers/wiring.py")
+    raised_in = (
+        *("ingest/sources/", "ingest/contract/", "ingest/handshakes/", "consumers/wiring.py"),
+        "cli/project_files.py",
+    )
 
 
 class NotConfirmed(ConfigError):

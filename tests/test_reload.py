@@ -132,8 +132,15 @@ def test_what_is_broken_changes_nothing_and_says_why(project: Project) -> None:
         assert "not taken, what ran before runs on" in project.stack.output
     project.code(CODE.replace("VERSION", "first"))
     (project.folder / "sources.yaml").write_text("payments: {preset: nothing-of-this-name}\n")
-    project.await_line("The preset 'nothing-of-this-name' does not exist", seen=seen)
+    seen = project.await_line("The preset 'nothing-of-this-name' does not exist", seen=seen)
+    (project.folder / "sources.yaml").unlink()
+    seen = project.await_line("There is no sources.yaml in", seen=seen)
     (project.folder / "sources.yaml").write_text("payments: {preset: standard-webhooks}\n")
+    (project.folder / "pyproject.toml").write_text("[tool.weir\n")
+    seen = project.await_line("pyproject.toml cannot be read", seen=seen)
+    (project.folder / "pyproject.toml").write_text('[tool.weir]\npackage = "nowhere"\n')
+    seen = project.await_line("There is no package nowhere in", seen=seen)
+    (project.folder / "pyproject.toml").write_text('[tool.weir]\npackage = "shop"\n')
     assert project.stack.weir("send", "payments").splitlines()[-1].strip() == "applied"
     assert project.counts() == {"first": 1}
 

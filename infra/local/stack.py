@@ -491,7 +491,9 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> No
 def _command() -> str:
     """Return what to type for `weir`: the name alone if the shell finds it, else the path that it was called by."""
     called = Path(sys.argv[0])
-    return os.path.relpath(called) if called.name == "weir" and not shutil.which("weir") else "weir"
+    if called.name != "weir" or shutil.which("weir"):
+        return "weir"
+    return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
