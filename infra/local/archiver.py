@@ -89,8 +89,11 @@ class _Buffer:
         self.parts.append(self._deflater.compress(content) if self._deflater else content)
 
     def content(self) -> bytes:
-        """Return the object; nothing can be added afterwards."""
-        return b"".join(self.parts) + (self._deflater.flush() if self._deflater else b"")
+        """Return the object, the same each time; nothing can be added afterwards."""
+        if self._deflater is not None:
+            self.parts.append(self._deflater.flush())
+            self._deflater = None
+        return b"".join(self.parts)
 
 
 class Archiver:

@@ -107,6 +107,28 @@ async def test_an_archiver_that_was_killed_goes_on_and_misses_nothing(stack_env:
     assert {one.data for one in read(stack_env)} == set(map(encode, envelopes))
 
 
+async def test_an_archiver_that_is_stopped_while_the_bucket_refuses_ends_in_good_order(stack_env: StackEnv) -> None:
+    """What it could not write is read again by the next one: no exception, and nothing is missing."""
+    envelopes = [stack_env.payment("a", n) for n in range(5)]
+    stack_env.put(*envelopes)
+    bucket, notices = stack_env.outputs.bucket, list[str]()
+    kept = [item["Key"] for item in stack_env.s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    stack_env.s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in kept]})
+    stack_env.s3.delete_bucket(Bucket=bucket)
+    running = archiver(stack_env, on_notice=notices.append)
+    task = asyncio.create_task(running.run())
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if notices:
+            break
+    await running.stop()
+    await task
+    assert notices
+    stack_env.s3.create_bucket(Bucket=bucket)
+    await archived(stack_env, 5)
+    assert {one.data for one in read(stack_env)} == set(map(encode, envelopes))
+
+
 def test_envelopes_are_found_between_records_that_are_none(stack_env: StackEnv) -> None:
     """Garbage without a line end before an envelope, and the frame of an aggregate, cost no envelope."""
     envelopes = [stack_env.payment("a", n, at_ms=AT_MS + n) for n in range(4)]
