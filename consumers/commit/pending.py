@@ -53,6 +53,8 @@ _FACTS_BYTES = 1024
 # Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 BACKOFF_BASE_S = 0.025
 BACKOFF_CAP_S = 2.0
+# By how much the stream's clock may be ahead of the consumer's.
+_CLOCKS_MS = 5_000
 
 
 @dataclass(slots=True, eq=False)
@@ -226,6 +228,9 @@ class PendingEvent:
             self._repeat(mark.type)
         elif mark.outcome == Outcome.IGNORED and self.judged.replaces_ignored:
             self.is_over_ignored = True
+        elif mark.applied_at_ms and mark.applied_at_ms + _CLOCKS_MS < self.judged.stored_at_ms:
+            # Marked before this record was in the stream: a replay has put the delivery into it once more.
+            self._end(Outcome.DUPLICATE)
         else:
             # Our own write whose answer was lost, or this very record read again: one record, one outcome.
             self._end(Outcome.IGNORED if mark.outcome == Outcome.IGNORED else Outcome.APPLIED)

@@ -64,7 +64,8 @@ class JudgedEvent:
     delivery. Events of one ``partition_key`` are applied in the order in which they are given. ``digest`` stands for
     the id in the mark where the sender does not sign the id, and is empty where it does. The item is kept for
     ``retention_s``, for ``quarantine_s`` if the table shows that the type is not proven. ``replaces_ignored``: it takes
-    the place of its own item that says that no business code wanted it; if it cannot, that stays.
+    the place of its own item that says that no business code wanted it; if it cannot, that stays. ``stored_at_ms`` is
+    when the stream took the record, 0 if that is not known.
     """
 
     position: int
@@ -91,6 +92,7 @@ class JudgedEvent:
     changes: tuple[Change, ...] = ()
     error: ServiceError | None = None
     replaces_ignored: bool = False
+    stored_at_ms: int = 0
 
     @property
     def is_unproven(self) -> bool:
@@ -122,6 +124,7 @@ def apply(
     quarantine_s: int = 0,
     verdict: Verdict | None = None,
     count: int = 1,
+    stored_at_ms: int = 0,
 ) -> JudgedEvent:
     """Prepare a verified event; ``changes`` is None when no business code wants it."""
     envelope = event.envelope
@@ -146,6 +149,7 @@ def apply(
         count=count,
         envelope=envelope,
         changes=tuple(changes or ()),
+        stored_at_ms=stored_at_ms,
     )
 
 

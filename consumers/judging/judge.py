@@ -138,6 +138,7 @@ class Judge:
                 quarantine_s=self._quarantine_s,
                 verdict=verdict,
                 count=count,
+                stored_at_ms=delivery.record.arrived_at_ms,
             )
         except RecordError as error:
             refused = error

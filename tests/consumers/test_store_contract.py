@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.batches import judged, of_record, run, words
+from tests.support.batches import NOW_MS, judged, of_record, run, words
 from tests.support.model import Model, Record, plain
 from tests.support.stores import Bench, MemoryBench, fields, real_bench, request
 from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
@@ -496,3 +496,16 @@ def test_what_cannot_be_applied_stays_ignored(bench: Bench, key: str, size: int)
     assert words(run(batch, bench.store)) == ["quarantined condition_failed", "applied"]
     assert bench.items("events")[f"shop#{key}"] == before
     assert not [name for name in bench.items("events") if name.startswith("shop!") and key in name]
+
+
+@pytest.mark.parametrize(("later_ms", "wanted"), [(-1000, "applied"), (1000, "applied"), (60_000, "duplicate")])
+def test_a_delivery_that_is_in_the_stream_once_more_is_a_duplicate(
+    bench: Bench, key: str, later_ms: int, wanted: str
+) -> None:
+    """A record read again is what it was; a record that came after the mark was written is another one."""
+    change = [Update("balances", {"account": f"{key}a"}, add={"EUR": 1})]
+    once = replace(judged(key, change), stored_at_ms=NOW_MS - 10)
+    assert words(run([once], bench.store)) == ["applied"]
+    again = replace(once, stored_at_ms=NOW_MS + later_ms)
+    assert words(run([again], bench.store, now_ms=NOW_MS + 90_000)) == [wanted]
+    assert bench.items("balances")[f"{key}a"]["EUR"] == {"N": "1"}
