@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import OptionInvalid
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ ORIGINS: dict[str, OriginKind] = {
     "archive": OriginKind(f"{__name__}.from_archive", holds_all=True),
     "failures": OriginKind(f"{__name__}.from_failures", holds_refused=True),
     "quarantine": OriginKind(f"{__name__}.from_table", holds_refused=True),
-    "ignored": OriginKind(f"{__name__}.from_table", holds_ignored=True),
+    str(Outcome.IGNORED): OriginKind(f"{__name__}.from_table", holds_ignored=True),
     "events": OriginKind(f"{__name__}.from_table", holds_all=True),
 }
 # Whatever else is named is the path of a file.
