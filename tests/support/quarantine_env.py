@@ -42,6 +42,8 @@ _INDEX = {
 class QuarantineEnv(EngineEnv):
     """Tables with a quarantine; they are a place, too, as commands see one."""
 
+    kind = "embedded"
+
     def __init__(self, endpoint: str, folder: Path) -> None:
         super().__init__(endpoint, folder)
         self.endpoint = endpoint

@@ -245,20 +245,12 @@ def _saved_since(state: Path, started_s: float, served: Collection[str], failure
     )
 
 
-def main() -> None:
-    """Serve until SIGTERM; also end, saving, when the parent dies."""
-    port, state = int(sys.argv[1]), Path(sys.argv[2])
-    import uvicorn
-
-    from weir.infra.local.engine import dynamodb_patches, kinesis_patches
-    from weir.infra.local.serving import OnePieceProtocol, SupervisedServer, end_with_parent
-
-    end_with_parent()
-    check_saved(state)
+def _journaled(state: Path, served: Collection[str]) -> Journaled:
+    """Return MiniStack with a journal; it is imported here, after what notes what it cannot load."""
     failures = _Failures()
     logging.getLogger("persistence").addHandler(failures)
+    from weir.infra.local.engine import dynamodb_patches, kinesis_patches
 
-    served = os.environ["SERVICES"].split(",")
     # MiniStack saves an empty state, too, of what was only imported.
     if "kinesis" in served:
         kinesis_patches.install()
@@ -267,15 +259,26 @@ def main() -> None:
     from ministack.app import app
 
     started_s = time.time()
-    journaled = Journaled(
+    return Journaled(
         app,
         Journal(state / JOURNAL),
         saved=lambda: _saved_since(state, started_s, served, failures),
         loaded=lambda: None if not failures.said else _refuse_damaged(state, failures.said[0]),
     )
+
+
+def main() -> None:
+    """Serve until SIGTERM; also end, saving, when the parent dies."""
+    port, state = int(sys.argv[1]), Path(sys.argv[2])
+    import uvicorn
+
+    from weir.infra.local.serving import OnePieceProtocol, SupervisedServer, end_with_parent
+
+    end_with_parent()
+    check_saved(state)
     # Eight hours: a connection that the gateway or the poller holds must not be closed under a call.
     config = uvicorn.Config(
-        Guard(journaled, port, os.environ["AWS_ACCESS_KEY_ID"]),
+        Guard(_journaled(state, os.environ["SERVICES"].split(",")), port, os.environ["AWS_ACCESS_KEY_ID"]),
         host="127.0.0.1",
         port=port,
         log_level="warning",
