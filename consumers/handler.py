@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from weir.consumers.batch.batch import Consumer
+    from weir.consumers.waiting.retry import WaitingRun
+
+# What the schedule's event asks for; infra/template.yaml has it, too.
+RETRY_WAITING = "retry_waiting"
 
 
 class LambdaContext(Protocol):
@@ -25,16 +29,24 @@ class LambdaContext(Protocol):
         """Return the milliseconds until the function is killed."""
 
 
-def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, list[dict[str, str]]]:
+def handler(event: Mapping[str, Any], context: LambdaContext) -> Mapping[str, Any]:
     """Consume one batch; return the lowest sequence number not done as `batchItemFailures`, or nothing.
 
+    Started by the schedule, it tries again what waits, and returns how often each outcome came.
     Raises: ConfigError when the set-up is wrong and no record could succeed.
     """
-    return _consumer().consume(
-        event,
-        invocation=context.aws_request_id,
-        left_s=lambda: context.get_remaining_time_in_millis() / 1000,
-    )
+    left_s: Callable[[], float] = lambda: context.get_remaining_time_in_millis() / 1000  # noqa: E731
+    if event.get("action") == RETRY_WAITING:
+        return _waiting_run().run(invocation=context.aws_request_id, left_s=left_s)
+    return _consumer().consume(event, invocation=context.aws_request_id, left_s=left_s)
+
+
+@cache
+def _waiting_run() -> WaitingRun:
+    from weir.consumers import settings, wiring  # noqa: PLC0415 - a batch of the stream has no need of it
+
+    settings.skip_plugin_search()
+    return wiring.waiting_run(sys.stdout)
 
 
 @cache

@@ -22,6 +22,7 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate", "Duplicate", True, True, False  # another delivery of the same event has the mark
     IGNORED = "ignored", "Ignored", True, True, True  # proven and stored; no business code wants it
     QUARANTINED = "quarantined", "Quarantined", False, True, True
+    WAITING = "waiting", "Waiting", False, True, True  # what business code waits for is not there yet
     RETRY = "retry", "Retried", False, False, False  # never stored: the record is read again
     FENCED = "fenced", "", False, False, False  # on a mark whose event was refused; the quarantined item is the event
 
@@ -42,6 +43,8 @@ class Outcome(StrEnum):
 
 
 # Sets and tuples by meaning, for texts that come from a table, a log or the command line, and for reports.
+# An item with one of these lies under its delivery's key, and a fence keeps that delivery from its event's.
+HELD_BACK = frozenset((Outcome.QUARANTINED, Outcome.WAITING))
 DONE = frozenset(outcome for outcome in Outcome if outcome.is_done)
 FINAL = tuple(outcome for outcome in Outcome if outcome.is_final)
 LISTED = tuple(outcome for outcome in Outcome if outcome.is_listed)

@@ -24,12 +24,28 @@ from weir.ingest.sources.catalogue import Catalogue, parse_compiled
 
 if TYPE_CHECKING:
     from weir.consumers.handshake.responder import Responder
+    from weir.consumers.waiting.retry import WaitingRun
 
 
 def consumer(stream: TextIO) -> Consumer:
     """Return a consumer for this process's environment that logs to ``stream``. Raises: ConfigError."""
     configured = settings.from_process()
     return Consumer(configured, judge(configured), store(configured), stream=stream)
+
+
+def waiting_run(stream: TextIO) -> WaitingRun:
+    """Return what tries again what waits, for this process's environment. Raises: ConfigError."""
+    from weir.consumers.waiting.retry import WaitingRun  # noqa: PLC0415 - a batch of the stream has no need of it
+
+    configured = settings.from_process()
+    return WaitingRun(
+        configured,
+        judge(configured),
+        store(configured),
+        dynamodb=lean_botocore.general_client("dynamodb"),
+        s3=lean_botocore.general_client("s3") if configured.payload_bucket else None,
+        stream=stream,
+    )
 
 
 def judge(configured: Settings) -> Judge:

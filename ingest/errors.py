@@ -109,6 +109,7 @@ class EventMalformed(RecordError):
         "ingest/sources/",
         "ingest/handshakes/",
         "consumers/business/models.py",
+        "consumers/judging/judge.py",
     )
 
 
@@ -144,6 +145,20 @@ class ConditionFailed(RecordError):
 
     code = "condition_failed"
     hint = "Fix the business code or the data, then verify the quarantine again."
+    raised_in = (
+        "consumers/",
+        "operate/replay/targets/",
+    )
+
+
+class NotYet(RecordError):
+    """What the business code waits for is not there yet."""
+
+    code = "not_yet"
+    hint = (
+        "While the event is `waiting` it is tried again by itself. If it is in quarantine, its time is over: bring in "
+        "what it waits for, then verify the quarantine again."
+    )
     raised_in = (
         "consumers/",
         "operate/replay/targets/",

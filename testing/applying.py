@@ -15,6 +15,7 @@ from weir.consumers.commit.commit import commit
 from weir.consumers.events_table import item
 from weir.consumers.events_table.attributes import from_item, to_wire
 from weir.consumers.events_table.item import EventResult, JudgedEvent
+from weir.consumers.outcome import Outcome
 from weir.ingest.errors import EffectsInvalid
 from weir.ingest.ids import RequestId
 from weir.ingest.sources.catalogue import DAY_S, Catalogue
@@ -29,7 +30,8 @@ _RETENTION_S = 30 * DAY_S
 class Tables:
     """The tables of the project while a test runs, and what became of each event, in order.
 
-    ``outcomes`` are ``applied``, ``ignored``, ``duplicate`` or ``quarantined``, the last with its reason behind it.
+    ``outcomes`` are ``applied``, ``ignored``, ``duplicate``, ``waiting`` or ``quarantined``, the last two with their
+    reasons behind them. What waits is tried again after each batch, as the consumer does later.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -37,6 +39,7 @@ class Tables:
         self._declared: Mapping[str, Table] = effects.tables()
         self._store = MemoryStore({name: wire_key(table) for name, table in self._declared.items()})
         self._count = 0
+        self._waiting: list[Event[Any]] = []
         self.outcomes: list[str] = []
 
     def items(self, table: str) -> list[Item]:
@@ -64,7 +67,22 @@ class Tables:
 
         What an effect raises comes out of here: a test should see it, where the consumer would quarantine the event.
         """
-        judged = [self._judged(position, event) for position, event in enumerate(batch)]
+        given = list(batch)
+        found = self._commit(given)
+        self._waiting += [event for event, words in zip(given, found, strict=True) if words.startswith(Outcome.WAITING)]
+        self._try_waiting()
+        self.outcomes += found
+        return found
+
+    def _try_waiting(self) -> None:
+        """Try what waits as long as that brings something; each as another delivery, which a fence lets through."""
+        before = -1
+        while before != len(self._waiting):
+            before = len(self._waiting)
+            self._waiting = [one for one in self._waiting if self._commit([one])[0].startswith(Outcome.WAITING)]
+
+    def _commit(self, given: Sequence[Event[Any]]) -> list[str]:
+        judged = [self._judged(position, event) for position, event in enumerate(given)]
         began_s = time.monotonic()
         report = commit(
             judged,
@@ -77,9 +95,7 @@ class Tables:
         )
         if report.bugs:
             raise report.bugs[0]
-        found = [_words(result) for result in report.results]
-        self.outcomes += found
-        return found
+        return [_words(result) for result in report.results]
 
     def snapshot(self) -> dict[str, list[Item]]:
         """Return every item of every table."""

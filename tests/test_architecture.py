@@ -56,6 +56,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commit",),
         ("judging",),
         ("batch",),
+        ("waiting",),
         ("handshake",),
         ("wiring",),
         ("handler", "handshake_handler"),

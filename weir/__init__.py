@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Put,
         Update,
         Value,
+        Wait,
         above,
         absent,
         at_least,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "weir.consumers.business.changes": (
-        *("Change", "Check", "Condition", "Delete", "Newer", "Put", "Update", "Value"),
+        *("Change", "Check", "Condition", "Delete", "Newer", "Put", "Update", "Value", "Wait"),
         *("above", "absent", "at_least", "at_most", "below", "equals", "exists"),
     ),
     "weir.consumers.business.effects": ("effect",),
@@ -55,6 +56,7 @@ __all__ = [
     "Table",
     "Update",
     "Value",
+    "Wait",
     "above",
     "absent",
     "at_least",

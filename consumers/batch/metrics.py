@@ -32,6 +32,9 @@ UNITS = {
     "OldestArrivalAge": "Milliseconds",
     # Of a cold start with a botocore that the functions were not tested with.
     "BotocoreFallbacks": "Count",
+    # Of the scheduled run for what waits.
+    "WaitingTried": "Count",
+    "WaitingDone": "Count",
     # Of the scheduled account.
     "Acknowledged": "Count",
     "InFlight": "Count",

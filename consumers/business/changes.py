@@ -98,6 +98,19 @@ class Newer:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """What an event may wait for: that a change's condition holds, as an order that comes after its payment.
+
+    While the condition does not hold, the event is kept as ``waiting`` and is tried again, at first after half a
+    minute, later every quarter of an hour. Nothing waits with it, not even the next event of its key. After ``for_s``
+    seconds, at most seven days, or so many ``attempts`` it is quarantined as ``not_yet``.
+    """
+
+    for_s: int = 3600
+    attempts: int = 100
+
+
+@dataclass(frozen=True)
 class Put:
     """Write the whole item: its key and these attributes, whatever was there before."""
 
@@ -106,6 +119,7 @@ class Put:
     attributes: Mapping[str, Value] = field(default_factory=dict)
     condition: Condition | None = None
     newer: Newer | None = None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +137,7 @@ class Update:
     remove: Sequence[str] = ()
     condition: Condition | None = None
     newer: Newer | None = None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,7 @@ class Delete:
     key: Mapping[str, KeyValue]
     condition: Condition | None = None
     newer: Newer | None = None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +158,7 @@ class Check:
     table: str
     key: Mapping[str, KeyValue]
     condition: Condition
+    wait: Wait | None = None
 
 
 Change: TypeAlias = Put | Update | Delete | Check

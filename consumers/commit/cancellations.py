@@ -22,6 +22,7 @@ from weir.ingest.errors import (
     CommitConflict,
     ConditionFailed,
     EventTooLarge,
+    NotYet,
     RecordError,
     StoreThrottled,
     StoreUnavailable,
@@ -49,7 +50,8 @@ def read_reasons(roles: Sequence[Role], reasons: Sequence[Reason]) -> Findings:
     """Settle or refuse the events that the reasons name."""
     found = Findings()
     failed = [(role, reason) for role, reason in zip(roles, reasons, strict=False) if reason.code != NONE]
-    for role, reason in failed:
+    # What can never be applied is not waited for, whatever else of the event is not yet there.
+    for role, reason in sorted(failed, key=lambda pair: pair[0].action is not None and pair[0].action.wait is not None):
         if reason.code == CONDITION_FAILED:
             _fail(role, reason)
             found.progress = True
@@ -106,8 +108,13 @@ def _fail(role: Role, reason: Reason) -> None:
             continue
         if role.action.stale_ok and event.refusal is None:
             event.leave_out(role.action)
-        else:
-            _refuse(role, event, ConditionFailed(describe(role.action.item)))
+            continue
+        item = role.action.item
+        wait = next((action.wait for action in event.actions if action.item == item), None)
+        if wait is not None:
+            event.wait_for(wait)
+        error: type[RecordError] = ConditionFailed if wait is None else NotYet
+        _refuse(role, event, error(describe(item)))
 
 
 def _refuse(role: Role, event: PendingEvent, error: RecordError) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from weir.consumers.events_table.actions import ActionJson, to_json
 from weir.consumers.events_table.attributes import Field, item_json, string
+from weir.consumers.events_table.mark import refusals
 from weir.consumers.outcome import Outcome
 
 _NAMES = {"#outcome": "outcome"}
@@ -21,15 +22,17 @@ def put_if_free(table: str, fields: list[Field]) -> ActionJson:
     return _put(table, fields, _ABSENT)
 
 
-def put_through_fence(table: str, fields: list[Field], refused: frozenset[str]) -> ActionJson:
+def put_through_fence(table: str, fields: list[Field], refused: frozenset[str], own: str = "") -> ActionJson:
     """Return the action that writes a mark in place of a fence, as long as it names the same refused deliveries.
 
-    The new item goes on to name them: each keeps its outcome when it is read again.
+    The new item goes on to name them: each keeps its outcome when it is read again; but for its ``own`` delivery, if
+    that has waited.
     """
     names = to_json({"SS": sorted(refused)})
+    kept = sorted(refused - {*refusals(own)})
     return _put(
         table,
-        [*fields, ("refused", names)],
+        [*fields, ("refused", to_json({"SS": kept}))] if kept else fields,
         '"attribute_not_exists(pk) OR (#outcome = :fenced AND refused = :refused)",'
         '"ExpressionAttributeNames":{"#outcome":"outcome"},'
         f'"ExpressionAttributeValues":{{":fenced":{string(Outcome.FENCED)},":refused":{names}}}',
@@ -78,6 +81,18 @@ def lift_fence(table: str, key: str, delivery: str) -> dict[str, Any]:
         "ConditionExpression": "#outcome = :fenced",
         "ExpressionAttributeNames": _NAMES,
         "ExpressionAttributeValues": {":fenced": {"S": Outcome.FENCED}, ":delivery": {"SS": [delivery]}},
+    }
+
+
+def readmit(table: str, key: str, delivery: str) -> dict[str, Any]:
+    """Return the parameters of an UpdateItem that takes a delivery from those that a mark names as refused."""
+    return {
+        "TableName": table,
+        "Key": {"pk": {"S": key}},
+        "UpdateExpression": "DELETE refused :delivery",
+        "ConditionExpression": "attribute_exists(pk) AND #outcome <> :fenced",
+        "ExpressionAttributeNames": _NAMES,
+        "ExpressionAttributeValues": {":fenced": {"S": Outcome.FENCED}, ":delivery": {"SS": [*refusals(delivery)]}},
     }
 
 

@@ -7,6 +7,8 @@ An event is written in one of two forms. *Applied*: its mark (a Put that demands
 *Refused*, after its changes turned out to be impossible: its quarantined item and a fence on its id. The fence makes
 the refusal final for this delivery: when the batch is read again, or is being read by another consumer at this moment,
 the event cannot be applied late and out of order. Another delivery of the same event passes the fence, judged anew.
+What business code waits for is refused likewise, for now: its item says *waiting*, and `consumers.waiting` tries it
+again.
 
 What the table shows may also turn an event into one that is *quarantined as if it had been judged so*: its mark is
 there, but of another type, and the sender does not sign the type. Then it has its delivery's key, and no fence.
@@ -18,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from weir.consumers.business.changes import Wait
 from weir.consumers.commit.plan import CHANGES_BYTES_MAX, CHANGES_MAX, Unit
 from weir.consumers.events_table.actions import ADDS, Action, compile_changes
 from weir.consumers.events_table.attributes import Field
@@ -33,9 +36,10 @@ from weir.consumers.events_table.item import (
     refusal_key,
 )
 from weir.consumers.events_table.mark import Mark, mark_key, stored_text
-from weir.consumers.outcome import Outcome
+from weir.consumers.outcome import HELD_BACK, Outcome
 from weir.ingest.errors import (
     EventTooLarge,
+    NotYet,
     QuarantineRefused,
     RecordError,
     ServiceError,
@@ -100,6 +104,7 @@ class PendingEvent:
     ``was_present`` that it was there before, ``is_planned`` that a transaction has it. ``is_past``: it is older than
     its mark would live, so that without a mark it is not applied. ``met`` is the mark of another delivery that was
     there before: it judges the followers, too. ``is_over_ignored``: its own mark says ignored, and it takes its place.
+    ``waits``: it is refused for now only, since what it waits for is not there.
     """
 
     index: int
@@ -108,6 +113,7 @@ class PendingEvent:
     size_bytes: int = 0
     actions: list[Action] = field(default_factory=list)
     refusal: ServiceError | None = None
+    waits: Wait | None = None
     fence: frozenset[str] = frozenset()
     met: Mark | None = None
     doubtful: bool = False
@@ -139,7 +145,7 @@ class PendingEvent:
     @property
     def is_cheap(self) -> bool:
         """Return whether one conditional insert keeps all promises: nothing else has to happen with it."""
-        if self.actions or self.refusal or self.fence or self.judged.replaces_ignored:
+        if self.actions or self.refusal or self.fence or self.judged.replaces_ignored or self.judged.earlier_tries:
             return False
         return not any(other.actions for other in self.followers)
 
@@ -219,8 +225,11 @@ class PendingEvent:
             self.written()
             return
         self.was_present = not mark.is_fence
-        if refusal_key(self.judged) in mark.refused:
-            self._end(Outcome.QUARANTINED, mark.reason)
+        name = refusal_key(self.judged)
+        if mark.has_refused(name) and not self.judged.earlier_tries:
+            # A fence has the reason of the delivery that was refused last.
+            is_for_now = mark.lets_wait(name)
+            self._end(*((Outcome.WAITING, NotYet.code) if is_for_now else (Outcome.QUARANTINED, mark.reason)))
         elif mark.is_fence:
             self.fence = mark.refused
         elif mark.request_id != self.judged.request_id:
@@ -241,12 +250,20 @@ class PendingEvent:
         if error is None:
             self._end(Outcome.IGNORED if self.judged.decision == "ignore" else Outcome.APPLIED)
         else:
-            self._end(Outcome.QUARANTINED, error.code, detail(error))
+            self._end(_held_back(error.code), error.code, detail(error))
+
+    def wait_for(self, wait: Wait) -> None:
+        """Take note of for how long the event may wait, should it be refused for this."""
+        if self.refusal is None:
+            self.waits = wait
 
     def refuse(self, error: RecordError) -> None:
         """Quarantine the event instead of applying it; what cannot even be quarantined is left to the next batch."""
-        if self.judged.replaces_ignored:  # nothing is written, and what is there stays: it has the bytes
-            self._end(Outcome.QUARANTINED, error.code, detail(error))
+        if not isinstance(error, NotYet):
+            self.waits = None
+        if self.judged.replaces_ignored or self.judged.earlier_tries:
+            # Nothing is written, and what is there stays: it has the bytes.
+            self._end(_held_back(error.code), error.code, detail(error))
         if self.refusal is not None or self.is_untrusted:
             self.leave(QuarantineRefused(cause=str(error)))
         self.refusal = error
@@ -266,7 +283,7 @@ class PendingEvent:
             for follower in followers:
                 follower._follow_done(self.met.type if self.met else stored_text(self.judged.type))
             return [follower for follower in followers if follower.is_open]
-        if result is not None and result.outcome is Outcome.QUARANTINED and not self.is_untrusted:
+        if result is not None and result.outcome in HELD_BACK and not self.is_untrusted:
             followers[0]._take_the_lead(followers[1:])
             return followers[:1]
         _end_all(followers, result)
@@ -287,7 +304,7 @@ class PendingEvent:
             kept_s = judged.quarantine_s or judged.retention_s
             self.judged = replace(judged, decision="quarantine", error=error, retention_s=kept_s)
             self.key = key_of(self.judged)
-            self.refusal, self.fence, self.actions, self.is_past = None, frozenset(), [], False
+            self.refusal, self.waits, self.fence, self.actions, self.is_past = None, None, frozenset(), [], False
 
     def _take_the_lead(self, followers: list[PendingEvent]) -> None:
         """Become the first of the batch with its id: the one before was refused, and this delivery is judged anew."""
@@ -302,6 +319,10 @@ class PendingEvent:
         if self.result is None:
             self.result = EventResult(outcome, reason, words, error)
             self.content = self.blob = None
+
+
+def _held_back(reason: str) -> Outcome:
+    return Outcome.WAITING if reason == NotYet.code else Outcome.QUARANTINED
 
 
 def _end_all(events: Iterable[PendingEvent], result: EventResult | None) -> None:
@@ -320,7 +341,7 @@ def begin(
     event = PendingEvent(index, judged, key_of(judged), content_bytes(judged))
     if refuses_past and now_ms - judged.received_at_ms > (judged.retention_s - MARK_MARGIN_S) * 1000:
         event.is_past = event.doubtful = judged.decision in ("apply", "ignore")
-    event.doubtful = event.doubtful or judged.replaces_ignored
+    event.doubtful = event.doubtful or judged.replaces_ignored or judged.earlier_tries > 0
     if isinstance(judged.error, TransientError):
         event.leave(judged.error)
     try:

@@ -10,8 +10,8 @@ from weir.consumers.commit.pending import PendingEvent
 from weir.consumers.commit.plan import ACTIONS_MAX
 from weir.consumers.events_table.actions import Action, ActionJson, ItemKey, merged
 from weir.consumers.events_table.attributes import Field
-from weir.consumers.events_table.item import event_fields, quarantined_fields, refusal_key
-from weir.consumers.events_table.mark import stored_text
+from weir.consumers.events_table.item import event_fields, quarantined_fields, refusal_key, waiting_fields
+from weir.consumers.events_table.mark import refusals, stored_text
 from weir.consumers.outcome import Outcome
 from weir.ingest.errors import ServiceError
 
@@ -82,7 +82,7 @@ def build(events: list[PendingEvent], table: str, now_ms: int) -> Transaction:
             transaction.requests.append(_mark(event, table, now_ms))
         else:
             transaction.roles.extend((Role("quarantine", [event]), Role("fence", [event])))
-            transaction.requests.append(_quarantine(event, event.refusal, table, now_ms))
+            transaction.requests.append(_refused(event, event.refusal, table, now_ms))
             transaction.requests.append(_fence(event, event.refusal, table, now_ms))
         for action in event.actions:
             if action.item in shared:
@@ -110,13 +110,21 @@ def _mark(event: PendingEvent, table: str, now_ms: int) -> ActionJson:
     fields = insertable(event, now_ms)
     if event.is_over_ignored:
         return put_over_ignored(table, fields, stored_text(event.judged.request_id))
-    return put_through_fence(table, fields, event.fence) if event.fence else put_if_free(table, fields)
+    if not event.fence:
+        return put_if_free(table, fields)
+    own = refusal_key(event.judged) if event.judged.earlier_tries else ""
+    return put_through_fence(table, fields, event.fence, own)
 
 
-def _quarantine(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> ActionJson:
+def _refused(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> ActionJson:
+    """Return the action that keeps what is not applied, now or ever, under its delivery's key."""
+    if event.waits is not None:
+        return put_if_free(table, waiting_fields(event.judged, event.waits, error, now_ms, event.pack()))
     return put_if_free(table, quarantined_fields(event.judged, error, now_ms, event.pack()))
 
 
 def _fence(event: PendingEvent, error: ServiceError, table: str, now_ms: int) -> ActionJson:
     expires_at_s = now_ms // 1000 + event.judged.retention_s
-    return raise_fence(table, event.key, refusal_key(event.judged), reason=error.code, expires_at_s=expires_at_s)
+    for_good, for_now = refusals(refusal_key(event.judged))
+    delivery = for_good if event.waits is None else for_now
+    return raise_fence(table, event.key, delivery, reason=error.code, expires_at_s=expires_at_s)

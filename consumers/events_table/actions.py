@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact
 from typing import Any, TypeAlias
 
-from weir.consumers.business.changes import Change, Check, Condition, Delete, Newer, Put, Update, Value
+from weir.consumers.business.changes import Change, Check, Condition, Delete, Newer, Put, Update, Value, Wait
 from weir.consumers.business.tables import WIRE_TYPES, Table
 from weir.consumers.events_table.attributes import (
     ITEM_BYTES_MAX,
@@ -32,6 +32,10 @@ ActionJson: TypeAlias = str  # the JSON of one member of TransactItems, {"Put": 
 
 ADDS = "add"
 
+# How long an event may wait: shorter than any mark lives, so that it is always known whether it was applied.
+WAIT_S_MAX = 7 * 86_400
+WAIT_ATTEMPTS_MAX = 1000
+
 # Addends within these bounds have an exact sum in DynamoDB's 38 digits, however many share a transaction.
 _ADDEND_BOUND = 10**20
 _ADDEND_EXPONENT_MIN = -12
@@ -45,7 +49,7 @@ class Action:
 
     Two actions on one item may share a transaction only if ``shares`` is equal and not empty: additions, or the same
     check. ``request`` is None for additions, whose sum is only known when the transaction is built. ``stale_ok`` marks
-    a change that is left out, not refused, when its condition fails.
+    a change that is left out, not refused, when its condition fails; ``wait`` says how long the event may wait for it.
     """
 
     item: ItemKey
@@ -55,6 +59,7 @@ class Action:
     stale_ok: bool = False
     key: WireItem = field(default_factory=dict)
     adds: Mapping[str, int | Decimal] = field(default_factory=dict)
+    wait: Wait | None = None
 
 
 def compile_changes(changes: Iterable[Change], tables: Mapping[str, str]) -> list[Action]:
@@ -263,7 +268,7 @@ def _compile_update(change: Update, table: str, key: WireItem) -> Action:
 
 
 def _is_addition(change: Update) -> bool:
-    return bool(change.add) and not (change.set or change.remove or change.condition or change.newer)
+    return bool(change.add) and not (change.set or change.remove or change.condition or change.newer or change.wait)
 
 
 def _addend(name: str, amount: int | Decimal, key: WireItem) -> bool:
@@ -301,8 +306,20 @@ def _action(
         request["ConditionExpression"] = guard
     request.update(expression.parameters())
     stale_ok = not isinstance(change, Check) and change.newer is not None
+    if change.wait is not None:
+        _check_wait(change.wait, has_condition=change.condition is not None, has_newer=stale_ok)
     size = size_bytes + expression.size_bytes()
-    return Action(_item_key(table, key), to_json({kind: request}), size, stale_ok=stale_ok, key=key)
+    return Action(_item_key(table, key), to_json({kind: request}), size, stale_ok=stale_ok, key=key, wait=change.wait)
+
+
+def _check_wait(wait: Wait, *, has_condition: bool, has_newer: bool) -> None:
+    if not has_condition:
+        raise ValueError("wait is for a condition, and the change has none")
+    if has_newer:
+        raise ValueError("wait and newer exclude each other: what fails of the two cannot be told apart")
+    for name, value, most in (("for_s", wait.for_s, WAIT_S_MAX), ("attempts", wait.attempts, WAIT_ATTEMPTS_MAX)):
+        if type(value) is not int or not 1 <= value <= most:
+            raise ValueError(f"wait: {name} is a whole number from 1 to {most}")
 
 
 _COMPILERS: dict[type, Any] = {

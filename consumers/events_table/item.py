@@ -7,12 +7,12 @@ The item is the dedupe mark, the record of the outcome and the stored envelope i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from weir.consumers.business.changes import Change
+from weir.consumers.business.changes import Change, Wait
 from weir.consumers.events_table import blob as codec
 from weir.consumers.events_table.attributes import Field, binary, clean, string
 from weir.consumers.events_table.mark import (
@@ -23,12 +23,14 @@ from weir.consumers.events_table.mark import (
     quarantined_key,
     stored_text,
     unreadable_key,
+    waiting_part,
 )
 from weir.consumers.outcome import Outcome
 from weir.ingest.calendar import is_time
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import RecordError, ServiceError, TransientError
 from weir.ingest.ids import EventId, RequestId, SourceName
+from weir.ingest.sources.catalogue import MARK_MARGIN_S
 
 if TYPE_CHECKING:
     from weir.ingest.schemes.base import Verdict
@@ -52,6 +54,11 @@ UNPROVEN_BYTES_MAX = 8 * 1024
 UNPROVEN_PREFIX = "unproven/"
 
 
+# How long after its first try an event that waits is tried again; the pause doubles each time, up to the cap.
+TRY_PAUSE_S = 30
+TRY_PAUSE_CAP_S = 900
+
+
 # What is not known of a record that is not an envelope.
 _NO_SOURCE, _NO_EVENT_ID, _NO_REQUEST_ID = SourceName(""), EventId(""), RequestId("")
 
@@ -64,8 +71,9 @@ class JudgedEvent:
     delivery. Events of one ``partition_key`` are applied in the order in which they are given. ``digest`` stands for
     the id in the mark where the sender does not sign the id, and is empty where it does. The item is kept for
     ``retention_s``, for ``quarantine_s`` if the table shows that the type is not proven. ``replaces_ignored``: it takes
-    the place of its own item that says that no business code wanted it; if it cannot, that stays. ``stored_at_ms`` is
-    when the stream took the record, 0 if that is not known.
+    the place of its own item that says that no business code wanted it; if it cannot, that stays. ``earlier_tries`` is
+    how often an event that waits was tried before, 0 for any other; its item says waiting, and stays if it is refused.
+    ``stored_at_ms`` is when the stream took the record, 0 if that is not known.
     """
 
     position: int
@@ -92,6 +100,7 @@ class JudgedEvent:
     changes: tuple[Change, ...] = ()
     error: ServiceError | None = None
     replaces_ignored: bool = False
+    earlier_tries: int = 0
     stored_at_ms: int = 0
 
     @property
@@ -255,7 +264,10 @@ def is_large(judged: JudgedEvent, blob_bytes: int) -> bool:
 def event_fields(judged: JudgedEvent, outcome: Outcome, now_ms: int, content: Field) -> list[Field]:
     """Return the item of an applied or ignored event; ``content`` is the blob or the pointer to it."""
     key = mark_key(judged.source, judged.identity)
-    return [("pk", string(key)), ("outcome", string(outcome)), *_sent_id(judged), *_facts(judged, now_ms), content]
+    facts = _facts(judged, now_ms)
+    if judged.earlier_tries:
+        facts.append(("attempts", f'{{"N":"{judged.earlier_tries + 1}"}}'))
+    return [("pk", string(key)), ("outcome", string(outcome)), *_sent_id(judged), *facts, content]
 
 
 def _sent_id(judged: JudgedEvent) -> list[Field]:
@@ -274,6 +286,35 @@ def quarantined_fields(judged: JudgedEvent, error: ServiceError, now_ms: int, co
         *_facts(judged, now_ms),
         content,
     ]
+
+
+def waiting_fields(judged: JudgedEvent, wait: Wait, error: ServiceError, now_ms: int, content: Field) -> list[Field]:
+    """Return the item of an event that waits; its attributes `waits` and `due_at` put it into the index."""
+    latest_ms = judged.received_at_ms + (judged.retention_s - 2 * MARK_MARGIN_S) * 1000
+    until_ms = max(now_ms, min(now_ms + wait.for_s * 1000, latest_ms))
+    kept = replace(judged, retention_s=judged.quarantine_s + wait.for_s)
+    key = quarantine_key(judged)
+    return [
+        ("pk", string(key)),
+        ("outcome", string(Outcome.WAITING)),
+        ("waits", string(waiting_part(key))),
+        ("due_at", f'{{"N":"{next_try_ms(1, now_ms, until_ms)}"}}'),
+        ("waits_until", f'{{"N":"{until_ms}"}}'),
+        ("attempts", '{"N":"1"}'),
+        ("attempts_max", f'{{"N":"{wait.attempts}"}}'),
+        ("mark", string(mark_key(judged.source, judged.identity))),
+        ("index", f'{{"N":"{judged.index}"}}'),
+        ("reason", string(error.code)),
+        ("detail", string(detail(error))),
+        *_facts(kept, now_ms),
+        content,
+    ]
+
+
+def next_try_ms(attempts: int, now_ms: int, until_ms: int) -> int:
+    """Return when an event that was tried so often is tried again: at the latest when its time is over."""
+    pause_s: int = min(TRY_PAUSE_CAP_S, TRY_PAUSE_S << min(attempts - 1, 16))
+    return min(now_ms + pause_s * 1000, max(until_ms, now_ms))
 
 
 def inline(blob: bytes) -> Field:

@@ -27,6 +27,9 @@ UNREADABLE = "!"
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/gsi-throttling.html
 QUARANTINE_PARTS = 16
 
+# In how many parts of their index events wait. It may be raised, never lowered.
+WAITING_PARTS = 4
+
 # The attributes that `read_mark` reads, for a projection.
 MARK_ATTRIBUTES = ("pk", "request_id", "outcome", "reason", "refused", "applied_at", "type")
 
@@ -71,7 +74,15 @@ class Mark(NamedTuple):
 
     def keeps_out(self, delivery: str) -> bool:
         """Return whether this is a fence that is final for a delivery, by its `delivery_name`."""
-        return self.is_fence and delivery in self.refused
+        return self.is_fence and self.has_refused(delivery)
+
+    def has_refused(self, delivery: str) -> bool:
+        """Return whether a delivery, by its `delivery_name`, was refused before, for good or for now."""
+        return not self.refused.isdisjoint(refusals(delivery))
+
+    def lets_wait(self, delivery: str) -> bool:
+        """Return whether it was refused for now."""
+        return refusals(delivery)[1] in self.refused
 
 
 def read_mark(item: Mapping[str, Any]) -> Mark:
@@ -118,6 +129,11 @@ def delivery_name(request_id: RequestId, index: int, count: int) -> str:
     return f"{request_id}.{index}" if count > 1 else request_id
 
 
+def refusals(delivery: str) -> tuple[str, str]:
+    """Return what a fence calls a delivery that is refused for good, and one that waits, by its `delivery_name`."""
+    return delivery, f"{delivery}~"
+
+
 def delivery_names(request_id: RequestId, count: int) -> list[str]:
     """Return every name that a delivery of ``count`` events may have been refused under: as a whole, or each event."""
     return [request_id, *(delivery_name(request_id, index, count) for index in range(count if count > 1 else 0))]
@@ -139,6 +155,16 @@ def quarantine_part(source: SourceName, name: str) -> str:
 def quarantine_parts(source: str) -> list[str]:
     """Return every hash key under which a source's items may lie; before there were parts it was the source alone."""
     return [source, *(f"{source}#{number}" for number in range(QUARANTINE_PARTS))]
+
+
+def waiting_part(key: str) -> str:
+    """Return the hash key in its index of an event that waits, by the key of its item."""
+    return str(crc32(key.encode("utf-8", "surrogatepass")) % WAITING_PARTS)
+
+
+def waiting_parts() -> list[str]:
+    """Return every hash key of the index of what waits."""
+    return [str(number) for number in range(WAITING_PARTS)]
 
 
 def source_of_part(part: str) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from weir.consumers.business import effects
 from weir.consumers.business.changes import Change
 from weir.consumers.events_table import item
 from weir.consumers.events_table.item import JudgedEvent
+from weir.consumers.events_table.mark import mark_key
 from weir.consumers.judging.records import Record
 from weir.consumers.judging.secrets import Secrets
 from weir.consumers.raised import raised_at
@@ -23,6 +24,7 @@ from weir.ingest.envelope import Envelope, decode
 from weir.ingest.errors import (
     ChangeInvalid,
     EventFailed,
+    EventMalformed,
     MemoryShort,
     RecordError,
     SignatureExpired,
@@ -31,6 +33,7 @@ from weir.ingest.errors import (
     TransientError,
 )
 from weir.ingest.handshakes import questions
+from weir.ingest.ids import SequenceNumber
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.signatures import Fetch, Verdict
 from weir.ingest.sources import events
@@ -56,6 +59,28 @@ class _Delivery(NamedTuple):
         return self.envelope.key or self.envelope.request_id
 
 
+class ProvenEvent(Protocol):
+    """One event of a delivery as it was stored after a verdict. ``mark`` is the key of its mark."""
+
+    @property
+    def envelope(self) -> Envelope: ...
+
+    @property
+    def mark(self) -> str: ...
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def scheme(self) -> str: ...
+
+    @property
+    def secret_index(self) -> int: ...
+
+    @property
+    def attempts(self) -> int: ...
+
+
 class Judge:
     """Judges batches with one catalogue and one set of secrets; not thread-safe."""
 
@@ -79,6 +104,36 @@ class Judge:
         named = dict.fromkeys(delivery.envelope.source for delivery in deliveries if delivery.envelope)
         self._secrets.begin_batch([name for name in named if name in self._catalogue])
         return [judged for delivery in deliveries for judged in self._judge_delivery(delivery)]
+
+    def judge_again(self, position: int, proven: ProvenEvent) -> JudgedEvent:
+        """Return a stored event that has waited, judged by today's business code; its signature is not checked again.
+
+        It is quarantined if its source is gone, or does not read it as the same event any more.
+        """
+        envelope = proven.envelope
+        delivery = _Delivery(position, _stored_record(envelope), envelope, None)
+        try:
+            source, event, verdict, count = self._read_again(proven)
+        except RecordError as error:
+            return self._quarantine(delivery, error, envelope)
+        judged = self._judge_event(delivery, source, event, verdict, count)
+        return replace(judged, earlier_tries=proven.attempts)
+
+    def _read_again(self, proven: ProvenEvent) -> tuple[Source, Event, Verdict, int]:
+        source = self._catalogue.get(proven.envelope.source)
+        if source is None:
+            raise SourceUnknown(source=proven.envelope.source)
+        options = zip(source.scheme.options, source.scheme.unproven_headers, strict=True)
+        for option, unproven in sorted(options, key=lambda pair: pair[0].label != proven.scheme):
+            verdict = Verdict(proven.scheme, proven.secret_index, unproven_headers=unproven, option=option)
+            try:
+                found = events.extract(source, verdict.proven(proven.envelope), option)
+            except RecordError:
+                continue
+            for event in found:
+                if event.index == proven.index and mark_key(source.name, event.identity) == proven.mark:
+                    return source, replace(event, envelope=proven.envelope), verdict, len(found)
+        raise EventMalformed("The source reads another event from this delivery than when it came.")
 
     def _judge_delivery(self, delivery: _Delivery) -> Sequence[JudgedEvent]:
         if delivery.envelope is None:
@@ -177,6 +232,11 @@ class Judge:
             received_at_ms=delivery.record.arrived_at_ms,
             retention_s=self._quarantine_s,
         )
+
+
+def _stored_record(envelope: Envelope) -> Record:
+    """Return the record of a delivery that is read from its item, which has no place in the stream any more."""
+    return Record("", SequenceNumber(""), 0, envelope.arrived_at_ms, b"")
 
 
 def _changes(returned: object) -> tuple[Change, ...]:

@@ -44,6 +44,7 @@ from weir.infra.local.gateway import GENERATION_FILE
 from weir.infra.local.poller.event_source_mapping import EventSourceMapping
 from weir.infra.local.poller.poller import Poller
 from weir.infra.local.reload import Reload
+from weir.infra.local.schedule import Schedule
 from weir.infra.local.stream_readers import StreamReaders
 from weir.infra.local.version import STACK, Inputs, ProjectFiles, Version
 from weir.infra.outputs import Outputs
@@ -133,6 +134,7 @@ class _Stack:
         self._retired: list[Function] = []  # of earlier versions, with batches under way
         self._function: Function | None = None
         self._readers: StreamReaders | None = None
+        self._schedule: asyncio.Task[None] | None = None
 
     async def run(self, files: ProjectFiles) -> int:
         """Start, watch, stop."""
@@ -179,6 +181,8 @@ class _Stack:
             raise StackFailed(f"The consumer does not start: {reason}", log=str(self._home / "consumer.log"))
         self._readers = self._make_readers()
         await self._readers.start()
+        rule = self._version.resources["WaitingRule"].properties
+        self._schedule = asyncio.create_task(Schedule(rule, self._invoke, self._say).run())
 
     def _write_state(self, place: Place) -> None:
         engines = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint, "access_key": self._key}
@@ -396,6 +400,8 @@ class _Stack:
                 return f"the gateway ended (exit code {code}); see {self._home / 'gateway.log'}"
             if self._readers is not None and (ended := await self._readers.look()):
                 return ended
+            if self._schedule is not None and self._schedule.done():
+                return f"the schedule ended: {self._schedule.exception()!r}"
             await reload.look()
             for function in [one for one in self._retired if not one.busy_count]:
                 self._retired.remove(function)
@@ -409,6 +415,8 @@ class _Stack:
     async def _stop(self) -> None:
         if self._gateway is not None:
             await asyncio.to_thread(_end, self._gateway)
+        if self._schedule is not None:
+            self._schedule.cancel()
         if self._readers is not None:
             await self._readers.stop()
         for function in (self._function, *self._retired):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SUMMARY = (
     *("pk", "source", "event_id", "request_id", "outcome", "reason", "detail", "type", "key"),
     *("received_at", "applied_at", "event_at", "body_sha256", "scheme", "secret", "expires_at", "payload_s3"),
-    *("discarded", "discarded_at"),
+    *("discarded", "discarded_at", "attempts", "due_at", "waits_until"),
 )
 # Every name goes through a placeholder: several are DynamoDB's reserved words.
 _NAMES = {f"#{name}": name for name in _SUMMARY}
@@ -127,7 +127,7 @@ class Table:
         """Say in one line what became of a delivery, by what its events are marked by; None while nothing has."""
         refused = self.item(quarantined_key(source, request_id))
         if refused is not None:
-            return f"{Outcome.QUARANTINED}: {refused['reason']['S']}" + (
+            return f"{refused['outcome']['S']}: {refused['reason']['S']}" + (
                 f": {refused['detail']['S']}" if "detail" in refused else ""
             )
         marks = [self.item(mark_key(source, identity)) for identity in identities]
@@ -182,7 +182,7 @@ def summary(item: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {name: _plain(item.get(name)) for name in _SUMMARY}
     if facts["expires_at"] is not None:
         facts["expires_at"] *= 1000  # DynamoDB wants seconds
-    for name in ("received_at", "applied_at", "event_at", "discarded_at", "expires_at"):
+    for name in ("received_at", "applied_at", "event_at", "discarded_at", "expires_at", "due_at", "waits_until"):
         facts[f"{name}_ms"] = facts[name]
         facts[name] = iso(facts[name])
     return facts

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from weir.consumers.events_table.mark import Mark, delivery_name, quarantined_key, unreadable_key
-from weir.consumers.outcome import Outcome
+from weir.consumers.outcome import HELD_BACK, Outcome
 from weir.ingest.ids import RequestId
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.horizons import Horizons
@@ -34,23 +34,23 @@ class DeliveryStatuses:
     def of(self, deliveries: Sequence[Delivery]) -> list[Status]:
         """Return the status of each delivery.
 
-        Of several events in one delivery the status that says most counts: one that is open, then quarantined,
+        Of several events in one delivery the status that says most counts: one that is open, then quarantined, waiting,
         applied, ignored, duplicate. The body of a large delivery is not read if it is in quarantine as a whole.
         """
         refused = self._refused_unread(deliveries)
         left = [delivery for delivery in deliveries if id(delivery) not in refused]
         found = {id(delivery): status for delivery, status in zip(left, self._of_read(left), strict=True)}
-        return [found.get(id(delivery), Outcome.QUARANTINED) for delivery in deliveries]
+        return [refused.get(id(delivery)) or found[id(delivery)] for delivery in deliveries]
 
-    def _refused_unread(self, deliveries: Sequence[Delivery]) -> set[int]:
-        """Return, by their `id`, the large deliveries that the table has as quarantined."""
+    def _refused_unread(self, deliveries: Sequence[Delivery]) -> dict[int, Status]:
+        """Return, by their `id`, what the table has large deliveries as: quarantined, or waiting."""
         keys = {}
         for delivery in deliveries:
             envelope = self.previewer.envelope(delivery)
             if envelope is not None and len(envelope.body) > UNPROVEN_BYTES:
                 keys[id(delivery)] = quarantined_key(envelope.source, envelope.request_id)
         marks = self.marks.read(keys.values()) if keys else {}
-        return {one for one, key in keys.items() if key in marks and marks[key].outcome == Outcome.QUARANTINED}
+        return {one: status for one, key in keys.items() if key in marks and (status := _held(marks[key]))}
 
     def _of_read(self, deliveries: Sequence[Delivery]) -> list[Status]:
         previews = [self.previewer.preview(delivery) for delivery in deliveries]
@@ -62,8 +62,8 @@ class DeliveryStatuses:
             keys = {at: _quarantine_keys(previews[at], deliveries[at]) for at in left}
             refused = self.marks.read(key for group in keys.values() for key in group)
             for at in left:
-                if _is_quarantined(previews[at], known, refused, keys[at]):
-                    statuses[at] = Outcome.QUARANTINED
+                if held := _held_back(previews[at], known, refused, keys[at]):
+                    statuses[at] = held
         return [self._in_time(status, preview) for status, preview in zip(statuses, previews, strict=True)]
 
     def _in_time(self, status: Status, preview: Preview) -> Status:
@@ -79,7 +79,7 @@ def _of_marks(preview: Preview, known: dict[str, Mark]) -> Status:
             for index, mark in enumerate(reading)
             if mark is not None
             and mark.is_done
-            and not mark.refused & {request_id, delivery_name(request_id, index, len(reading))}
+            and not any(map(mark.has_refused, (request_id, delivery_name(request_id, index, len(reading)))))
         ]
         if len(marks) == len(reading):
             own = {mark.outcome for mark in marks if mark.request_id == request_id}
@@ -89,20 +89,26 @@ def _of_marks(preview: Preview, known: dict[str, Mark]) -> Status:
     return "open"
 
 
-def _is_quarantined(preview: Preview, known: dict[str, Mark], refused: dict[str, Mark], keys: list[str]) -> bool:
-    """Tell whether what the marks alone do not explain is quarantined, as a whole or event by event."""
-    found = [key for key in keys if key in refused and refused[key].outcome == Outcome.QUARANTINED]
+def _held(mark: Mark) -> Outcome | None:
+    """Return how an item holds its delivery back; None if it does not."""
+    return next((outcome for outcome in HELD_BACK if outcome == mark.outcome), None)
+
+
+def _held_back(preview: Preview, known: dict[str, Mark], refused: dict[str, Mark], keys: list[str]) -> Outcome | None:
+    """Return how what the marks alone do not explain is held back, as a whole or event by event; None if it is not."""
+    found = {key: refused[key].outcome for key in keys if key in refused and refused[key].outcome in HELD_BACK}
     if not found:
-        return False
+        return None
+    status = Outcome.QUARANTINED if Outcome.QUARANTINED in found.values() else Outcome.WAITING
     if keys[0] in found:
-        return True
+        return status
     whole = f"{keys[0]}."
     singles = {int(key.removeprefix(whole)) for key in found}
     for reading in preview.known(known):
         done = {index for index, mark in enumerate(reading) if mark is not None and mark.is_done}
         if done | singles >= set(range(len(reading))):
-            return True
-    return False
+            return status
+    return None
 
 
 def _quarantine_keys(preview: Preview, delivery: Delivery) -> list[str]:

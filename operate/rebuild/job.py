@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weir.consumers.events_table.port import StoreLayout
+from weir.consumers.events_table.store import DynamoStore, client_config
 from weir.consumers.outcome import Outcome
+from weir.consumers.waiting.retry import Retry
+from weir.consumers.waiting.waiting_table import WaitingTable
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Origin
 from weir.operate.lookup.horizons import Horizons
@@ -37,7 +41,7 @@ from weir.operate.replay.pace import Pace
 from weir.operate.replay.progress import Console, Report
 from weir.operate.replay.request import ReplayRequest
 from weir.operate.replay.runner import default_name
-from weir.operate.replay.targets.in_process import TrustingSecrets, make_secrets
+from weir.operate.replay.targets.in_process import TrustingSecrets, make_judge, make_secrets
 from weir.operate.replay.targets.to_consumer import with_secrets
 
 _STOPPED, _DIFFERS = 130, 1
@@ -174,11 +178,34 @@ class Job:
             watch=self._console.watch,
         )
         is_done = job.run()
+        if checkpoint.report.counts[Outcome.WAITING]:
+            self._try_waiting(fresh)
         if not self.report.read:
             self.report = checkpoint.report
         else:  # most of a later pass is there already
             self.caught_up += sum(checkpoint.report.counts[kind] for kind in (Outcome.APPLIED, Outcome.IGNORED))
         return is_done
+
+    def _try_waiting(self, fresh: FreshTables) -> None:
+        """Try what waits in the fresh tables, as long as that brings something: they have the past, and no schedule."""
+        context, settings = self.context, fresh.settings
+        dynamodb = context.client_with("dynamodb", client_config(settings.commit_concurrency))
+        retry = Retry(
+            make_judge(context.stack.catalogue, context.client, settings),
+            DynamoStore(
+                dynamodb,
+                StoreLayout(settings.events_table, settings.tables, has_bucket=bool(settings.payload_bucket)),
+                bucket=settings.payload_bucket,
+                s3=lambda: context.stack.table.s3,
+            ),
+            WaitingTable(
+                context.stack.table.dynamodb, settings.events_table, context.stack.table.s3, settings.payload_bucket
+            ),
+            concurrency=settings.commit_concurrency,
+            quarantine_s=settings.quarantine_days * 86_400,
+        )
+        while any(outcome.is_done for outcome in retry.run_all(round(time.time() * 1000))):
+            continue
 
     def _origin(self, name: str, wants: Filter, since_ms: int | None) -> Origin:
         if name != "events":

@@ -23,6 +23,7 @@ from weir.consumers.events_table.attributes import from_item
 from weir.consumers.events_table.bulk import read_items
 from weir.consumers.outcome import Outcome
 from weir.consumers.settings import Settings
+from weir.consumers.waiting.waiting_table import INDEX as WAITING_INDEX
 from weir.ingest.errors import StackFailed
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.preview import Preview, Previewer
@@ -103,12 +104,21 @@ def make_fresh(dynamodb: DynamoDBClient, settings: Settings, suffix: str) -> Fre
         *zip(settings.tables.values(), tables.values(), strict=True),
     ):
         shape = dynamodb.describe_table(TableName=real)["Table"]
-        keys = {part["AttributeName"] for part in shape["KeySchema"]}
+        # Of the indexes only the one that finds what waits: nothing else is looked for in a fresh table.
+        indexes: Any = [
+            {name: one[name] for name in ("IndexName", "KeySchema", "Projection")}
+            for one in shape.get("GlobalSecondaryIndexes", ())
+            if one["IndexName"] == WAITING_INDEX
+        ]
+        schemas = [shape["KeySchema"], *(index["KeySchema"] for index in indexes)]
+        keys = {part["AttributeName"] for schema in schemas for part in schema}
+        more: Any = {"GlobalSecondaryIndexes": indexes} if indexes else {}
         dynamodb.create_table(
             TableName=made,
             KeySchema=shape["KeySchema"],
             AttributeDefinitions=[one for one in shape["AttributeDefinitions"] if one["AttributeName"] in keys],
             BillingMode="PAY_PER_REQUEST",
+            **more,
         )
     fresh = FreshTables(settings._replace(events_table=events_table, tables=tables), settings.tables)
     deadline = time.monotonic() + _ACTIVE_S

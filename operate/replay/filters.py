@@ -14,7 +14,6 @@ from fnmatch import translate
 from typing import Any
 
 from weir.consumers.events_table.mark import Mark
-from weir.consumers.outcome import Outcome
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import OptionInvalid
 from weir.ingest.locations import Unreadable, View, reader, text_of
@@ -227,7 +226,7 @@ def _all_keys(preview: Preview) -> list[str]:
 
 def _said(preview: Preview, found: Mapping[str, Mark]) -> set[tuple[str, str]]:
     """Return what the table says of a delivery: of each event its mark's outcome, of the delivery its quarantine's."""
-    refused = {(Outcome.QUARANTINED, found[key].reason) for key in preview.quarantine_keys() if key in found}
+    refused = {(found[key].outcome, found[key].reason) for key in preview.quarantine_keys() if key in found}
     said: set[tuple[str, str]] = set()
     for mark in next(iter(preview.known(found)), ()):
         if mark is not None and mark.is_done:

@@ -21,6 +21,7 @@ ResultKind: TypeAlias = (
         "would ignore",
         "already applied",
         "would be quarantined",
+        "would wait",
         "cannot be judged",
         "altered",
         "stays ignored",

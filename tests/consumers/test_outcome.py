@@ -46,6 +46,6 @@ def test_an_outcome_is_the_text_that_is_stored() -> None:
 def test_what_the_outcomes_mean() -> None:
     """The facts of each outcome are those that the commit, the reports and the listings go by."""
     assert {str(outcome) for outcome in DONE} == {"applied", "duplicate", "ignored"}
-    assert [str(outcome) for outcome in FINAL] == ["applied", "duplicate", "ignored", "quarantined"]
-    assert [str(outcome) for outcome in LISTED] == ["applied", "ignored", "quarantined"]
+    assert [str(outcome) for outcome in FINAL] == ["applied", "duplicate", "ignored", "quarantined", "waiting"]
+    assert [str(outcome) for outcome in LISTED] == ["applied", "ignored", "quarantined", "waiting"]
     assert {outcome.metric for outcome in Outcome} - {""} == set(METRICS.values()) <= set(metrics.UNITS)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.batches import NOW_MS, of_record
 from tests.support.memory_store import EVENTS, MemoryStore
 from tests.support.model import Model, Record, plain
-from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, absent, at_least, exists
+from weir.consumers.business.changes import Change, Check, Delete, Newer, Put, Update, Wait, absent, at_least, exists
 from weir.consumers.commit.machine import Session
 from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.commit.strands import Step
@@ -49,6 +49,8 @@ def _change(draw: st.DrawFn) -> Any:
                 Delete("things", {"id": thing}),
                 Delete("things", {"id": thing}, newer=Newer("version", version)),
                 Check("things", {"id": thing}, exists("id")),
+                Check("things", {"id": thing}, exists("id"), wait=Wait()),
+                Update("things", {"id": thing}, set={"n": number}, condition=at_least("n", 0), wait=Wait()),
                 Check("things", {"id": thing}, ~exists("v") | at_least("n", 0)),
                 Put("things", {"id": 7}, {"n": number}),
                 Put("nowhere", {"id": thing}),
@@ -216,8 +218,8 @@ def _check(records: list[Record], store: MemoryStore, consumers: list[_Consumer]
     }
     expected = {}
     for record, outcome in zip(records, model.outcomes, strict=True):
-        if outcome == "quarantined":
-            expected[f"shop!{record.request_id}"] = "quarantined"
+        if outcome in {"quarantined", "waiting"}:
+            expected[f"shop!{record.request_id}"] = outcome
         elif outcome != "duplicate":
             expected[f"shop#{record.event_id}"] = outcome
     assert events == expected

@@ -46,6 +46,10 @@ class Model:
             self.outcomes.append(self._apply(record))
         return self
 
+    def try_again(self, record: Record) -> str:
+        """Apply a record that waits, if what it waits for is there by now; return what becomes of it."""
+        return self._apply(record)
+
     def _apply(self, record: Record) -> str:
         if record.is_forged:
             return "quarantined"
@@ -58,9 +62,9 @@ class Model:
             self.marked[record.event_id] = record.type
             return "ignored"
         after = {name: dict(table) for name, table in self.tables.items()}
-        for change in record.changes:
-            if not _change(after, change):
-                return "quarantined"
+        impossible = [change for change in record.changes if not _change(after, change)]
+        if impossible:
+            return "waiting" if all(change.wait for change in impossible) else "quarantined"
         self.tables = after
         self.marked[record.event_id] = record.type
         return "applied"

@@ -15,7 +15,7 @@ from weir.consumers.events_table.item import JudgedEvent, detail, quarantine_key
 from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.judging.judge import Judge
 from weir.consumers.outcome import Outcome
-from weir.ingest.errors import RecordError, ServiceError, TypeUnproven
+from weir.ingest.errors import NotYet, RecordError, ServiceError, TypeUnproven
 from weir.operate.lookup.causes import RAISED_AT
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.horizons import Horizons
@@ -119,6 +119,8 @@ class DryRun:
         if is_too_old(judged, self._horizons) and not (stored is not None and stored.is_done):
             return _Prediction("too old to tell", judged.source)
         if stored is not None and stored.is_fence:
+            if stored.lets_wait(refusal_key(judged)):
+                return _Prediction("would wait", NotYet.code, "As before; it is tried again by itself.")
             return _Prediction(
                 "would be quarantined", stored.reason, "As before; `weir failures retry` judges it again."
             )
@@ -134,6 +136,8 @@ class DryRun:
         if self._simulation is not None:
             try:
                 self._simulation.apply(judged.changes)
+            except NotYet as missing:
+                return _because("would wait", missing)
             except RecordError as refused:
                 return _because("would be quarantined", refused)
         self._seen.add(digest)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from weir.consumers.commit.fences import lift_fence, remove_fence
 from weir.consumers.events_table.item import EventResult, JudgedEvent, quarantine_key
-from weir.consumers.events_table.mark import UNREADABLE, Mark, delivery_name, quarantined_key
+from weir.consumers.events_table.mark import UNREADABLE, Mark, delivery_name, quarantined_key, refusals
 from weir.consumers.outcome import Outcome
 from weir.ingest.ids import MarkKey
 from weir.operate.lookup.delivery import Delivery
@@ -42,7 +42,8 @@ class Release:
                 for index, key in enumerate(keys):
                     refused = delivery_name(request_id, index, len(keys))
                     if (mark := known.get(key)) is not None and mark.keeps_out(refused):
-                        self._lift(key, refused, alone=mark.refused == {refused})
+                        for name in mark.refused.intersection(refusals(refused)):
+                            self._lift(key, name, alone=mark.refused == {name})
 
     def note_done(self, delivery: Delivery, judged: JudgedEvent) -> None:
         """Remember that an event is done, whose quarantined item, if there is one, `flush` deletes."""

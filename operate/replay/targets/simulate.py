@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from weir.consumers.business.changes import Change, Check, Condition, Delete, Put, Update
 from weir.consumers.events_table.attributes import from_item, read_number, to_wire
-from weir.ingest.errors import ConditionFailed
+from weir.ingest.errors import ConditionFailed, NotYet, RecordError
 
 Plain: TypeAlias = dict[str, Any]
 ItemId: TypeAlias = tuple[str, str]  # logical table, canonical JSON of the key
@@ -40,11 +40,17 @@ class Simulation:
         self._after: dict[ItemId, Plain | None] = {}
 
     def apply(self, changes: tuple[Change, ...]) -> None:
-        """Do all changes of an event or none. Raises: ConditionFailed."""
+        """Do all changes of an event or none. Raises: ConditionFailed; NotYet if it would wait."""
         touched: dict[ItemId, Plain | None] = {}
+        missing: NotYet | None = None
         for change in changes:
             identity = item_id(change)
-            touched[identity] = _changed(change, touched.get(identity, self._item(identity, change)))
+            try:
+                touched[identity] = _changed(change, touched.get(identity, self._item(identity, change)))
+            except NotYet as error:  # what another change can never do counts more
+                missing = missing or error
+        if missing is not None:
+            raise missing
         self._after.update(touched)
 
     def differences(self) -> list[tuple[ItemId, Plain | None, Plain | None]]:
@@ -114,7 +120,8 @@ def _changed(change: Change, item: Plain | None) -> Plain | None:
 
 def _demand(condition: Condition, item: Plain | None, change: Change) -> None:
     if not _holds(condition, item or {}):
-        raise ConditionFailed(f"{change.table} {item_id(change)[1]}")
+        error: type[RecordError] = ConditionFailed if change.wait is None else NotYet
+        raise error(f"{change.table} {item_id(change)[1]}")
 
 
 def _holds(condition: Condition, item: Plain) -> bool:

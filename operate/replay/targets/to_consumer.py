@@ -22,7 +22,7 @@ from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.events_table.store import client_config
 from weir.consumers.judging.secrets import Secrets
-from weir.consumers.outcome import Outcome
+from weir.consumers.outcome import HELD_BACK, Outcome
 from weir.consumers.settings import Settings
 from weir.ingest.ids import MarkKey
 from weir.operate.lookup.delivery import Delivery
@@ -103,7 +103,7 @@ class ToConsumer:
             results.append(self._result(judged, result, known, since_ms if again else None, seen))
             if result.outcome.is_done and judged.position not in waiting:
                 self._release.note_done(delivery, judged)
-            elif result.outcome is Outcome.QUARANTINED and result is not HELD and self._retries:
+            elif result.outcome in HELD_BACK and result is not HELD and self._retries:
                 self._release.renew(delivery, judged, result)
         self._release.flush()
         return results
@@ -111,7 +111,7 @@ class ToConsumer:
     def _result(
         self, judged: JudgedEvent, result: EventResult, known: dict[str, Mark], since_ms: int | None, seen: set[MarkKey]
     ) -> Result:
-        if result is HELD or result.outcome is Outcome.QUARANTINED:
+        if result is HELD or result.outcome in HELD_BACK:
             return self._refusal(judged, result)
         if result.outcome is Outcome.RETRY:
             return Result("failed", result.error.code if result.error else "")
@@ -131,7 +131,8 @@ class ToConsumer:
             return Result("stays ignored", result.reason if result is not HELD else getattr(judged.error, "code", ""))
         if result is HELD:
             return Result("too old to tell", judged.source)
-        return Result(Outcome.QUARANTINED, result.reason)
+        # What is in quarantine stays there if what it waited for is still not there.
+        return Result(Outcome.QUARANTINED if self._retries else result.outcome, result.reason)
 
     def _not_wanted(self, judged: Sequence[JudgedEvent]) -> set[int]:
         """Return, by their `id`, the events that business code does not want today either, or refuses."""
