@@ -23,7 +23,10 @@ class StoredRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """An item of the events table; ``bytes_sha256`` is of the body that it really keeps, "" where it keeps none."""
+    """An item of the events table; ``bytes_sha256`` is of the body that it really keeps, "" where it keeps none.
+
+    ``scheme`` is what proved it, "" if nothing did; ``attempts`` how often it was tried, if it had to wait.
+    """
 
     pk: str
     outcome: str
@@ -36,6 +39,8 @@ class StoredItem:
     applied_at_ms: int
     body_sha256: str
     bytes_sha256: str
+    scheme: str = ""
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,12 +60,16 @@ def write(path: Path, verdict: Verdict, observed: dict[str, Any]) -> None:
 def lines(verdict: Verdict) -> list[str]:
     """Return the verdict for people."""
     said = verdict.as_json()
-    counts = ("sent", "acknowledged", "stored", "applied", "ignored", "quarantined", "duplicates", "refused")
+    counts = ("sent", "acknowledged", "stored", "applied", "ignored", "quarantined", "waiting", "duplicates", "refused")
     found = [
         ", ".join(f"{name} {said[name]:,}" for name in counts),
         ", ".join(f"{name.replace('_', ' ')} {len(ids)}" for name, ids in verdict.faults.items()),
         f"lag at most {said['lag_max_s']:.1f} s, under 2 s within {said['lag_under_2_s_after_s']:.1f} s of the end",
     ]
+    if by_code := verdict.refused_by_code:
+        found.append(
+            f"refused by business code: {', '.join(f'{reason} {count:,}' for reason, count in by_code.items())}"
+        )
     found += [f"not shown: {what}" for what in verdict.unshown]
     for name, ids in verdict.faults.items():
         found += [f"  {name.replace('_', ' ')}: {what}" for what in ids[:10]]

@@ -14,6 +14,12 @@ from weir.loadtest.judging.evidence import Commit, Evidence, StoredItem, StoredR
 from weir.loadtest.judging.verdict import Verdict, mark_keys, refusal_keys
 from weir.loadtest.sending.results import Result, Run
 
+# Reasons that an event has from business code, or from what it wanted to write; as words, since the oracle reads no code
+# of the product.
+_OF_CODE = frozenset(
+    {"condition_failed", "not_yet", "change_invalid", "too_large", "event_rejected", "event_failed", "event_malformed"}
+)
+
 
 def judge(run: Run, found: Evidence, *, expected_reasons: Collection[str] = ()) -> Verdict:
     """Compare. ``expected_reasons`` are reasons for which this run's correct deliveries may be in quarantine."""
@@ -35,6 +41,7 @@ class _Oracle:
             )
         }
         self._unshown: list[str] = []
+        self._by_code: Counter[str] = Counter()
 
     def verdict(self) -> Verdict:
         self._check_events()
@@ -53,6 +60,8 @@ class _Oracle:
             applied=outcomes["applied"],
             ignored=outcomes["ignored"],
             quarantined=outcomes["quarantined"],
+            waiting=outcomes["waiting"],
+            refused_by_code=dict(sorted(self._by_code.items())),
             duplicates=self._duplicate_count(),
             refused=sum(not result.accepted and result.status > 0 for result in self._run.results),
             unanswered=sum(result.status == 0 for result in self._run.results),
@@ -81,7 +90,7 @@ class _Oracle:
 
     def _check_item(self, pk: str, item: StoredItem, deliveries: Sequence[Result]) -> None:
         """It stands under its own name, came by one of its deliveries, and had its effect if it moves money."""
-        if deliveries[0].account and item.outcome != "applied":
+        if self._is_booked(deliveries) and item.outcome != "applied":
             self._fault("lost", f"{pk}: it moves money, but its outcome is {item.outcome!r}")
         named = {(result.source, event_id) for result in deliveries for event_id in result.event_ids}
         if (item.source, item.event_id) not in named:
@@ -107,12 +116,26 @@ class _Oracle:
             said = ", ".join(f"request {result.request_id} (number {result.seq})" for result in accepted)
             self._fault("lost", f"{pk}: acknowledged to {said}")
             return
-        if not {item.reason for item in refused} <= self._expected_reasons:
+        if not self._is_refused_by_code(refused, deliveries) and not self._are_expected(refused):
             self._fault("wrongly_quarantined", f"{pk}: {refused[0].reason} ({refused[0].pk})")
         sent = {result.body_sha256 for result in deliveries}
         for item in refused:
             if not {item.body_sha256, item.bytes_sha256} <= sent:
                 self._fault("altered", f"{item.pk}: its bytes are not those that were sent")
+
+    def _are_expected(self, refused: Sequence[StoredItem]) -> bool:
+        return {item.reason for item in refused} <= self._expected_reasons
+
+    def _is_refused_by_code(self, refused: Sequence[StoredItem], deliveries: Sequence[Result]) -> bool:
+        """Tell whether business code refused an event, or lets it wait; count it. The ledger's refuses none of ours."""
+        if self._is_booked(deliveries) or not all(item.scheme and item.reason in _OF_CODE for item in refused):
+            return False
+        self._by_code.update([refused[0].reason])
+        return True
+
+    def _is_booked(self, deliveries: Sequence[Result]) -> bool:
+        """Tell whether an event moves money here: only a project with the ledger's table keeps such accounts."""
+        return bool(deliveries[0].account) and self._found.balances is not None
 
     def _check_forgeries(self) -> None:
         """A bad signature is kept under its request, never under the event's id, which stays free."""
@@ -191,7 +214,12 @@ class _Oracle:
                     self._fault("applied_twice", f"{pk}: by transactions {place[pk]} and {number}")
                 place.setdefault(pk, number)
             self._check_effects(number, commit)
-        applied = {pk for pk, item in self._found.items.items() if item.outcome == "applied" and pk in self._events}
+        # What had to wait was to be overtaken.
+        applied = {
+            pk
+            for pk, item in self._found.items.items()
+            if item.outcome == "applied" and pk in self._events and not item.attempts
+        }
         if missing := len(applied - place.keys()):
             self._unshown.append(f"the order of {missing} events: the journal begins after them")
         self._check_order({pk: place[pk] for pk in applied & place.keys()})
@@ -214,7 +242,9 @@ class _Oracle:
 
     def _check_times(self) -> None:
         items = self._found.items
-        applied = {pk for pk in self._events if pk in items and items[pk].outcome == "applied"}
+        applied = {
+            pk for pk in self._events if pk in items and items[pk].outcome == "applied" and not items[pk].attempts
+        }
         self._check_order({pk: items[pk].applied_at_ms for pk in applied})
 
     def _check_order(self, place: Mapping[str, int]) -> None:

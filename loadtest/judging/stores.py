@@ -123,6 +123,8 @@ class Stores:
             applied_at_ms=int(item["applied_at"]["N"]) if "applied_at" in item else 0,
             body_sha256=bytes(item["body_sha256"]["B"]).hex() if "body_sha256" in item else "",
             bytes_sha256=self._bytes_sha256(item),
+            scheme=text("scheme"),
+            attempts=int(item["attempts"]["N"]) if "attempts" in item else 0,
         )
 
     def _bytes_sha256(self, item: Mapping[str, Any]) -> str:

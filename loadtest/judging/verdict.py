@@ -15,8 +15,9 @@ _NAMED = 20
 class Verdict:
     """Counts of deliveries and events, and faults by name; each fault is the ids it concerns and why.
 
-    ``applied``, ``ignored`` and ``quarantined`` count what became of the events; ``unshown`` says in words what could
-    not be looked at in this place.
+    ``applied``, ``ignored``, ``quarantined`` and ``waiting`` count what became of the events. ``refused_by_code`` are
+    those of the last two that business code refused, by reason. ``unshown`` says in words what could not be looked at
+    in this place.
     """
 
     sent: int
@@ -31,6 +32,8 @@ class Verdict:
     faults: Mapping[str, Sequence[str]]
     unshown: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    waiting: int = 0
+    refused_by_code: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -38,13 +41,14 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """Return the verdict for machines: each fault with its count and the first ids."""
-        counts = ("sent", "acknowledged", "stored", "applied", "ignored", "quarantined", "duplicates")
+        counts = ("sent", "acknowledged", "stored", "applied", "ignored", "quarantined", "waiting", "duplicates")
         return {
             "passed": self.passed,
             **{name: getattr(self, name) for name in (*counts, "refused", "unanswered")},
             **{name: len(ids) for name, ids in self.faults.items()},
             "named": {name: list(ids[:_NAMED]) for name, ids in self.faults.items() if ids},
             "unshown": list(self.unshown),
+            "refused_by_code": dict(self.refused_by_code),
             **self.facts,
         }
 

@@ -28,8 +28,11 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 img{display:block;margin:1rem 0;width:100%;min-width:40rem;background:#fff;border-radius:.4rem}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px}
 """
-_COUNTS = ("sent", "acknowledged", "stored", "applied", "ignored", "quarantined", "duplicates", "refused", "unanswered")
-_NOT_FAULTS = {"passed", "named", "unshown", *_COUNTS}
+_COUNTS = (
+    *("sent", "acknowledged", "stored", "applied", "ignored", "quarantined", "waiting", "duplicates"),
+    *("refused", "unanswered"),
+)
+_NOT_FAULTS = {"passed", "named", "unshown", "refused_by_code", *_COUNTS}
 
 Figures = Mapping[str, Any]
 
@@ -89,7 +92,7 @@ def _counts(runs: Sequence[Figures]) -> str:
     if len(verdicts) < len(runs):
         return ""
     heads = ["", *(run["run"] for run in runs)] if len(runs) > 1 else []
-    became = [(name, [verdict[name] for verdict in verdicts], False) for name in _COUNTS]
+    became = [(name, [verdict.get(name, 0) for verdict in verdicts], False) for name in _COUNTS]
     broken = [_faults(verdict) for verdict in verdicts]
     rows = [(name, [one.get(name, 0) for one in broken], any(one.get(name) for one in broken)) for name in broken[0]]
     return f"<div class=beside>{_table(became, heads)}{_table(rows, heads)}</div>"

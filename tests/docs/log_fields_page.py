@@ -26,7 +26,7 @@ ACTIONS: dict[str, tuple[str, dict[str, str]]] = {
         "The consumer writes one for each event of a batch. Fields without a value are left out; a longer text is cut after 256 characters.",
         {
             **_OF_BATCH,
-            "outcome": "`applied`, `duplicate`, `ignored`, `quarantined`, or `retry` if it is to be read again",
+            "outcome": "`applied`, `duplicate`, `ignored`, `quarantined`, `waiting`, or `retry` if it is to be read again",
             "reason": "code of the error, if there is one (see [errors.md](errors.md))",
             "detail": "of a bug: the exception's type and place; of a retry: the code that the service gave. Never what business code or a sender wrote",
             "source": "name of the source",
@@ -35,6 +35,7 @@ ACTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "request_id": "id of the delivery",
             "sequence_number": "of its record in the stream",
             "sub_sequence": "place in a KPL aggregate, if not the first",
+            "attempts": "of an event that has waited: how often it was tried, this time included",
         },
     ),
     "batch": (
@@ -77,6 +78,7 @@ ACTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "duplicate": "those that only repeated what had been applied before",
             "ignored": "those that no business code wants",
             "quarantined": "those in quarantine",
+            "waiting": "those that business code lets wait",
             "in_flight": "those that the consumer has not read yet",
             "too_old_to_tell": "those without a mark that are older than marks live: they may have been applied",
             "unaccounted": "those that are nowhere they should be",

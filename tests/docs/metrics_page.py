@@ -14,6 +14,7 @@ BATCH = {
     "Duplicate": "events that had been applied or ignored before: nothing was written",
     "Ignored": "events that no business code wants: stored, nothing else was written",
     "Quarantined": "events or deliveries that can never succeed: stored with their bytes and a reason",
+    "Waiting": "events that business code lets wait for what is not there yet: stored, to be tried again",
     "Retried": "events that could not be committed yet: their records are read again",
     "AggregatesDamaged": "records that look like a KPL aggregate and cannot be read as one",
     "BugCount": "exceptions that the code did not foresee",
@@ -24,6 +25,10 @@ BATCH = {
 }
 COLD_START = {
     "BotocoreFallbacks": "clients that are ordinary ones since the runtime's botocore cannot make lean ones: all is done, at a slower cold start",
+}
+WAITING = {
+    "WaitingTried": "events that waited and were tried again; 0 if none was due. An alarm if there is none of these for a quarter of an hour",
+    "WaitingDone": "those of them that were applied, or needed nothing more",
 }
 ACCOUNT = {
     "Acknowledged": "deliveries of the window that were answered 2xx",
@@ -44,6 +49,8 @@ def page() -> str:
         _table(BATCH),
         "## Of a cold start",
         _table(COLD_START),
+        "## Of the scheduled run for what waits",
+        _table(WAITING),
         "## Of the scheduled account check",
         _table(ACCOUNT),
     )

@@ -19,8 +19,10 @@ from tests.docs.errors_page import branches, leaves
 from tests.docs.pages import FOLDER, PAGES
 from tests.support.batches import NOW_MS, forged, judged
 from weir.consumers.batch.metrics import UNITS
+from weir.consumers.business.changes import Wait
 from weir.consumers.events_table import item
 from weir.consumers.outcome import Outcome
+from weir.ingest.errors import NotYet
 from weir.ingest.ids import RequestId
 from weir.ingest.schemes.base import Verdict
 from weir.operate.audit.account import Account, Missing
@@ -40,7 +42,7 @@ def test_every_variable_of_the_command_line_is_explained() -> None:
 
 def test_every_metric_is_explained() -> None:
     """Each metric of the code has its meaning, once."""
-    assert [*metrics_page.BATCH, *metrics_page.COLD_START, *metrics_page.ACCOUNT] == list(UNITS)
+    assert [*metrics_page.BATCH, *metrics_page.COLD_START, *metrics_page.WAITING, *metrics_page.ACCOUNT] == list(UNITS)
 
 
 def test_every_field_of_the_access_log_is_explained() -> None:
@@ -61,6 +63,7 @@ def test_every_attribute_of_an_item_is_explained_with_its_type() -> None:
     assert refused.error is not None
     fields = [*item.event_fields(event, Outcome.APPLIED, NOW_MS, item.inline(b"blob")), item.pointer("payloads/x")]
     fields += item.quarantined_fields(refused, refused.error, NOW_MS, item.inline(b""))
+    fields += item.waiting_fields(event, Wait(), NotYet(), NOW_MS, item.inline(b""))
     types = event_item_page.types_of(fields)
     assert set(types) | event_item_page.updated() == set(event_item_page.ATTRIBUTES)
     assert types == {name: event_item_page.ATTRIBUTES[name][0] for name in types}

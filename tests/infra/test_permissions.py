@@ -5,6 +5,7 @@ The calls are those that the real code makes to the real engine, noted on their 
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import random
@@ -20,7 +21,7 @@ from tests.support.deliveries import source_of
 from tests.support.engine_env import EngineEnv, kinesis_event
 from tests.support.stack_env import StackEnv
 from weir.consumers import wiring
-from weir.consumers.business.changes import Change, Check, Delete, Put, Update, exists
+from weir.consumers.business.changes import Change, Check, Delete, Put, Update, Wait, exists
 from weir.consumers.business.effects import effect
 from weir.infra import synth, template, uploads
 from weir.ingest.contract import routes
@@ -105,6 +106,13 @@ def every_change(event: Event) -> Iterable[Change]:
     ]
 
 
+@effect("probe", "waits")
+def waits(event: Event) -> Iterable[Change]:
+    """Wait for an account that is never opened."""
+    assert event.payload
+    return [Check("balances", {"account": "closed"}, exists("EUR"), wait=Wait())]
+
+
 def test_the_consumer_may_do_all_that_it_does(
     noted: Noted, tmp_path: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +139,10 @@ def test_the_consumer_may_do_all_that_it_does(
     for _ in range(3):  # the second time all are duplicates, the third time their marks are read ahead
         response = consumer.consume(kinesis_event(*deliveries), invocation="i", left_s=lambda: 60)
         assert response == {"batchItemFailures": []}
+    waiting = json.dumps({"type": "waits", "filler": base64.b64encode(large).decode()}).encode()
+    consumer.consume(kinesis_event(engine_env.delivery(waiting, source="probe")), invocation="i", left_s=lambda: 60)
+    monkeypatch.setattr("weir.consumers.waiting.retry._now_ms", lambda: round(time.time() * 1000) + 31_000)
+    assert wiring.waiting_run(io.StringIO()).run(invocation="i", left_s=lambda: 60) == {"waiting": 1}
     role = allowed("ConsumerRole")
     assert noted.rights <= role
     assert {
@@ -227,7 +239,7 @@ def test_what_a_service_may_do_it_may_do_for_this_account() -> None:
             if statement["Effect"] == "Allow":
                 assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
                 seen += 1
-    assert seen == 3
+    assert seen == 4
 
 
 def test_every_bucket_is_reached_by_tls_alone() -> None:

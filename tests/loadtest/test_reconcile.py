@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import load_env
 from weir.loadtest.judging.evidence import Evidence
+from weir.loadtest.judging.judge_run import lines
 from weir.loadtest.judging.reconcile import judge
 from weir.loadtest.judging.verdict import Verdict
 from weir.loadtest.sending.results import Result
@@ -44,6 +45,7 @@ def test_a_world_in_which_all_went_well_passes() -> None:
     assert found.as_json()["named"] == {}
 
 
+NO_LAG = {"lag_max_s": 0.0, "lag_under_2_s_after_s": 0.0}
 EVENT = "stripe#evt_3"
 
 
@@ -153,6 +155,44 @@ def test_a_good_event_may_be_in_quarantine_where_that_is_expected() -> None:
     """A scenario whose senders' clocks are wrong expects the reason, and the run passes."""
     found = verdict(_quarantine_good, expected_reasons=("too_large",))
     assert faults(found) == {}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [("quarantined", "condition_failed"), ("quarantined", "event_rejected"), ("waiting", "not_yet")],
+)
+def test_what_business_code_refuses_is_not_lost(outcome: str, reason: str) -> None:
+    """A project whose own code refuses or defers samples passes, and is shown how many; unproven ones still count."""
+
+    def refuse(stores: dict[str, Any], **more: Any) -> None:
+        _quarantine_good(stores)
+        kept = stores["items"]["stripe!req_3"]
+        stores["items"]["stripe!req_3"] = replace(kept, outcome=outcome, reason=reason, scheme="stripe", **more)
+        stores["balances"] = None
+
+    found = verdict(refuse)
+    assert faults(found) == {}
+    assert found.refused_by_code == {reason: 1}
+    assert f"refused by business code: {reason} 1" in lines(replace(found, facts=NO_LAG))
+    assert faults(verdict(lambda stores: refuse(stores, bytes_sha256="0" * 64))).keys() == {"altered"}
+
+    def unproven(stores: dict[str, Any]) -> None:
+        refuse(stores)
+        stores["items"]["stripe!req_3"] = replace(stores["items"]["stripe!req_3"], scheme="")
+
+    assert faults(verdict(unproven)).keys() == {"wrongly_quarantined"}
+
+
+def test_what_had_to_wait_may_be_overtaken() -> None:
+    """It was applied after events that came later, as its business code asked."""
+    assert faults(verdict(_swap)).keys() == {"out_of_order"}
+
+    def wait(stores: dict[str, Any]) -> None:
+        _swap(stores)
+        for pk in ("stripe#evt_1", EVENT):
+            stores["items"][pk] = replace(stores["items"][pk], attempts=2)
+
+    assert faults(verdict(wait)) == {}
 
 
 def test_a_final_refusal_of_a_good_delivery_fails_the_run() -> None:

@@ -70,12 +70,24 @@ class EngineEnv:
         }
         self.dynamodb = aws.client("dynamodb", endpoint)
         self.ssm = aws.client("ssm", endpoint)
-        for table, key in ((self.events_table, "pk"), (self.balances_table, "account")):
+        waits: Any = {
+            "IndexName": "waits",
+            "KeySchema": [
+                {"AttributeName": "waits", "KeyType": "HASH"},
+                {"AttributeName": "due_at", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+        for table, types, more in (
+            (self.events_table, {"pk": "S", "waits": "S", "due_at": "N"}, {"GlobalSecondaryIndexes": [waits]}),
+            (self.balances_table, {"account": "S"}, {}),
+        ):
             self.dynamodb.create_table(
                 TableName=table,
                 BillingMode="PAY_PER_REQUEST",
-                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": name, "AttributeType": kind} for name, kind in types.items()],
+                KeySchema=[{"AttributeName": next(iter(types)), "KeyType": "HASH"}],
+                **more,
             )
         for source in self.catalogue:
             if source != "unset":
