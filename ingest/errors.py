@@ -178,7 +178,10 @@ class ChangeInvalid(RecordError):
 
     code = "change_invalid"
     hint = "The detail quotes DynamoDB. Fix the business code, then verify the quarantine again."
-    raised_in = ("consumers/",)
+    raised_in = (
+        "consumers/",
+        "operate/replay/targets/",
+    )
 
 
 class TooOldToTell(RecordError):
@@ -245,7 +248,10 @@ class CommitConflict(TransientError):
 
     code = "commit_conflict"
     hint = "Spread the writes over more items, or lower ParallelizationFactor."
-    raised_in = ("consumers/",)
+    raised_in = (
+        "consumers/",
+        "operate/replay/targets/",
+    )
 
 
 class SecretUnavailable(TransientError):

@@ -345,13 +345,19 @@ def begin(
     if isinstance(judged.error, TransientError):
         event.leave(judged.error)
     try:
-        event.actions = compile_changes(judged.changes, tables)
-        size_bytes = sum(action.size_bytes for action in event.actions)
-        if len(event.actions) > CHANGES_MAX or size_bytes > CHANGES_BYTES_MAX:
-            raise EventTooLarge("", items=len(event.actions), bytes=size_bytes)
+        event.actions = compiled(judged, tables)
     except RecordError as error:
         event.refuse(error)
     return event
+
+
+def compiled(judged: JudgedEvent, tables: Mapping[str, str]) -> list[Action]:
+    """Return what an event changes, item by item. Raises: ChangeInvalid; EventTooLarge for one transaction."""
+    actions = compile_changes(judged.changes, tables)
+    size_bytes = sum(action.size_bytes for action in actions)
+    if len(actions) > CHANGES_MAX or size_bytes > CHANGES_BYTES_MAX:
+        raise EventTooLarge("", items=len(actions), bytes=size_bytes)
+    return actions
 
 
 def link(events: Iterable[PendingEvent]) -> None:

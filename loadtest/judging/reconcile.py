@@ -14,8 +14,8 @@ from weir.loadtest.judging.evidence import Commit, Evidence, StoredItem, StoredR
 from weir.loadtest.judging.verdict import Verdict, mark_keys, refusal_keys
 from weir.loadtest.sending.results import Result, Run
 
-# Reasons that an event has from business code, or from what it wanted to write; as words, since the oracle reads no code
-# of the product.
+# Reasons that an event has from business code, or from what it wanted to write. They are words, since the oracle shares
+# no code with the product.
 _OF_CODE = frozenset(
     {"condition_failed", "not_yet", "change_invalid", "too_large", "event_rejected", "event_failed", "event_malformed"}
 )

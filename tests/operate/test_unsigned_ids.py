@@ -40,9 +40,9 @@ def dry(stack_env: StackEnv, envelope: Envelope) -> str:
     previewer = Previewer(stack_env.catalogue)
     judge = make_judge(stack_env.catalogue, stack_env.place.client, stack_env.settings)
     marks = Marks(stack_env.dynamodb, stack_env.outputs.events_table)
-    (found,) = DryRun(judge, marks, previewer, Horizons()).deliver(
-        [Delivery(encode(envelope), "here", "0")], [False], None
-    )
+    (found,) = DryRun(
+        judge, marks, previewer, Horizons(), load=lambda _, __: None, tables=stack_env.settings.tables
+    ).deliver([Delivery(encode(envelope), "here", "0")], [False], None)
     return f"{found.kind} {found.reason}".strip()
 
 

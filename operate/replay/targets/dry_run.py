@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weir.consumers.batch.tally import BUG
+from weir.consumers.commit.pending import compiled
 from weir.consumers.events_table.item import JudgedEvent, detail, quarantine_key, refusal_key
 from weir.consumers.events_table.mark import Mark, mark_key
 from weir.consumers.judging.judge import Judge
 from weir.consumers.outcome import Outcome
-from weir.ingest.errors import NotYet, RecordError, ServiceError, TypeUnproven
+from weir.ingest.errors import ChangeInvalid, NotYet, RecordError, ServiceError, TypeUnproven
 from weir.operate.lookup.causes import RAISED_AT
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.horizons import Horizons
@@ -49,7 +50,12 @@ class _Prediction(NamedTuple):
 
 
 class DryRun:
-    """Judges and looks up; writes nothing. With ``load`` it also says how items would differ."""
+    """Judges, looks up and simulates; writes nothing.
+
+    ``load`` reads an item of the ``tables``, whose real names are given by their logical ones. With ``shows_items`` it
+    says what each event would write, and how items would differ. With ``retries`` it says what becomes of deliveries
+    that were refused and get another chance.
+    """
 
     batch_count = 500
     label = "nothing: a dry run"
@@ -61,7 +67,10 @@ class DryRun:
         previewer: Previewer,
         horizons: Horizons,
         *,
-        load: LoadItem | None = None,
+        load: LoadItem,
+        tables: Mapping[str, str],
+        shows_items: bool = False,
+        retries: bool = False,
         over_ignored: bool = False,
         result: Callable[[Mapping[str, Any], Sequence[str]], object] = lambda _, __: None,
     ) -> None:
@@ -71,7 +80,10 @@ class DryRun:
         self._horizons = horizons
         self._print = result
         self._over_ignored = over_ignored
-        self._simulation = Simulation(load) if load else None
+        self._simulation = Simulation(load)
+        self._tables = tables
+        self._shows_items = shows_items
+        self._retries = retries
         self._seen: set[int] = set()
         self.changed: Counter[str] = Counter()
 
@@ -87,7 +99,7 @@ class DryRun:
         """Print how items would differ, and which events would come out otherwise than they did."""
         for text, count in sorted(self.changed.items()):
             self._print({"changed": text, "count": count}, [f"{count:>12,}  {text}"])
-        if self._simulation is not None:
+        if self._shows_items:
             for difference in self._simulation.differences():
                 line = show_difference(*difference)
                 self._print({"difference": line}, [line])
@@ -97,6 +109,9 @@ class DryRun:
         is_own = stored is not None and stored.request_id == judged.request_id
         if self._over_ignored and is_own and stored is not None and stored.outcome == Outcome.IGNORED:
             return self._result_over_ignored(judged)
+        if held := _held_back(judged, stored, known, self._tables if self._retries else None):
+            self._tell(judged, held)
+            return Result(held.kind, held.reason)
         fate = _other_type(judged, stored) or self._fate(judged, stored)
         if stored is None or not stored.is_done or _is_other_type(stored, judged):
             self._tell(judged, fate)
@@ -118,28 +133,31 @@ class DryRun:
         """Return what this working tree would do with the event if it came now."""
         if is_too_old(judged, self._horizons) and not (stored is not None and stored.is_done):
             return _Prediction("too old to tell", judged.source)
-        if stored is not None and stored.is_fence:
+        if stored is not None and stored.is_fence and not self._retries:
             if stored.lets_wait(refusal_key(judged)):
                 return _Prediction("would wait", NotYet.code, "As before; it is tried again by itself.")
             return _Prediction(
                 "would be quarantined", stored.reason, "As before; `weir failures retry` judges it again."
             )
-        if stored is not None or judged.decision not in {"apply", "ignore"}:
+        is_done = stored is not None and stored.is_done
+        if is_done or judged.decision not in {"apply", "ignore"}:
             return _because(_WOULD[judged.decision], judged.error)
-        return self._simulated(judged)
+        fate = self._simulated(judged)
+        # What is in quarantine stays there if what it waits for is not there.
+        return fate._replace(kind="would be quarantined") if self._retries and fate.kind == "would wait" else fate
 
     def _simulated(self, judged: JudgedEvent) -> _Prediction:
         """Return what becomes of an event that would be applied or ignored, and remember it for the next."""
         digest = hash((judged.source, judged.identity))
         if digest in self._seen:
             return _Prediction("already applied")
-        if self._simulation is not None:
-            try:
-                self._simulation.apply(judged.changes)
-            except NotYet as missing:
-                return _because("would wait", missing)
-            except RecordError as refused:
-                return _because("would be quarantined", refused)
+        try:
+            compiled(judged, self._tables)
+            self._simulation.apply(judged.changes)
+        except NotYet as missing:
+            return _because("would wait", missing)
+        except RecordError as refused:
+            return _because("would be quarantined", refused)
         self._seen.add(digest)
         return _Prediction(_WOULD[judged.decision])
 
@@ -182,7 +200,7 @@ class DryRun:
             "detail": fate.detail,
         }
         line = f"{fate.kind:20} {judged.source or '?':14} {judged.type or '-':28} {identity}{why}"
-        if self._simulation is None:
+        if not self._shows_items:
             self._print(facts, [line])
             return
         changes = [show(change) for change in judged.changes]
@@ -194,6 +212,28 @@ def _mark_keys(judged: JudgedEvent) -> list[str]:
     if not judged.event_id:
         return []
     return list(dict.fromkeys(mark_key(judged.source, name) for name in (judged.identity, judged.event_id)))
+
+
+def _held_back(
+    judged: JudgedEvent, stored: Mark | None, known: Mapping[str, Mark], tables: Mapping[str, str] | None
+) -> _Prediction | None:
+    """Return what becomes of a delivery that was refused before another one of its event was applied, if it stays so.
+
+    With ``tables`` it gets another chance, and stays where it is if its changes cannot even be compiled.
+    """
+    name, item = refusal_key(judged), known.get(quarantine_key(judged))
+    if stored is None or item is None or not stored.is_done or item.outcome != Outcome.QUARANTINED:
+        return None
+    if judged.decision == "quarantine":
+        return _because("would be quarantined", judged.error)
+    if tables is not None:
+        try:
+            compiled(judged, tables)
+        except RecordError as refused:
+            return _because("would be quarantined", refused)
+    if not stored.has_refused(name):
+        return None
+    return _Prediction("would be quarantined", item.reason, "As before; another delivery of the event was applied.")
 
 
 def _other_type(judged: JudgedEvent, stored: Mark | None) -> _Prediction | None:
@@ -215,17 +255,30 @@ def make(context: ReplayContext, request: ReplayRequest) -> DryRun:
     """Return a target that only says what the consumer would do. Raises: EffectsInvalid."""
     stack, settings = context.stack, context.settings
     judge = make_judge(stack.catalogue, context.client, settings)
-    load = _loader(stack.table.dynamodb, settings.tables) if request.diff else None
-    horizons, print_ = context.horizons(request), context.console.result
-    over_ignored = kind_of(request.origin).holds_ignored
-    return DryRun(judge, stack.marks, context.previewer, horizons, load=load, over_ignored=over_ignored, result=print_)
+    origin = kind_of(request.origin)
+    return DryRun(
+        judge,
+        stack.marks,
+        context.previewer,
+        context.horizons(request),
+        load=_loader(stack.table.dynamodb, settings.tables),
+        tables=settings.tables,
+        shows_items=request.diff,
+        retries=origin.holds_refused,
+        over_ignored=origin.holds_ignored,
+        result=context.console.result,
+    )
 
 
 def _loader(dynamodb: DynamoDBClient, tables: Mapping[str, str]) -> LoadItem:
     def load(table: str, key: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if table not in tables:
             return None
-        answer = dynamodb.get_item(TableName=tables[table], Key=key, ConsistentRead=True)
-        return answer.get("Item")
+        try:
+            return dynamodb.get_item(TableName=tables[table], Key=key, ConsistentRead=True).get("Item")
+        except dynamodb.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationException":
+                raise
+            raise ChangeInvalid(error.response["Error"]["Message"]) from error  # as the write would be refused
 
     return load

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from weir.consumers.business.changes import Change, Check, Condition, Delete, Put, Update
 from weir.consumers.events_table.attributes import from_item, read_number, to_wire
-from weir.ingest.errors import ConditionFailed, NotYet, RecordError
+from weir.ingest.errors import ChangeInvalid, ConditionFailed, NotYet, RecordError
 
 Plain: TypeAlias = dict[str, Any]
 ItemId: TypeAlias = tuple[str, str]  # logical table, canonical JSON of the key
@@ -40,7 +40,7 @@ class Simulation:
         self._after: dict[ItemId, Plain | None] = {}
 
     def apply(self, changes: tuple[Change, ...]) -> None:
-        """Do all changes of an event or none. Raises: ConditionFailed; NotYet if it would wait."""
+        """Do all changes of an event or none. Raises: ConditionFailed, ChangeInvalid; NotYet if it would wait."""
         touched: dict[ItemId, Plain | None] = {}
         missing: NotYet | None = None
         for change in changes:
@@ -49,6 +49,8 @@ class Simulation:
                 touched[identity] = _changed(change, touched.get(identity, self._item(identity, change)))
             except NotYet as error:  # what another change can never do counts more
                 missing = missing or error
+            except ArithmeticError as error:  # a sum with more digits than DynamoDB has
+                raise ChangeInvalid("A number cannot be added to", table=change.table) from error
         if missing is not None:
             raise missing
         self._after.update(touched)
@@ -114,6 +116,8 @@ def _changed(change: Change, item: Plain | None) -> Plain | None:
         return _normal({**change.attributes, **version, **change.key})
     changed = {**(item or dict(change.key)), **_normal({**change.set, **version})}
     for name, amount in change.add.items():
+        if isinstance(before := changed.get(name, 0), bool) or not isinstance(before, int | Decimal):
+            raise ChangeInvalid("An operand in the update expression has an incorrect data type", attribute=name)
         changed[name] = read_number(str(_EXACT.add(Decimal(changed.get(name, 0)), Decimal(amount))))
     return {name: value for name, value in changed.items() if name not in change.remove}
 
