@@ -4,7 +4,10 @@ import pytest
 
 from tests.support import aws
 from tests.support.engine_env import EngineEnv
+from tests.support.stack_env import stack_env
 from weir.infra.local.engine.engine import Engine
+
+__all__ = ["stack_env"]
 
 
 @pytest.fixture(scope="module")
