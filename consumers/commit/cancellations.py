@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from weir.consumers.business.changes import Wait
 from weir.consumers.commit.pending import PendingEvent
 from weir.consumers.commit.transaction import Role
-from weir.consumers.events_table.actions import describe
+from weir.consumers.events_table.actions import Action, describe
 from weir.consumers.events_table.port import (
     CONDITION_FAILED,
     CONFLICT,
@@ -50,10 +51,10 @@ def read_reasons(roles: Sequence[Role], reasons: Sequence[Reason]) -> Findings:
     """Settle or refuse the events that the reasons name."""
     found = Findings()
     failed = [(role, reason) for role, reason in zip(roles, reasons, strict=False) if reason.code != NONE]
-    # What can never be applied is not waited for, whatever else of the event is not yet there.
-    for role, reason in sorted(failed, key=lambda pair: pair[0].action is not None and pair[0].action.wait is not None):
+    patient: list[tuple[PendingEvent, Action, Wait]] = []
+    for role, reason in failed:
         if reason.code == CONDITION_FAILED:
-            _fail(role, reason)
+            patient += _fail(role, reason)
             found.progress = True
         elif reason.code not in (VALIDATION_ERROR, TOO_LARGE):
             found.transient = transient(reason)
@@ -63,6 +64,11 @@ def read_reasons(roles: Sequence[Role], reasons: Sequence[Reason]) -> Findings:
             found.progress = True
         else:
             found.unclear = reason.message or reason.code
+    for event, action, wait in patient:
+        # What can never be applied is not waited for, whatever else of the event is not yet there.
+        if event.result is None and event.refusal is None:
+            event.wait_for(wait)
+            event.refuse(NotYet(describe(action.item)))
     if not failed:
         found.transient = StoreUnavailable("A transaction was cancelled without a reason.")
     return found
@@ -99,22 +105,27 @@ def transient(reason: Reason) -> TransientError:
     return StoreUnavailable(reason.message, code=reason.code)
 
 
-def _fail(role: Role, reason: Reason) -> None:
+def _fail(role: Role, reason: Reason) -> list[tuple[PendingEvent, Action, Wait]]:
+    """Settle or refuse the events of a failed condition; return those that may wait for it, each with its own action.
+
+    Events that share a check need not agree on that.
+    """
+    patient: list[tuple[PendingEvent, Action, Wait]] = []
     if role.kind != "change":
         _meet(role.events[0], reason, own=role.kind == "quarantine")
-        return
+        return patient
     for event in role.events:
         if role.action is None or event.result is not None:
             continue
         if role.action.stale_ok and event.refusal is None:
             event.leave_out(role.action)
             continue
-        item = role.action.item
-        wait = next((action.wait for action in event.actions if action.item == item), None)
-        if wait is not None:
-            event.wait_for(wait)
-        error: type[RecordError] = ConditionFailed if wait is None else NotYet
-        _refuse(role, event, error(describe(item)))
+        own = next((action for action in event.actions if action.item == role.action.item), role.action)
+        if own.wait is not None:
+            patient.append((event, own, own.wait))
+        else:
+            _refuse(role, event, ConditionFailed(describe(own.item)))
+    return patient
 
 
 def _refuse(role: Role, event: PendingEvent, error: RecordError) -> None:

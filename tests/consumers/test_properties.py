@@ -233,6 +233,20 @@ _JUDGED_TOO_EARLY = [
     Record("e0", "r2", "", (Check("things", {"id": "t2"}, exists("id")),)),
 ]
 
+# Two events share a check, only one of them would wait for it, and that one can never be applied for another reason.
+_NOT_WAITED_FOR = [
+    Record("e3", "r0", "", (Check("things", {"id": "t0"}, exists("id")),)),
+    Record(
+        "e2",
+        "r1",
+        "",
+        (
+            Update("balances", {"account": "a0"}, add={"EUR": -1}, condition=at_least("EUR", 0)),
+            Check("things", {"id": "t0"}, exists("id"), wait=Wait()),
+        ),
+    ),
+]
+
 _CHOICES = st.lists(st.integers(0, 1 << 16), max_size=400)
 _PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -240,6 +254,7 @@ _PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=list
 @_PROPERTY
 @given(_streams(), _CHOICES)
 @example(_JUDGED_TOO_EARLY, [])
+@example(_NOT_WAITED_FOR, [])
 def test_one_consumer_ends_in_the_model_s_table(records: list[Record], numbers: list[int]) -> None:
     """A consumer that is throttled, killed, cut short and read again ends in the table of the exact model."""
     store, choices, wire, seeds = MemoryStore(), _Choices(numbers), list[StoreCall](), count()
