@@ -248,10 +248,7 @@ class CommitConflict(TransientError):
 
     code = "commit_conflict"
     hint = "Spread the writes over more items, or lower ParallelizationFactor."
-    raised_in = (
-        "consumers/",
-        "operate/replay/targets/",
-    )
+    raised_in = ("consumers/",)
 
 
 class SecretUnavailable(TransientError):

@@ -116,6 +116,10 @@ class Judge:
             source, event, verdict, count = self._read_again(proven)
         except RecordError as error:
             return self._quarantine(delivery, error, envelope)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see the module's docstring
+            return self._quarantine(delivery, _failed(error), envelope)
         judged = self._judge_event(delivery, source, event, verdict, count)
         return replace(judged, earlier_tries=proven.attempts)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from time import sleep, time_ns
 from typing import TYPE_CHECKING, TextIO
@@ -21,6 +22,7 @@ from weir.consumers.events_table.item import EventResult, JudgedEvent, detail
 from weir.consumers.events_table.port import Store
 from weir.consumers.judging.judge import Judge
 from weir.consumers.outcome import Outcome
+from weir.consumers.raised import raised_at
 from weir.consumers.settings import LOG_LEVELS, Settings
 from weir.consumers.waiting.waiting_table import WaitingEvent, WaitingTable, batches
 from weir.ingest.errors import RecordError
@@ -34,7 +36,7 @@ _BATCH = 100
 _MARGIN_S = 5.0
 # For tries that no function's time bounds.
 _TRY_S = 60.0
-_ANY_TIME_MS = 10**15
+ANY_TIME_MS = 10**15
 
 Counts = dict[str, int]
 
@@ -75,8 +77,8 @@ class Retry:
     def run_all(self, now_ms: int) -> Counter[Outcome]:
         """Try everything that waits, due or not; what still waits waits on as if it had not been tried."""
         found: Counter[Outcome] = Counter()
-        for keys in batches(self._table.due(_ANY_TIME_MS), _BATCH):
-            for _, judged, result in self._try(self._table.read(keys, _ANY_TIME_MS), lambda: _TRY_S, now_ms):
+        for keys in batches(self._table.due(ANY_TIME_MS), _BATCH):
+            for _, judged, result in self._try(self._table.read(keys, ANY_TIME_MS), lambda: _TRY_S, now_ms):
                 found[result.outcome] += 1
                 if result.outcome.is_done:
                     self._table.release(judged, result)
@@ -168,7 +170,7 @@ class WaitingRun:
         retry = Retry(
             self._judge,
             self._store,
-            self._table,
+            replace(self._table, unreadable=lambda key, error: _say_unreadable(log, key, error)),
             concurrency=self._settings.commit_concurrency,
             quarantine_s=self._settings.quarantine_days * 86_400,
             log=log,
@@ -183,6 +185,13 @@ class WaitingRun:
         finally:
             log.flush()
         return {str(outcome): count for outcome, count in found.items()}
+
+
+def _say_unreadable(log: Log, key: str, error: Exception) -> None:
+    """Log an event that waits and cannot be read now: the next run tries it again."""
+    request_id = key.partition("!")[2]
+    detail = raised_at(error)
+    log.add(LOG_LEVELS["WARNING"], "event", outcome=Outcome.RETRY, request_id=request_id, detail=detail)
 
 
 def _now_ms() -> int:

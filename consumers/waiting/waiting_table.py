@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,12 +73,16 @@ class WaitingEvent:
 
 @dataclass(frozen=True, slots=True)
 class WaitingTable:
-    """Reads what waits and writes what became of it, with boto3's clients."""
+    """Reads what waits and writes what became of it, with boto3's clients.
+
+    ``unreadable`` is called with the key of an item whose event cannot be read, and why.
+    """
 
     dynamodb: DynamoDBClient
     name: str
     s3: S3Client | None = None
     bucket: str = ""
+    unreadable: Callable[[str, Exception], object] = lambda _, __: None
 
     def due(self, now_ms: int) -> Iterator[str]:
         """Yield the keys of what is due, of each part of the index the longest due first; pages as they are needed."""
@@ -93,12 +97,23 @@ class WaitingTable:
             yield from (item["pk"]["S"] for page in pages for item in page["Items"])
 
     def read(self, keys: Sequence[str], now_ms: int) -> list[WaitingEvent]:
-        """Return those of the keys that wait and are due, oldest arrival first; the index may be behind the table."""
+        """Return those of the keys that wait and are due, oldest arrival first; the index may be behind the table.
+
+        What cannot be read now, since its bytes are in a bucket that does not answer, say, is left out and said: it
+        holds up no other.
+        """
         items = read_items(self.dynamodb, self.name, [{"pk": {"S": key}} for key in keys])
-        waiting = [item for item in items if item["outcome"]["S"] == Outcome.WAITING]
-        found = [WaitingEvent.read(item, self._blob(item)) for item in waiting]
-        due = [event for event in found if event.due_at_ms <= now_ms]
-        return sorted(due, key=lambda event: (event.envelope.arrived_at_ms, event.key))
+        found = []
+        for item in items:
+            if item["outcome"]["S"] != Outcome.WAITING or int(item["due_at"]["N"]) > now_ms:
+                continue
+            try:
+                found.append(WaitingEvent.read(item, self._blob(item)))
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this event alone
+                self.unreadable(item["pk"]["S"], error)
+        return sorted(found, key=lambda event: (event.envelope.arrived_at_ms, event.key))
 
     def release(self, judged: JudgedEvent, result: EventResult) -> None:
         """Take away the item of an event that is done. First its delivery is no longer named as refused."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from weir.consumers.events_table.port import StoreLayout
 from weir.consumers.events_table.store import DynamoStore, client_config
 from weir.consumers.outcome import Outcome
-from weir.consumers.waiting.retry import Retry
+from weir.consumers.waiting.retry import ANY_TIME_MS, Retry
 from weir.consumers.waiting.waiting_table import WaitingTable
 from weir.ingest.errors import OptionInvalid
 from weir.operate.lookup.delivery import Origin
@@ -140,12 +140,23 @@ class Job:
         comparer = Comparer(self.context.stack.table.dynamodb)
         pairs = {name: (fresh.present[name], fresh.settings.tables[name]) for name in names}
         with self._at_rest():
+            if self.swap:
+                self._check_that_nothing_waits()
             found = settle(comparer, catch_up, pairs)
             if self.swap:
                 self._swap(found, pairs, fresh)
         self._tell(found, fresh)
         differs = any(one.differences for one in found.values()) and not self.swap
         return _DIFFERS if differs or self.report.counts["altered"] else 0
+
+    def _check_that_nothing_waits(self) -> None:
+        """Raises: OptionInvalid when an event waits: its schedule, which rests for no one, may apply it in mid-swap."""
+        stack, settings = self.context.stack, self.context.settings
+        if any(WaitingTable(stack.table.dynamodb, settings.events_table).due(ANY_TIME_MS)):
+            raise OptionInvalid(
+                "--swap would overwrite what an event writes that waits and is tried meanwhile; nothing was written. "
+                "Swap when `weir events --outcome waiting` lists none."
+            )
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:

@@ -241,3 +241,27 @@ def test_a_rebuild_applies_what_waited(stack_env: StackEnv, monkeypatch: pytest.
         lines = stack_env.weir("rebuild", "--json", "--from", origin).splitlines()
         found = json.loads(next(line for line in lines if line.startswith("{")))
         assert found["tables"]["balances"] == {"same": 1, "moving": 0, "differences": []}, origin
+
+
+def test_nothing_is_swapped_while_an_event_waits(stack_env: StackEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its schedule may apply it in the middle of the swap, which would write over that."""
+    monkeypatch.setattr("weir.infra.control.resume", lambda _: None)  # nothing polls here that could go on
+    stack_env.put(credit(stack_env, "ann", 5), stack_env.payment("bob", 7))
+    stack_env.consume()
+    before = stack_env.balances()
+    done = stack_env.invoke("rebuild", "--swap")
+    assert "weir events --outcome waiting" in done.stderr
+    assert stack_env.balances() == before
+
+
+def test_an_event_that_cannot_be_read_holds_up_no_other(stack_env: StackEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes are gone from the bucket: it waits on, and the others are tried."""
+    stack_env.put(credit(stack_env, "ann", 5, filler=token_urlsafe(400_000)), credit(stack_env, "ann", 1))
+    stack_env.consume()
+    (item,) = [one for one in stack_env.events().values() if "payload_s3" in one]
+    stack_env.s3.delete_object(Bucket=stack_env.outputs.bucket, Key=item["payload_s3"]["S"])
+    stack_env.put(account(stack_env, "ann"))
+    stack_env.consume()
+    assert try_waiting(stack_env, monkeypatch, after_s=31) == {"applied": 1}
+    assert stack_env.balances()["ann"]["EUR"] == 1
+    assert sorted(outcomes(stack_env).values()) == ["applied", "applied", "waiting not_yet"]
