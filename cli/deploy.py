@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from weir.cli import project
-from weir.cli.framework import Command
+from weir.cli.framework import Command, NoAnswer
 from weir.cli.options import at_place, choose_place, json_option, parameters, place_options, set_option
 from weir.cli.output import comments, emit, emit_json
 
@@ -120,12 +120,18 @@ def deploy(as_json: bool, plan: bool, yes: bool, **options: Any) -> None:
 
 
 def _import_ms(business: Business) -> float:
-    """Return how long the import of business code takes where everything of Weir's is imported already; the median."""
+    """Return how long the import of business code takes where everything of Weir's is imported already; the median.
+
+    Raises: NoAnswer when it cannot be imported in a process of its own.
+    """
     command = [sys.executable, "-P", "-c", _IMPORT, business.package, str(business.folder)]
-    times = [
-        float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])  # noqa: S603
-        for _ in range(3)
-    ]
+    times = []
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+            raise NoAnswer(f"The business code {business.package} cannot be imported in a new process: {last}")
+        times.append(float(done.stdout.splitlines()[-1]))
     return statistics.median(times)
 
 

@@ -43,11 +43,15 @@ def events(
     if identifier is None:
         if body:
             raise click.UsageError("--body needs the ID of an event.")
+        found = False
         for event in stored.listing(source=source, outcome=outcome, limit=limit, in_order=not as_json):
+            found = True
             if as_json:
                 emit_json(event)
             else:
                 emit(show_row(event))
+        if not found and not as_json:
+            note("no events")
         return
     matching = _find(place, stored, identifier, [source] if source else list(project.catalogue()))
     if body:

@@ -23,23 +23,26 @@ def failures() -> None:
 
 
 @failures.command("list", short_help="List what failed, by cause. The default.")
+@click.option("--source", metavar="NAME", help="Only this source; `!`: records without an envelope.")
 @json_option("JSON Lines, one object for each group")
 @at_place
-def list_(place: Place, as_json: bool) -> None:
+def list_(place: Place, source: str | None, as_json: bool) -> None:
     """List quarantined events and what the event source mapping gave up on, by cause.
 
     For each cause: how many, the first and the last, an example, and how long the payload is kept.
     """
+    from weir.consumers.events_table.mark import UNREADABLE
     from weir.operate.failures import find_failures
 
-    groups = find_failures(open_stack(place), place.log_lines, comments(as_json=as_json)).groups()
+    found = find_failures(open_stack(place), place.log_lines, comments(as_json=as_json)).groups()
+    groups = [group for group in found if source in (None, group.cause.source or UNREADABLE)]
     for group in groups:
         if as_json:
             emit_json(group.as_dict())
         else:
             emit_lines(group.lines())
     if not groups and not as_json:
-        emit("no failures")
+        emit("no failures" if source is None else f"no failures of source {source}")
 
 
 @failures.command(cls=IdCommand, short_help="Judge and apply a group again, after the cause is fixed.")

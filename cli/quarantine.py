@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from weir.operate.quarantine import Selection
     from weir.operate.replay.progress import Report
 
+_NONE = "nothing like that is in quarantine"
+
 
 @click.group(cls=DefaultGroup, default="groups")
 def quarantine() -> None:
@@ -58,7 +60,10 @@ def groups(place: Place, selection: Selection, as_json: bool) -> None:
     from weir.operate.lookup.causes import group_quarantined
     from weir.operate.lookup.events import iso
 
-    for group in group_quarantined(cases.listing(events_table(place), selection)):
+    found = group_quarantined(cases.listing(events_table(place), selection))
+    if not found and not as_json:
+        note(_NONE)
+    for group in found:
         if as_json:
             emit_json(group.as_dict())
             continue
@@ -78,11 +83,15 @@ def list_(place: Place, selection: Selection, limit: int | None, as_json: bool) 
     """List what is in quarantine, oldest first."""
     from weir.operate import quarantine as cases
 
+    found = False
     for facts in cases.listing(events_table(place), selection, limit):
+        found = True
         if as_json:
             emit_json(dict(facts))
         else:
             emit(show_row(facts))
+    if not found and not as_json:
+        note(_NONE)
 
 
 @quarantine.command(cls=IdCommand, short_help="Show one delivery: why, its headers, its bytes.")

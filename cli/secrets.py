@@ -101,7 +101,7 @@ def list_(place: Place, as_json: bool) -> None:
         if not live:
             emit(f"{name:24} none in {source.secret}")
         for position, since_ms in enumerate(live):
-            emit(f"{name:24} {position} live since {show_time(since_ms)} in {source.secret}")
+            emit(f"{name:24} #{position} live since {show_time(since_ms)} in {source.secret}")
 
 
 def _read_secret(source: str) -> str:

@@ -56,6 +56,7 @@ class Registration:
 _registrations: dict[tuple[str, str], Registration] = {}
 # The package that is loaded, "" for none; None before anything was asked for.
 _loaded: str | None = None
+_loaded_from: Path | None = None
 
 
 def effect(source_or_preset: str, type_glob: str) -> Callable[[E], E]:
@@ -126,8 +127,8 @@ def load(package: str, folder: Path | None = None) -> None:
 
     Raises: EffectsInvalid, so that no event pays for a file that is broken.
     """
-    global _loaded  # noqa: PLW0603 - as the modules of the package, one a process
-    if package == _loaded:
+    global _loaded, _loaded_from
+    if (package, folder) == (_loaded, _loaded_from):
         return
     unload()
     try:
@@ -136,7 +137,7 @@ def load(package: str, folder: Path | None = None) -> None:
     except BaseException:
         _forget(package)
         raise
-    _loaded = package
+    _loaded, _loaded_from = package, folder
 
 
 def unload() -> None:

@@ -54,14 +54,18 @@ def commit(
     now_ms: int,
     recent: RecentMarks | None = None,
     refuses_past: bool = False,
+    marks_first: bool = False,
 ) -> CommitReport:
     """Write what was judged; never raises for an event.
 
     ``deadline`` returns for how many seconds new calls may still be made. ``recent`` is kept between batches.
     ``refuses_past``: what is older than its mark would live, and has none, is quarantined as too old to tell.
+    ``marks_first``: whatever else could be said of it, an event whose mark is there is a duplicate.
     """
     marks = recent or RecentMarks()
-    session = Session(judged, store.layout, marks, now_ms=now_ms, rng=rng, refuses_past=refuses_past)
+    session = Session(
+        judged, store.layout, marks, now_ms=now_ms, rng=rng, refuses_past=refuses_past, marks_first=marks_first
+    )
     _Drive(session, store, deadline, concurrency, sleep).run()
     results = session.results(DeadlineNear())
     return CommitReport(results, session.calls_count, session.write_units, session.bugs)

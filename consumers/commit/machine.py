@@ -46,12 +46,13 @@ class Session:
         now_ms: int,
         rng: Random,
         refuses_past: bool = False,
+        marks_first: bool = False,
     ) -> None:
         self._recent = recent
         self._state = CommitState(layout.events_table, now_ms, rng)
         self._contents = Contents(has_bucket=layout.has_bucket)
         self._events = [
-            begin(index, one, layout.tables, now_ms=now_ms, refuses_past=refuses_past)
+            begin(index, one, layout.tables, now_ms=now_ms, refuses_past=refuses_past, marks_first=marks_first)
             for index, one in enumerate(judged)
         ]
         self._hinted: set[str] = set()

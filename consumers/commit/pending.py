@@ -35,7 +35,7 @@ from weir.consumers.events_table.item import (
     quarantine_key,
     refusal_key,
 )
-from weir.consumers.events_table.mark import Mark, mark_key, stored_text
+from weir.consumers.events_table.mark import Mark, mark_key, refusals, stored_text
 from weir.consumers.outcome import HELD_BACK, Outcome
 from weir.ingest.errors import (
     EventTooLarge,
@@ -99,8 +99,9 @@ class PendingEvent:
 
     ``size_bytes`` is that of its envelope before any packing; ``blob`` is what the bucket must hold before the event is
     written, ``content`` the attribute with the envelope or the pointer to it.
-    ``head`` is the first event of the batch with the same id, ``followers`` those after it. ``fence`` holds the
-    refused deliveries if the id is fenced by others. ``doubtful`` means that its mark must be read,
+    ``head`` is the first event of the batch with the same id, ``followers`` those after it. ``refused`` holds the
+    refused deliveries that the table names under its id, ``fence`` the same if there is only a fence so far.
+    ``doubtful`` means that its mark must be read,
     ``was_present`` that it was there before, ``is_planned`` that a transaction has it. ``is_past``: it is older than
     its mark would live, so that without a mark it is not applied. ``met`` is the mark of another delivery that was
     there before: it judges the followers, too. ``is_over_ignored``: its own mark says ignored, and it takes its place.
@@ -115,6 +116,7 @@ class PendingEvent:
     refusal: ServiceError | None = None
     waits: Wait | None = None
     fence: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
     met: Mark | None = None
     doubtful: bool = False
     was_present: bool = False
@@ -225,12 +227,10 @@ class PendingEvent:
             self.written()
             return
         self.was_present = not mark.is_fence
-        name = refusal_key(self.judged)
-        if mark.has_refused(name) and not self.judged.earlier_tries:
-            # A fence has the reason of the delivery that was refused last.
-            is_for_now = mark.lets_wait(name)
-            self._end(*((Outcome.WAITING, NotYet.code) if is_for_now else (Outcome.QUARANTINED, mark.reason)))
-        elif mark.is_fence:
+        self.refused = mark.refused
+        if self._was_refused(mark.refused, mark.reason):
+            return
+        if mark.is_fence:
             self.fence = mark.refused
         elif mark.request_id != self.judged.request_id:
             self.met = mark
@@ -281,7 +281,7 @@ class PendingEvent:
         self.followers = []
         if self.met is not None or (result is not None and result.outcome.is_done and not self.is_untrusted):
             for follower in followers:
-                follower._follow_done(self.met.type if self.met else stored_text(self.judged.type))
+                follower._follow_done(self.met.type if self.met else stored_text(self.judged.type), self.refused)
             return [follower for follower in followers if follower.is_open]
         if result is not None and result.outcome in HELD_BACK and not self.is_untrusted:
             followers[0]._take_the_lead(followers[1:])
@@ -289,10 +289,22 @@ class PendingEvent:
         _end_all(followers, result)
         return []
 
-    def _follow_done(self, marked_type: str) -> None:
+    def _follow_done(self, marked_type: str, refused: frozenset[str]) -> None:
         """Meet the mark that the first of the batch with the same id has written, or was stopped by."""
         self.head = None
-        self._repeat(marked_type)
+        if not self._was_refused(refused):
+            self._repeat(marked_type)
+
+    def _was_refused(self, refused: frozenset[str], reason: str = "") -> bool:
+        """Be what this delivery was before if the table names it as refused, and tell whether it does.
+
+        A fence has the reason of the delivery that was refused last, a mark has none; the delivery's own item has it.
+        """
+        for_good, for_now = refusals(refusal_key(self.judged))
+        if self.judged.earlier_tries or refused.isdisjoint((for_good, for_now)):
+            return False
+        self._end(*((Outcome.WAITING, NotYet.code) if for_now in refused else (Outcome.QUARANTINED, reason)))
+        return True
 
     def _repeat(self, marked_type: str) -> None:
         """Be a duplicate of the event that has the mark, or a delivery that is not proven to be one."""
@@ -332,16 +344,24 @@ def _end_all(events: Iterable[PendingEvent], result: EventResult | None) -> None
 
 
 def begin(
-    index: int, judged: JudgedEvent, tables: Mapping[str, str], *, now_ms: int, refuses_past: bool
+    index: int,
+    judged: JudgedEvent,
+    tables: Mapping[str, str],
+    *,
+    now_ms: int,
+    refuses_past: bool,
+    marks_first: bool = False,
 ) -> PendingEvent:
     """Return an event at the start of a commit, its changes compiled; refused already if they cannot be.
 
-    With ``refuses_past`` the mark of an event that is older than marks live is read first, for there must be one.
+    With ``refuses_past`` the mark of an event that is older than marks live is read first, for there must be one; with
+    ``marks_first`` each event's is.
     """
     event = PendingEvent(index, judged, key_of(judged), content_bytes(judged))
     if refuses_past and now_ms - judged.received_at_ms > (judged.retention_s - MARK_MARGIN_S) * 1000:
         event.is_past = event.doubtful = judged.decision in ("apply", "ignore")
-    event.doubtful = event.doubtful or judged.replaces_ignored or judged.earlier_tries > 0
+    if marks_first or judged.replaces_ignored or judged.earlier_tries:
+        event.doubtful = judged.decision in ("apply", "ignore")
     if isinstance(judged.error, TransientError):
         event.leave(judged.error)
     try:

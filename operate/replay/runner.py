@@ -58,7 +58,10 @@ def replay(
     if request is not None and isinstance(target, Checked):
         target.check()
     code = run(context, origin, selection, target, checkpoint)
-    return _NO_ANSWER if code == 0 and unknown and not checkpoint.report.matched else code
+    if code == 0 and unknown and not checkpoint.report.matched:
+        console.say(f"Error: nothing matched; {unknown}")
+        return _NO_ANSWER
+    return code
 
 
 def run(

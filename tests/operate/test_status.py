@@ -131,7 +131,7 @@ def release(stack_env: StackEnv) -> Release:
 
 def lift(stack_env: StackEnv, envelopes: Iterable[Envelope], known: dict[str, Mark]) -> None:
     previewer = Previewer(stack_env.catalogue)
-    release(stack_env).lift([previewer.preview(delivery(one)) for one in envelopes], known)
+    release(stack_env).lift([previewer.preview(delivery(one)) for one in envelopes], known, is_too_old=lambda _: False)
 
 
 def test_a_fence_is_lifted_for_the_delivery_that_it_keeps_out(stack_env: StackEnv) -> None:

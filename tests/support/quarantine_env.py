@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from tests.support import aws
@@ -20,6 +21,9 @@ from weir.operate.replay.targets import in_process
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
+
+# Two threads of CPython 3.11 cannot parse at the same time ("AST constructor recursion depth mismatch").
+_PARSING = Lock()
 
 _ATTRIBUTES = [
     {"AttributeName": "pk", "AttributeType": "S"},
@@ -91,7 +95,8 @@ class QuarantineEnv(EngineEnv):
 
     def verify(self, source: str = "", **selected: Any) -> Report:
         """Verify the quarantine with a process that starts now."""
-        target = consumer_target(cast("Place", self), self.catalogue, past_marks=False)
+        with _PARSING:
+            target = consumer_target(cast("Place", self), self.catalogue, past_marks=False)
         return verify(self.table, Selection(source, **selected), target, watch=lambda _: None, say=print)
 
     def quarantined(self) -> dict[str, str]:

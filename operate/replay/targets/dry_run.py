@@ -109,7 +109,7 @@ class DryRun:
         is_own = stored is not None and stored.request_id == judged.request_id
         if self._over_ignored and is_own and stored is not None and stored.outcome == Outcome.IGNORED:
             return self._result_over_ignored(judged)
-        if held := _held_back(judged, stored, known, self._tables if self._retries else None):
+        if held := _held_back(judged, stored, known, retries=self._retries):
             self._tell(judged, held)
             return Result(held.kind, held.reason)
         fate = _other_type(judged, stored) or self._fate(judged, stored)
@@ -215,23 +215,18 @@ def _mark_keys(judged: JudgedEvent) -> list[str]:
 
 
 def _held_back(
-    judged: JudgedEvent, stored: Mark | None, known: Mapping[str, Mark], tables: Mapping[str, str] | None
+    judged: JudgedEvent, stored: Mark | None, known: Mapping[str, Mark], *, retries: bool
 ) -> _Prediction | None:
     """Return what becomes of a delivery that was refused before another one of its event was applied, if it stays so.
 
-    With ``tables`` it gets another chance, and stays where it is if its changes cannot even be compiled.
+    Where it gets another chance it is a duplicate of that one, unless it is refused before its event is known.
     """
     name, item = refusal_key(judged), known.get(quarantine_key(judged))
     if stored is None or item is None or not stored.is_done or item.outcome != Outcome.QUARANTINED:
         return None
     if judged.decision == "quarantine":
         return _because("would be quarantined", judged.error)
-    if tables is not None:
-        try:
-            compiled(judged, tables)
-        except RecordError as refused:
-            return _because("would be quarantined", refused)
-    if not stored.has_refused(name):
+    if retries or not stored.has_refused(name):
         return None
     return _Prediction("would be quarantined", item.reason, "As before; another delivery of the event was applied.")
 

@@ -116,7 +116,8 @@ class Pipeline:
     """Judges and commits records, in their order, until each event has an outcome that is not ``retry``.
 
     ``holds`` tells of judged events, by their `id`, which are left as they are: their result is `HELD`. With
-    ``over_ignored`` an event takes the place of its own item that says ignored.
+    ``over_ignored`` an event takes the place of its own item that says ignored. With ``retries`` what was refused
+    before is a duplicate if another delivery of its event was applied, whatever else may be wrong with it now.
     """
 
     judge: Judge
@@ -127,6 +128,7 @@ class Pipeline:
     sleep: Callable[[float], None] = time.sleep
     holds: Callable[[Sequence[JudgedEvent]], AbstractSet[int]] = lambda _: frozenset()
     over_ignored: bool = False
+    retries: bool = False
     _recent: RecentMarks = field(init=False, default_factory=RecentMarks)
     _rng: Random = field(init=False, default_factory=Random)
 
@@ -178,6 +180,7 @@ class Pipeline:
             sleep=self.sleep,
             now_ms=now_ms(),
             recent=self._recent,
+            marks_first=self.retries,
         )
 
 

@@ -6,11 +6,11 @@ first; the quarantined item is deleted last. A crash between the two leaves the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from weir.consumers.commit.fences import lift_fence, remove_fence
+from weir.consumers.commit.fences import lift_fence, readmit, remove_fence
 from weir.consumers.events_table.item import EventResult, JudgedEvent, quarantine_key
 from weir.consumers.events_table.mark import UNREADABLE, Mark, delivery_name, quarantined_key, refusals
 from weir.consumers.outcome import Outcome
@@ -32,8 +32,14 @@ class Release:
         self._marks = marks
         self._done: dict[str, None] = {}
 
-    def lift(self, previews: Iterable[Preview], known: dict[str, Mark]) -> None:
-        """Let these deliveries be judged again where a fence keeps them out."""
+    def lift(
+        self, previews: Iterable[Preview], known: dict[str, Mark], *, is_too_old: Callable[[Preview], bool]
+    ) -> None:
+        """Let these deliveries be judged again where a fence keeps them out, or a mark calls them refused.
+
+        With a mark, another delivery of the event was applied since, and they are duplicates of it. A delivery that
+        ``is_too_old`` to tell stays behind a fence.
+        """
         for preview in previews:
             if preview.envelope is None:
                 continue
@@ -41,9 +47,16 @@ class Release:
             for keys in preview.mark_keys():
                 for index, key in enumerate(keys):
                     refused = delivery_name(request_id, index, len(keys))
-                    if (mark := known.get(key)) is not None and mark.keeps_out(refused):
-                        for name in mark.refused.intersection(refusals(refused)):
-                            self._lift(key, name, alone=mark.refused == {name})
+                    mark = known.get(key)
+                    if mark is None or not mark.has_refused(refused):
+                        continue
+                    if mark.is_done:
+                        self._update(readmit(self._table, key, refused))
+                        continue
+                    if is_too_old(preview):
+                        continue
+                    for name in mark.refused.intersection(refusals(refused)):
+                        self._lift(key, name, alone=mark.refused == {name})
 
     def note_done(self, delivery: Delivery, judged: JudgedEvent) -> None:
         """Remember that an event is done, whose quarantined item, if there is one, `flush` deletes."""
@@ -56,7 +69,7 @@ class Release:
     def renew(self, delivery: Delivery, judged: JudgedEvent, result: EventResult) -> None:
         """Let a quarantined item say why it is refused today, which may be another reason than at first."""
         key = delivery.facts.get("pk", "")
-        if key != quarantine_key(judged) or delivery.facts.get("reason") == result.reason:
+        if key != quarantine_key(judged) or result.reason in {"", delivery.facts.get("reason")}:
             return
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):  # discarded or released meanwhile
             self._dynamodb.update_item(
@@ -92,12 +105,13 @@ class Release:
 
     def _lift(self, key: MarkKey, refused: str, *, alone: bool) -> None:
         """Take a delivery out of a fence; a fence that keeps out no other goes with it."""
-        if alone and self._remove(key, refused):
-            return
-        try:
-            self._dynamodb.update_item(**lift_fence(self._table, key, refused))
-        except self._dynamodb.exceptions.ConditionalCheckFailedException:
-            return  # applied by another delivery meanwhile
+        if not (alone and self._remove(key, refused)):
+            self._update(lift_fence(self._table, key, refused))
+
+    def _update(self, parameters: dict[str, Any]) -> None:
+        """Change a fence or a mark that is still what it was."""
+        with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):  # applied or removed meanwhile
+            self._dynamodb.update_item(**parameters)
 
     def _remove(self, key: MarkKey, refused: str) -> bool:
         try:

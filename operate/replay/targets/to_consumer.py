@@ -59,12 +59,12 @@ class ToConsumer:
     ) -> None:
         pipeline.holds = self._not_wanted if over_ignored else self._too_old
         pipeline.over_ignored = self._over_ignored = over_ignored
+        pipeline.retries = self._retries = retries
         self._pipeline = pipeline
         self._horizons = horizons
         self._marks = marks
         self._previewer = previewer
         self._release = release
-        self._retries = retries
         self._claimed: set[MarkKey] = set()  # marks of the interrupted attempt that have been counted
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
@@ -87,7 +87,7 @@ class ToConsumer:
                     self._release.discard(delivery.facts["pk"])
         if left:
             if self._retries:
-                self._release.lift([one for one in previews if not self._horizons.is_behind(one.envelope)], known)
+                self._release.lift(previews, known, is_too_old=lambda one: self._horizons.is_behind(one.envelope))
             results += self._commit(left, known, since_ms)
         if not any(repeats):
             self._claimed.clear()

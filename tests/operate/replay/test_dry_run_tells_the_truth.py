@@ -172,8 +172,10 @@ def test_a_dry_run_of_what_was_refused_or_ignored(stack_env: StackEnv, origin: s
         effect("payments", f"t.{kind}")(_effect(CHANGES[random.choice(["add", "spend", "wait", "text", "nowhere"])]))
     stack_env.put(stack_env.delivery({"type": "t.add", "to": "a0", "n": 100}))
     stack_env.consume()
-    _, summary = _said(stack_env, "--from", origin, "--dry-run")
+    before = stack_env.events()
+    dry, summary = _said(stack_env, "--from", origin, "--dry-run")
     _, done = _said(stack_env, "--from", origin, "--to", "consumer")
+    after = stack_env.events()
     renamed = {
         "would apply": "applied",
         "would ignore": "ignored",
@@ -181,5 +183,20 @@ def test_a_dry_run_of_what_was_refused_or_ignored(stack_env: StackEnv, origin: s
         "would stay ignored": "stays ignored",
         "already applied": "duplicate",
     }
+    wrong = [told for told in dry if told["would"] not in _became_of_held(told, before, after)]
+    assert not wrong, wrong
     predicted = Counter({renamed[name]: summary[name] for name in renamed if summary.get(name)})
     assert predicted == Counter({name: done[name] for name in renamed.values() if done.get(name)}), (summary, done)
+    assert all(item.get("reason", {}).get("S") for item in after.values() if item["outcome"]["S"] == "quarantined")
+
+
+def _became_of_held(told: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """Return the words of a dry run that are true of what became of a delivery that was quarantined or ignored."""
+    mark, held = f"payments#{told['event_id']}", f"payments!{told['request_id']}"
+    if held in after:
+        return {"would be quarantined"} if after[held]["reason"]["S"] == told["reason"] else {"another reason"}
+    is_own = after[mark].get("request_id", {}).get("S") == told["request_id"]
+    outcome = after[mark]["outcome"]["S"]
+    if is_own and outcome == before.get(mark, {}).get("outcome", {}).get("S"):
+        return {"would stay ignored"} if outcome == "ignored" else {"already applied"}
+    return {{"applied": "would apply", "ignored": "would ignore"}[outcome]} if is_own else {"already applied"}
