@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @json_option("the new state as one JSON object")
 @at_place
 def pause(place: Place, as_json: bool) -> None:
-    """Let the consumer finish what it has begun and rest; the stream keeps what arrives."""
+    """Let the consumer finish what it has begun and rest; the stream keeps what arrives, the table what waits."""
     from weir.infra import control
 
     control.pause(place)

@@ -1,10 +1,11 @@
 """Pause and resume the consumer, and tell how far it has read where that is known.
 
 On AWS and LocalStack the event source mapping is switched off and on; AWS goes on at its own checkpoint, LocalStack
-4.14 from the beginning of the stream, which the marks turn into duplicates. On the embedded stack a file under its
-state says so, and the supervisor obeys it, now and after a restart.
+4.14 from the beginning of the stream, which the marks turn into duplicates. The schedule of what waits rests with it.
+On the embedded stack a file under its state says so, and the supervisor obeys it, now and after a restart.
 
 Source: https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html
+Source: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_DisableRule.html
 """
 
 from __future__ import annotations
@@ -31,11 +32,15 @@ _POLL_S = 0.1
 
 
 def pause(place: Place) -> None:
-    """Let the consumer finish what it has begun and read no more. Raises: StackFailed when it goes on."""
+    """Let the consumer finish what it has begun, and neither read more nor try what waits.
+
+    A try of what waits that is under way is not waited for. Raises: StackFailed when the consumer goes on.
+    """
     if place.kind == "embedded":
         (_home(place) / PAUSE_FILE).touch()
         _await_file(place, present=False)
     else:
+        _switch_schedule(place, enabled=False)
         _switch(place, enabled=False)
 
 
@@ -46,6 +51,7 @@ def resume(place: Place) -> None:
         _await_file(place, present=True)
     else:
         _switch(place, enabled=True)
+        _switch_schedule(place, enabled=True)
 
 
 def is_paused(place: Place) -> bool:
@@ -109,6 +115,17 @@ def _switch(place: Place, *, enabled: bool) -> None:
         if time.monotonic() > deadline:
             raise StackFailed(f"{place.label}: the event source mapping stays {state}.")
         time.sleep(_POLL_S if place.emulated else 2)
+
+
+def _switch_schedule(place: Place, *, enabled: bool) -> None:
+    rule = place.outputs().waiting_rule
+    if not rule:  # a stack of an earlier version, in which nothing waits
+        return
+    events = place.client("events")
+    try:
+        (events.enable_rule if enabled else events.disable_rule)(Name=rule)
+    except (ClientError, BotoCoreError) as error:
+        raise StackFailed(f"{place.label}: the schedule of what waits: {error}") from error
 
 
 def _mapping(place: Place) -> EventSourceMappingConfigurationResponseTypeDef:

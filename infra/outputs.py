@@ -28,6 +28,7 @@ class Outputs:
     failure_queue_url: str = ""
     function_name: str = ""
     mapping_id: str = ""
+    waiting_rule: str = ""  # the schedule of what waits
     secrets_prefix: str = ""
     access_log_group: str = ""
     consumer_log_group: str = ""
@@ -67,5 +68,5 @@ _PATHS = ("home", "access_log", "consumer_log", "signing_file")
 # The attribute of each output, by the output's name in the template.
 NAMES = {field.name.title().replace("_", ""): field.name for field in fields(Outputs)}
 # What stacks of an earlier version do not say, and what has a default then.
-_OPTIONAL = {*_PATHS, "archive_name", "quarantine_days", "unproven_days"}
+_OPTIONAL = {*_PATHS, "archive_name", "quarantine_days", "unproven_days", "waiting_rule"}
 _REQUIRED = {name: field for name, field in NAMES.items() if field not in _OPTIONAL}

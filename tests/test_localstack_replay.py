@@ -67,6 +67,10 @@ def eventually_nothing_waits() -> None:
         time.sleep(1)
 
 
+def rule_state(deployed: place.Place) -> str:
+    return str(deployed.client("events").describe_rule(Name=deployed.outputs().waiting_rule)["State"])
+
+
 def test_pause_lag_account_and_replays(deployed: place.Place) -> None:
     """Paused, what waits is counted and in flight; resumed, all is accounted for; a replay of it changes nothing."""
     for _ in range(3):
@@ -77,8 +81,10 @@ def test_pause_lag_account_and_replays(deployed: place.Place) -> None:
     for _ in range(2):
         weir("send", "payments", "--wait", "0")
     assert unread() == 2
+    assert rule_state(deployed) == "DISABLED"
     assert account("--grace", "120s")["in_flight"] == 2
     weir("resume")
+    assert rule_state(deployed) == "ENABLED"
     eventually_nothing_waits()
     found = account("--grace", "0s")
     assert (found["acknowledged"], found["applied"], found["quarantined"], found["unaccounted"]) == (6, 5, 1, 0)

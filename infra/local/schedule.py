@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from weir.infra import Say
@@ -21,9 +21,11 @@ _UNIT_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
 
 class Schedule:
-    """Invokes a function at a rate, one run after another."""
+    """Invokes a function at a rate, one run after another, but while it ``is_paused``."""
 
-    def __init__(self, rule: Mapping[str, Any], invoke: Invoke, say: Say) -> None:
+    def __init__(
+        self, rule: Mapping[str, Any], invoke: Invoke, say: Say, *, is_paused: Callable[[], bool] = lambda: False
+    ) -> None:
         """Read the properties of an AWS::Events::Rule with one target. Raises: TemplateUnsupported."""
         matched = _RATE.fullmatch(rule["ScheduleExpression"])
         if matched is None:
@@ -31,14 +33,15 @@ class Schedule:
         self._every_s = int(matched[1]) * _UNIT_S[matched[2]]
         (target,) = rule["Targets"]
         self._event: dict[str, Any] = json.loads(target["Input"])
-        self._invoke, self._say = invoke, say
+        self._invoke, self._say, self._is_paused = invoke, say, is_paused
         self._told = ""
 
     async def run(self) -> None:
         """Invoke until it is cancelled. A failure is said once, until it is another."""
         while True:
             await asyncio.sleep(self._every_s)
-            await self.invoke()
+            if not self._is_paused():
+                await self.invoke()
 
     async def invoke(self) -> None:
         """Invoke once."""

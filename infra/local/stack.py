@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from weir.infra import CODE, Say, lifetimes, sender, signing_keys
+from weir.infra.control import PAUSE_FILE
 from weir.infra.local import lifecycle, logs, provision, version
 from weir.infra.local.archiver import Archiver, Delivery, Disaggregate
 from weir.infra.local.console import Console
@@ -153,7 +154,7 @@ class _Stack:
         finally:
             await self._stop()
         if ended:
-            self._say(f"stopped because {ended}")
+            self._say(f"stopped because {ended}; what was acknowledged is kept, and is there again at the next start")
             return 1
         self._say("stopped; the data is kept, and is there again at the next start")
         return 0
@@ -182,7 +183,8 @@ class _Stack:
         self._readers = self._make_readers()
         await self._readers.start()
         rule = self._version.resources["WaitingRule"].properties
-        self._schedule = asyncio.create_task(Schedule(rule, self._invoke, self._say).run())
+        schedule = Schedule(rule, self._invoke, self._say, is_paused=(self._home / PAUSE_FILE).exists)
+        self._schedule = asyncio.create_task(schedule.run())
 
     def _write_state(self, place: Place) -> None:
         engines = {"engine": self._store.endpoint, "kinesis": self._stream.endpoint, "access_key": self._key}

@@ -12,6 +12,7 @@ from weir.ingest.errors import OptionInvalid, ServiceError
 from weir.loadtest import Say
 from weir.loadtest.faults import scenarios as faults  # noqa: F401 - each registers its scenarios
 from weir.loadtest.faults import scenarios_edges as faults_edges  # noqa: F401
+from weir.loadtest.faults import scenarios_state as faults_state  # noqa: F401
 from weir.loadtest.faults import scenarios_strangers as faults_strangers  # noqa: F401
 from weir.loadtest.faults.fault_stack import FaultStack, RunStack
 from weir.loadtest.faults.scenario import SCENARIOS, Scenario

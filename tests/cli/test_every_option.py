@@ -38,7 +38,7 @@ GIVEN: dict[str, list[str]] = {
     "--since": ["1h", "2020-01-01"],
     "--until": ["2h", "2099-01-01"],
     "--grace": ["0s", "5m"],
-    "--source": ["payments", "others", "nobody", "!"],
+    "--source": ["payments", "others", "unknown", "!"],
     "--outcome": ["applied", "ignored", "quarantined", "waiting"],
     "--limit": ["1", "1000"],
     "--reason": ["event_rejected", "no_such_reason"],
@@ -77,11 +77,11 @@ ARGUMENTS: dict[tuple[str, ...], list[list[str]]] = {
     ("failures", "retry"): [["{group}", "--dry-run"], ["nothing", "--dry-run"]],
     ("replay",): [["--from", "stream", "--dry-run"], ["--from", "quarantine", "--to", "{folder}/{number}.jsonl"]],
     ("sources", "presets"): [[], ["stripe"], ["no-such-preset"]],
-    ("sources", "confirm"): [["payments", "--dry-run"], ["nobody"]],
-    ("secrets", "generate"): [["payments"], ["nobody"]],
-    ("secrets", "rotate"): [["nobody"]],
-    ("secrets", "set"): [["nobody"]],
-    ("secrets", "remove"): [["payments", "7"], ["nobody", "0"], ["others", "0"]],
+    ("sources", "confirm"): [["payments", "--dry-run"], ["unknown"]],
+    ("secrets", "generate"): [["payments"], ["unknown"]],
+    ("secrets", "rotate"): [["unknown"]],
+    ("secrets", "set"): [["unknown"]],
+    ("secrets", "remove"): [["payments", "7"], ["unknown", "0"], ["others", "0"]],
 }
 # What has no place here, and the tests that try it with its options.
 ELSEWHERE: dict[tuple[str, ...], str] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from botocore.exceptions import ConnectionClosedError
 
 from tests.support import aws
 from weir.infra.local.engine.engine import STORE_SERVICES, STREAM_SERVICES, Engine, divide
+from weir.infra.local.engine.saved_state import SavedState
 from weir.ingest.errors import StackFailed
 
 
@@ -120,35 +122,81 @@ def test_cut_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
         engine.stop()
 
 
-@pytest.mark.parametrize(
-    ("name", "at"), [("journal.jsonl", 0.0), ("journal.jsonl", 0.5), ("kinesis.json", 0.0), ("dynamodb.json", 0.5)]
-)
-def test_a_damaged_file_stops_the_start_and_is_named(tmp_path: Path, name: str, at: float) -> None:
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "first byte": lambda whole: bytes([whole[0] ^ 0x55]) + whole[1:],
+    "a character in the middle": lambda whole: _another_character(whole),  # noqa: PLW0108 - defined below
+    "last byte": lambda whole: whole[:-1] + bytes([whole[-1] ^ 0x55]),
+    "another encoding": lambda whole: whole.decode().encode("utf-16"),
+    "removed": lambda whole: None,
+}
+
+
+def _another_character(whole: bytes) -> bytes:
+    """Change one letter or digit, after which JSON mostly is JSON still."""
+    place = next(at for at in range(len(whole) // 2, len(whole)) if whole[at : at + 1].isalnum())
+    return whole[:place] + (b"7" if whole[place : place + 1] != b"7" else b"3") + whole[place + 1 :]
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_a_damaged_file_stops_the_start_and_is_named(tmp_path: Path, end: str) -> None:
     """Neither does the engine start empty, nor is any file changed; once the file is whole again, all is there."""
     engine = engine_in(tmp_path)
     engine.start()
     fill(engine)
     assert engine.pid is not None
-    if name == "journal.jsonl":
+    if end == "killed":
         os.kill(engine.pid, signal.SIGKILL)
     engine.stop()
-    path = tmp_path / name
-    whole = path.read_bytes()
-    place = int(len(whole) * at)
-    path.write_bytes(whole[:place] + b"\x00" + whole[place + 1 :])
-    before = {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file() and one.name != "engine.log"}
-    engine = engine_in(tmp_path)
-    with pytest.raises(StackFailed, match=name):
-        engine.start()
-    assert engine.poll() == 65
-    assert {one: one.read_bytes() for one in before} == before
-    path.write_bytes(whole)
+    files = [tmp_path / "journal.jsonl"] if end == "killed" else sorted(tmp_path.glob("*.json"))
+    assert len(files) >= (1 if end == "killed" else 5)
+    for path in [*files, tmp_path / "saved"]:
+        whole = path.read_bytes()
+        for damage, change in DAMAGES.items():
+            if (path.name, damage) == ("saved", "removed"):  # below
+                continue
+            changed = change(whole)
+            path.unlink() if changed is None else path.write_bytes(changed)
+            before = {one: one.read_bytes() for one in _files(tmp_path)}
+            engine = engine_in(tmp_path)
+            with pytest.raises(StackFailed, match=path.name):
+                engine.start()
+            assert engine.poll() == 65, (path, damage)
+            assert {one: one.read_bytes() for one in _files(tmp_path)} == before
+            path.write_bytes(whole)
+    (tmp_path / "saved").unlink()  # nothing of what was answered is in it
     engine = engine_in(tmp_path)
     engine.start()
     try:
         assert held(engine) == EXPECTED
     finally:
         engine.stop()
+
+
+def test_a_kill_while_files_are_saved_is_no_damage(tmp_path: Path) -> None:
+    """Some files are new and some are old: the journal is there, and brings all back."""
+    engine = engine_in(tmp_path)
+    engine.start()
+    fill(engine)
+    engine.stop()
+    engine = engine_in(tmp_path)
+    engine.start()
+    client(engine, "kinesis").put_record(StreamName="stream", PartitionKey="last", Data=b"last")
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    engine.stop()
+    saved = SavedState(tmp_path)
+    saved.begin_saving()
+    (tmp_path / "kinesis.json").write_bytes((tmp_path / "kinesis.json").read_bytes() + b" ")
+    engine = engine_in(tmp_path)
+    engine.start()
+    try:
+        assert held(engine) == ([*EXPECTED[0], b"last"], *EXPECTED[1:])
+    finally:
+        engine.stop()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [one for one in sorted(folder.rglob("*")) if one.is_file() and one.name != "engine.log"]
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of another process")

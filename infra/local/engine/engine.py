@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weir.infra import CODE
-from weir.infra.local.engine.engine_process import JOURNAL
+from weir.infra.local.engine.saved_state import JOURNAL, LIST
 from weir.ingest.errors import StackFailed
 from weir.ingest.opener import open_url
 
@@ -154,6 +154,7 @@ def divide(old: Path, *, stream: Path, store: Path) -> None:
             if path.exists():
                 shutil.copy(path, draft)
         draft.rename(stream)
+    (old / LIST).unlink(missing_ok=True)  # it was of one engine's files
     (old / "kinesis.json").unlink(missing_ok=True)
     old.rename(store)
 

@@ -22,28 +22,27 @@ import time
 from collections.abc import Callable, Collection, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
+from zlib import crc32
 
 from weir.infra.local.asgi import App, Receive, Scope, Send
 from weir.infra.local.engine.guard import Guard
+from weir.infra.local.engine.saved_state import JOURNAL, UNWRITABLE, SavedState, end, refuse_damaged
 
-JOURNAL = "journal.jsonl"
-_UNWRITABLE = 74  # EX_IOERR of sysexits.h
-_DAMAGED = 65  # EX_DATAERR
 # Operations that change nothing; everything else is journaled. ReceiveMessage only hides messages for a while.
 _READS = ("Get", "Describe", "List", "Query", "Scan", "BatchGet", "TransactGet", "ReceiveMessage")
+_CRC = b'{"crc":"'
 _REPLAYED_HEADERS = {b"x-amz-target", b"content-type", b"authorization", b"host", b"x-amz-content-sha256"}
 
 
 class Journal:
     """Appends each changing call to a file and can play them again."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, saved: SavedState) -> None:
         self._path = path
+        self._saved = saved
         self._file: BinaryIO | None = None
 
     def append(self, scope: Scope, body: bytes) -> None:
-        if self._file is None:
-            self._file = self._path.open("ab", buffering=0)
         line = {
             "method": scope["method"],
             "path": scope["raw_path"].decode("latin-1"),
@@ -56,8 +55,11 @@ class Journal:
             "body": base64.b64encode(body).decode("ascii"),
         }
         # One write call: a kill leaves a whole line or, at worst, a cut one at the end, whose answer never went out.
-        content = json.dumps(line).encode("ascii") + b"\n"
+        content = _with_crc(json.dumps(line).encode("ascii")) + b"\n"
         try:
+            if self._file is None:
+                self._file = self._path.open("ab", buffering=0)
+                self._saved.begin_journal()
             written = self._file.write(content)
         except OSError as error:
             self._give_up(error.strerror or str(error))
@@ -69,26 +71,34 @@ class Journal:
 
         A retry would find it there and take it for kept. The next start cuts off the torn line.
         """
-        _end(_UNWRITABLE, f"{self._path}: {why}. Make room and start again; nothing that was answered is lost.")
+        end(UNWRITABLE, f"{self._path}: {why}. Make room and start again; nothing that was answered is lost.")
 
-    def calls(self) -> Iterator[tuple[Scope, bytes]]:
+    def check(self) -> None:
+        """Cut off what was never answered; end the process if a line is damaged, before any of them is played."""
         if not self._path.exists():
             return
         with self._path.open("r+b") as journal:
             whole_bytes = 0
             for number, line in enumerate(journal, 1):
                 if not line.endswith(b"\n"):
+                    if line.startswith(_CRC) and _is_whole(line):
+                        refuse_damaged(self._path, f"line {number} is damaged at its end")
                     sys.stderr.write(
                         f"{self._path}: line {number} was cut off by a kill or a full disk; never answered\n"
                     )
                     break
                 whole_bytes += len(line)
                 try:
-                    call = _scope_of(json.loads(line))
+                    _scope_of(json.loads(_checked(line)))
                 except (ValueError, KeyError, TypeError, AttributeError):
-                    _refuse_damaged(self._path, f"line {number} is damaged")
-                yield call
+                    refuse_damaged(self._path, f"line {number} is damaged")
             journal.truncate(whole_bytes)  # or the next call would be appended to a cut line
+
+    def calls(self) -> Iterator[tuple[Scope, bytes]]:
+        """Yield the calls of a journal that was checked."""
+        if self._path.exists():
+            with self._path.open("rb") as journal:
+                yield from (_scope_of(json.loads(line)) for line in journal)
 
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -102,10 +112,12 @@ class Journaled:
         app: App,
         journal: Journal,
         saved: Callable[[], bool],
+        state: SavedState,
         loaded: Callable[[], None] = lambda: None,
     ) -> None:
         """``saved`` tells whether all state was written; ``loaded`` ends the process if some could not be read."""
         self._app, self._journal, self._saved, self._loaded = app, journal, saved, loaded
+        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -126,15 +138,29 @@ class Journaled:
         await self._app(scope, _body_once(body), journal_then_send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def note_the_end() -> MutableMapping[str, Any]:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self._begin_saving()
+            return message
+
         async def replay_or_clear(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
                 self._loaded()
                 await self._replay()
             if message["type"] == "lifespan.shutdown.complete" and self._saved():
-                self._journal.clear()
+                with contextlib.suppress(OSError):  # without room for the list the journal is kept, and counts
+                    self._state.end_saving()
+                    self._journal.clear()
             await send(message)
 
-        await self._app(scope, receive, replay_or_clear)
+        await self._app(scope, note_the_end, replay_or_clear)
+
+    def _begin_saving(self) -> None:
+        try:
+            self._state.begin_saving()
+        except OSError as error:  # nothing may be replaced that the list still vouches for
+            end(UNWRITABLE, f"{error.filename}: {error.strerror}. Nothing was saved; the journal brings back all.")
 
     async def _replay(self) -> None:
         count, started = 0, time.monotonic()
@@ -145,29 +171,26 @@ class Journaled:
             print(f"replayed {count} calls in {time.monotonic() - started:.1f} s", flush=True)  # noqa: T201 - the engine's log
 
 
-def _refuse_damaged(path: Path, what: str) -> NoReturn:
-    """End the process before it answers anything: a start without a part of the data would look like one with all."""
-    _end(
-        _DAMAGED,
-        f"{path}: {what}. Nothing was started and nothing was changed. Restore the file from a copy, or move "
-        f"{path.parent} away to start empty.",
-    )
+def _with_crc(line: bytes) -> bytes:
+    """Return a JSON object with the check of its own text as its first member."""
+    return b'%b%08x",%b' % (_CRC, crc32(line), line[1:])
 
 
-def _end(code: int, why: str) -> NoReturn:
-    """End the process whatever happens: the log lies on the disk that may be full, and then takes no last words."""
-    with contextlib.suppress(OSError, ValueError):
-        os.write(sys.stderr.fileno(), f"{why}\n".encode())
-    os._exit(code)
+def _is_whole(line: bytes) -> bool:
+    """Tell whether a line lacks nothing but the right last byte."""
+    try:
+        return bool(json.loads(_checked(line)[:-1]))
+    except ValueError:
+        return False
 
 
-def check_saved(state: Path) -> None:
-    """End the process if a file that MiniStack saved cannot be read: it would log that and start empty."""
-    for path in sorted(state.glob("*.json")):
-        try:
-            json.loads(path.read_bytes())
-        except ValueError:
-            _refuse_damaged(path, "the file is damaged")
+def _checked(line: bytes) -> bytes:
+    """Return a line of the journal, which has no check if an older version wrote it. Raises: ValueError."""
+    if line.startswith(_CRC):
+        text = b"{" + line[len(_CRC) + 10 : -1]
+        if int(line[len(_CRC) : len(_CRC) + 8], 16) != crc32(text):
+            raise ValueError
+    return line
 
 
 def _is_read(scope: Scope) -> bool:
@@ -259,11 +282,13 @@ def _journaled(state: Path, served: Collection[str]) -> Journaled:
     from ministack.app import app
 
     started_s = time.time()
+    listed = SavedState(state)
     return Journaled(
         app,
-        Journal(state / JOURNAL),
+        Journal(state / JOURNAL, listed),
+        state=listed,
         saved=lambda: _saved_since(state, started_s, served, failures),
-        loaded=lambda: None if not failures.said else _refuse_damaged(state, failures.said[0]),
+        loaded=lambda: None if not failures.said else refuse_damaged(state, failures.said[0]),
     )
 
 
@@ -275,7 +300,9 @@ def main() -> None:
     from weir.infra.local.serving import OnePieceProtocol, SupervisedServer, end_with_parent
 
     end_with_parent()
-    check_saved(state)
+    listed = SavedState(state)
+    listed.check()
+    Journal(state / JOURNAL, listed).check()
     # Eight hours: a connection that the gateway or the poller holds must not be closed under a call.
     config = uvicorn.Config(
         Guard(_journaled(state, os.environ["SERVICES"].split(",")), port, os.environ["AWS_ACCESS_KEY_ID"]),

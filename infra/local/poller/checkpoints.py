@@ -1,20 +1,23 @@
 """How far each shard of a stream is done, in a file that survives a crash at any moment.
 
 A position is where reading starts again: nothing before it is unfinished, some records after it may be done already, so
-a restart delivers at least once and never skips.
+a restart delivers at least once and never skips. The file carries a digest of what it says: one byte changed in a
+sequence number would skip records, and nothing else would show it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from weir.infra.local.engine_client.positions import Position, StreamIdentity
 
-_VERSION = 1
+_VERSION = 2
 
 
 class Checkpoints:
@@ -69,7 +72,7 @@ class Checkpoints:
             "start": asdict(self._start),
             "shards": self._shards,
         }
-        return json.dumps(state, indent=1).encode()
+        return json.dumps({**state, "sha256": _digest(state)}, indent=1).encode()
 
     def save(self, snapshot: bytes | None) -> None:
         """Write a snapshot so that the file is the old one or the new one, whatever happens meanwhile."""
@@ -91,12 +94,18 @@ class Checkpoints:
     def _load(self) -> None:
         try:
             state = json.loads(self._path.read_bytes())
-            if state["version"] != _VERSION or StreamIdentity(**state["stream"]) != self._identity:
+            if state.pop("sha256") != _digest(state) or state["version"] != _VERSION:
+                return
+            if StreamIdentity(**state["stream"]) != self._identity:
                 return
             self._start = Position(**state["start"])
             self._shards = state["shards"]
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             # Not ours or damaged: reading from the start again repeats records, using it might skip some.
             return
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
