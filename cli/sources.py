@@ -13,7 +13,7 @@ from weir.cli import project
 from weir.cli.exit_codes import BAD_ANSWER
 from weir.cli.framework import Group, NoAnswer
 from weir.cli.options import at_place, choose_place, json_option, place_options
-from weir.cli.output import emit, emit_json, emit_lines
+from weir.cli.output import emit, emit_json, emit_lines, note
 from weir.cli.stacks import events_table
 from weir.ingest.errors import StackAbsent, StackFailed
 
@@ -115,6 +115,11 @@ def presets(name: str | None, as_json: bool) -> None:
         emit(f"{'NAME':26} {'SCHEME':24} {'REPEATS':>8} {'QUESTION':10} {'CHECKED':11} PROVIDER")
         for one, preset in found.items():
             emit(_preset_row(one, preset))
+        note(
+            "REPEATS: for how long the provider sends an event again. QUESTION: what answers the provider's questions. "
+            "CHECKED: by the provider's own package (sdk), by a published example (vector), by its pages alone (docs), "
+            "or by no one yet."
+        )
 
 
 def _preset_facts(preset: Preset) -> Iterator[tuple[str, str]]:
@@ -134,7 +139,7 @@ def _preset_facts(preset: Preset) -> Iterator[tuple[str, str]]:
     yield "time", f"{event.time.at} ({event.time.unit})" if event.time else ""
     yield "key", event.key or ""
     yield "events", event.split or ""
-    yield "repeats", "unknown" if preset.retry_window_s is None else f"for {preset.retry_window_s / 86400:.3g} d"
+    yield "repeats", "unknown" if preset.retry_window_s is None else _repeats(preset.retry_window_s)
     yield "retries", f"{_RETRIES[retries.id]} {retries.note} {retries.docs}, read {retries.read}"
     yield "checked", preset.checked
     yield "note", preset.note
@@ -163,13 +168,22 @@ def _locations(location: str | tuple[str, ...]) -> str:
 
 
 def _preset_row(name: str, preset: Preset) -> str:
-    repeats = "?" if preset.retry_window_s is None else f"{preset.retry_window_s / 86400:.3g} d"
+    repeats = "?" if preset.retry_window_s is None else _repeats(preset.retry_window_s)
     asked = {"function" if handshake.needs_code else "template" for handshake in preset.handshakes}
     body = "" if preset.covers_body else " (the proof does not cover the body)"
     return (
         f"{name:26} {preset.scheme.label:24} {repeats:>8} {', '.join(sorted(asked)):10} "
         f"{preset.checked.partition(':')[0]:11} {preset.title}{body}"
     )
+
+
+def _repeats(seconds: int) -> str:
+    """Write for how long a provider repeats, in the one unit that says it best."""
+    if not seconds:
+        return "never"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds / 3600:.3g} h" if seconds < 3 * 86400 else f"{seconds / 86400:.3g} d"
 
 
 @sources.command(short_help="Write a known provider into the sources file.")
@@ -179,11 +193,16 @@ def _preset_row(name: str, preset: Preset) -> str:
 def add(name: str, preset: str | None, url: str | None) -> None:
     """Write a known provider into the sources file; everything in the file stays as it is."""
     from weir.ingest.sources import sources_file as editor
+    from weir.ingest.sources.presets import preset as provider
 
     path = project.sources_file()
     for line in editor.add(path, name, preset=preset or name, url=url):
         emit(line)
     emit(f"added to {path}; a running `weir run` takes it; else `weir deploy`, and `weir secrets set {name}`")
+    known = provider(preset or name)
+    emit(f"  secret   {known.secret}")
+    emit(f"  URL      enter ENDPOINT/{name} at the provider; `weir deploy` prints the ENDPOINT")
+    emit(f"  docs     {known.docs}")
 
 
 @sources.command(short_help="Confirm subscriptions of AWS SNS that wait.")

@@ -35,10 +35,10 @@ def test_presets_are_listed_with_every_fact() -> None:
     facts = [json.loads(line) for line in weir("sources", "presets", "--json").output.splitlines()]
     assert [one["name"] for one in facts] == presets.names()
     assert all({"title", "docs", "checked", "secret", "scheme"} <= one.keys() for one in facts)
-    table = weir("sources", "presets").output.splitlines()
+    table = weir("sources", "presets").stdout.splitlines()
     assert len(table) == 1 + len(facts)
     assert next(line for line in table if line.startswith("slack ")).split()[1:6] == [
-        "slack-v0", "0.00417", "d", "function", "sdk"
+        "slack-v0", "6", "min", "function", "sdk"
     ]  # fmt: skip
 
 
@@ -55,7 +55,10 @@ def test_one_preset_is_shown_with_its_sources() -> None:
 
 def test_adding_keeps_what_is_there(file: Path) -> None:
     """A provider is added below what is in the file, comments and all, with what its questions need."""
-    assert weir("sources", "add", "zoom").exit_code == 0
+    added = weir("sources", "add", "zoom")
+    assert added.exit_code == 0
+    assert "ENDPOINT/zoom" in added.stdout  # what to enter at the provider
+    assert "the app's secret token" in added.stdout
     assert weir("sources", "add", "sms", "--preset", "twilio", "--url", "https://x.example/v1/sms").exit_code == 0
     assert file.read_text() == (
         "# mine\ngithub:\n  preset: github # the first\n\n"

@@ -46,7 +46,7 @@ def page(runs: Sequence[Figures], plots: Mapping[str, bytes]) -> str:
     for name, content in plots.items():
         encoded = b64encode(content).decode("ascii")
         parts.append(f'<div class=wide><img alt="{escape(name)}" src="data:image/png;base64,{encoded}"></div>')
-    parts += [_asked(run) for run in runs]
+    parts += [_words(), *(_asked(run) for run in runs)]
     body = "\n".join(parts)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -120,6 +120,26 @@ def _comparison(first: Figures, second: Figures) -> str:
         rows.append((name, [a, b, ratio], worse))
     heads = ["", first["run"], second["run"], "second / first"]
     return f"<h2>Side by side</h2><p class=quiet>Red: worse by more than a tenth.</p>{_table(rows, heads)}"
+
+
+_WORDS = {
+    "acknowledged": "answered with 2xx: the sender need not send it again",
+    "stored": "acknowledged, and found in the stream or the table with the bytes that were sent",
+    "applied, ignored, quarantined, waiting": "what became of an event; nothing else may become of one",
+    "refused by code": "quarantined by the project's own business code, which is an answer and no fault",
+    "lost": "acknowledged, and nowhere",
+    "intended time": "when a request was to be sent; latency counts from it, so a slow server cannot hide behind a "
+    "sender that waits for it",
+    "send lag": "how much later than intended a request was sent: large when the sender itself was too slow",
+    "the driver was not the limit": "the sender kept up, so that the figures are those of the stack",
+    "write units": "what DynamoDB charges for: one for each KB written, two in a transaction",
+    "lag": "how old the oldest event is that is stored and not done",
+}
+
+
+def _words() -> str:
+    rows = "".join(f"<tr><td>{escape(word)}</td><td>{escape(said)}</td></tr>" for word, said in _WORDS.items())
+    return f"<details><summary>What the words mean</summary><div class=wide><table>{rows}</table></div></details>"
 
 
 def _asked(run: Figures) -> str:
