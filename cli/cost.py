@@ -66,6 +66,7 @@ def cost(
     from weir.consumers.batch.metrics import UNITS
     from weir.infra import cost as costs
     from weir.infra import template
+    from weir.infra.cost import alarm_metrics
     from weir.infra.flood import lines as flood_lines
 
     if peak is not None and peak < rate:
@@ -73,7 +74,7 @@ def cost(
     loaded = template.load()
     deployed = {"ArtifactBucket": "-", "ApiDefinitionKey": "-", "FunctionKey": "-"}
     values = template.parameters(loaded, {**deployed, **parameters(settings)})
-    alarms = sum(one["Type"] == "AWS::CloudWatch::Alarm" for one in loaded["Resources"].values())
+    alarms = sum(map(alarm_metrics, loaded["Resources"].values()))
     kept_days = max(source.dedupe_days for source in project.catalogue().values())
     load = costs.Load(rate, peak or 5 * rate, body, write_units, kept_days)
     estimate = costs.Estimate(load, values, alarms_count=alarms, metrics_count=len(UNITS))

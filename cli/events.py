@@ -12,7 +12,7 @@ from weir.cli.formats import show_event, show_row
 from weir.cli.framework import IdCommand
 from weir.cli.options import at_place, json_option
 from weir.cli.output import emit, emit_bytes, emit_json, note
-from weir.cli.stacks import events_table
+from weir.cli.stacks import events_table, open_stack
 from weir.consumers.outcome import LISTED
 from weir.ingest.errors import IdUnknown
 
@@ -53,12 +53,41 @@ def events(
         if not found and not as_json:
             note("no events")
         return
-    matching = _find(place, stored, identifier, [source] if source else list(project.catalogue()))
+    try:
+        matching = _find(place, stored, identifier, [source] if source else list(project.catalogue()))
+    except IdUnknown:
+        if not _show_given_up(place, identifier, as_json=as_json, body=body):
+            raise
+        return
     if body:
         emit_bytes(stored.body(matching[0]))
         return
     for item in matching:
         show_event(place, stored, item, as_json=as_json)
+
+
+def _show_given_up(place: Place, identifier: str, *, as_json: bool, body: bool) -> bool:
+    """Print a delivery that is in no table, since the event source mapping gave up on it; tell whether it is one."""
+    from weir.operate.failures import find_failures
+    from weir.operate.lookup.events import iso
+
+    found = find_failures(open_stack(place), place.log_lines, note).given_up(identifier)
+    if found is None:
+        return False
+    content: bytes = found.pop("body")
+    if body:
+        emit_bytes(content)
+        return True
+    if as_json:
+        emit_json(found)
+        return True
+    for name, value in found.items():
+        if value and not name.endswith("_ms"):
+            emit(f"{name:14} {value}")
+    emit(f"{'received_at':14} {iso(found['received_at_ms'])}")
+    emit(f"{'body':14} {len(content):,} bytes; --body writes them")
+    emit(f"weir failures retry {found['group']}")
+    return True
 
 
 def _find(place: Place, stored: Table, identifier: str, sources: Sequence[str]) -> list[dict[str, Any]]:

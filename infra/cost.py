@@ -85,6 +85,16 @@ class Item:
     month: float
 
 
+def alarm_metrics(resource: Mapping[str, Any]) -> int:
+    """Return for how many metrics a resource of the template is billed as an alarm: each that its expression reads.
+
+    Source: https://aws.amazon.com/cloudwatch/pricing/
+    """
+    if resource["Type"] != "AWS::CloudWatch::Alarm":
+        return 0
+    return max(1, sum("MetricStat" in one for one in resource["Properties"].get("Metrics", ())))
+
+
 class Estimate:
     """What one load needs of a stack with these parameters (`weir.infra.template.parameters`), and what it costs."""
 

@@ -91,7 +91,26 @@ def _deploy(
     if apply(place, url, values, wanted.options, say=say, confirm=confirm):
         _fix_emulator(place, json.loads(made.definition))
     lifetimes.record_after(place, data_bucket(place), catalogue, made_ms=None if is_there else began_ms)
-    return place.outputs()
+    outputs = place.outputs()
+    say(f"  alarms: {alarms_told(place, outputs)}")
+    return outputs
+
+
+def alarms_told(place: Place, outputs: Outputs) -> str:
+    """Return in a sentence whom the stack's alarms tell."""
+    if outputs.alarm_topic is None:
+        return "to the topic that AlarmTopicArn names"
+    try:
+        pages = place.client("sns").get_paginator("list_subscriptions_by_topic")
+        found = [one for page in pages.paginate(TopicArn=outputs.alarm_topic) for one in page["Subscriptions"]]
+    except ClientError as error:  # a role that may deploy need not be allowed to ask
+        return f"to {outputs.alarm_topic}; whom that tells is not known: {error}"
+    if not found:
+        return "nobody is told yet; deploy with --set AlarmEmail=you@example.com, or subscribe to the topic"
+    waiting = [one["Endpoint"] for one in found if not one["SubscriptionArn"].startswith("arn:")]
+    if waiting:
+        return f"{', '.join(waiting)} must confirm the mail from AWS first"
+    return f"to {', '.join(one['Endpoint'] for one in found)}"
 
 
 def target_of(place: Place, boundary: str = "") -> Target:

@@ -35,6 +35,7 @@ class Outputs:
     quarantine_days: str = ""
     unproven_days: str = ""
     archive_name: str | None = None
+    alarm_topic: str | None = None
     home: Path | None = None
     access_log: Path | None = None
     consumer_log: Path | None = None
@@ -68,5 +69,5 @@ _PATHS = ("home", "access_log", "consumer_log", "signing_file")
 # The attribute of each output, by the output's name in the template.
 NAMES = {field.name.title().replace("_", ""): field.name for field in fields(Outputs)}
 # What stacks of an earlier version do not say, and what has a default then.
-_OPTIONAL = {*_PATHS, "archive_name", "quarantine_days", "unproven_days", "waiting_rule"}
+_OPTIONAL = {*_PATHS, "archive_name", "alarm_topic", "quarantine_days", "unproven_days", "waiting_rule"}
 _REQUIRED = {name: field for name, field in NAMES.items() if field not in _OPTIONAL}

@@ -174,8 +174,19 @@ def _write(place: Place, source: Source, secrets: Iterable[LiveSecret]) -> None:
 
 
 def _put_parameter(ssm: SSMClient, name: str, text: str, size_bytes: int) -> None:
-    tier: ParameterTierType = "Standard" if size_bytes <= _STANDARD_TIER_BYTES else "Advanced"
-    ssm.put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True, Tier=tier)
+    """Write a parameter. One that was advanced once cannot become a standard one, however small it is by now.
+
+    Source: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+    """
+    tiers: list[ParameterTierType] = ["Standard", "Advanced"] if size_bytes <= _STANDARD_TIER_BYTES else ["Advanced"]
+    for tier in tiers:
+        try:
+            ssm.put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True, Tier=tier)
+        except ClientError as error:
+            if tier == tiers[-1] or error.response["Error"]["Code"] != "ValidationException":
+                raise
+        else:
+            return
 
 
 def _put_secret(secrets_manager: SecretsManagerClient, name: str, text: str) -> None:

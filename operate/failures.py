@@ -66,6 +66,31 @@ class Failures:
             group.kept_until_ms = self._kept_until_ms(group)
         return found
 
+    def given_up(self, identifier: str) -> dict[str, Any] | None:
+        """Return what is known of a delivery that the mapping gave up on, by the id of its request or of an event.
+
+        ``body`` is its bytes, ``kept_in`` the object that holds it, ``group`` its group; None if there is none.
+        """
+        for cause, batch, delivery in self._unfinished():
+            preview = self._statuses.previewer.preview(delivery)
+            event_ids = [event.event_id for event in preview.events]
+            if preview.envelope is None or identifier not in (preview.envelope.request_id, *event_ids):
+                continue
+            return {
+                "outcome": cause.kind,
+                "reason": cause.reason,
+                "exception": cause.exception,
+                "source": preview.envelope.source,
+                "type": cause.type,
+                "event_id": next(iter(event_ids), ""),
+                "request_id": preview.envelope.request_id,
+                "received_at_ms": preview.envelope.arrived_at_ms,
+                "kept_in": f"s3://{self._table.bucket}/{batch.key}",
+                "group": cause.group_id,
+                "body": preview.envelope.body,
+            }
+        return None
+
     def origin(self, group_id: str) -> tuple[Group, Origin]:
         """Return a group and where its deliveries can be replayed from. Raises: IdUnknown."""
         groups = self.groups()

@@ -34,6 +34,9 @@ _ELSEWHERE = {
     "AWS::Events::Rule",  # `weir account` by hand
     "AWS::Lambda::Permission",
     "AWS::CloudWatch::Alarm",
+    "AWS::SNS::Topic",
+    "AWS::SNS::Subscription",
+    "AWS::Logs::QueryDefinition",
     "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",
     "AWS::ApplicationAutoScaling::ScalableTarget",

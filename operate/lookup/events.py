@@ -88,7 +88,11 @@ class Table:
             matching = (one for one in self.scan() if identifier in {one["event_id"], one["request_id"]})
             found = [item for item in (self.item(one["pk"]) for one in matching) if item is not None]
         if not found:
-            raise IdUnknown(f"No event or request has the id {identifier!r}. It may be on its way: see `weir events`.")
+            raise IdUnknown(
+                f"The events table has no event and no request with the id {identifier!r}. Is it still in the stream, "
+                f"or older than the table keeps? `weir replay --from stream --dry-run --id={identifier}` looks there "
+                "and says what would become of it; --from archive does the same."
+            )
         return sorted(found, key=lambda item: "!" in item["pk"]["S"].partition("#")[0])
 
     def _by_sent_id(self, identifier: str, sources: Iterable[str]) -> Iterator[dict[str, Any]]:

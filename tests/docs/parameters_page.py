@@ -33,7 +33,8 @@ def page() -> str:
             ],
         ),
         "## Alarms",
-        "Each alarm goes to `AlarmTopicArn`, if that is set.",
+        "Each alarm goes to the stack's own topic (output `AlarmTopic`), or to `AlarmTopicArn`; `AlarmEmail` has them mailed. "
+        "The [runbook](../runbook.md) says what to do about each.",
         _alarms(loaded["Resources"]),
     )
 
@@ -71,7 +72,7 @@ def _alarms(resources: Mapping[str, Mapping[str, Any]]) -> str:
         [
             (
                 markdown.code(name),
-                markdown.code(f"{spec['Properties']['Namespace']} {spec['Properties']['MetricName']}"),
+                _metric(spec["Properties"]),
                 _condition(spec["Properties"]),
                 markdown.sentence(spec["Properties"]["AlarmDescription"]),
             )
@@ -81,15 +82,23 @@ def _alarms(resources: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+def _metric(alarm: Mapping[str, Any]) -> str:
+    if "Metrics" in alarm:
+        return markdown.code(alarm["Metrics"][0]["Expression"])
+    return markdown.code(f"{alarm['Namespace']} {alarm['MetricName']}")
+
+
 def _condition(alarm: Mapping[str, Any]) -> str:
     compared = {
         "GreaterThanThreshold": "above",
         "GreaterThanOrEqualToThreshold": "at least",
         "LessThanThreshold": "below",
     }[alarm["ComparisonOperator"]]
-    times, period_s = alarm["EvaluationPeriods"], alarm["Period"]
-    for_how_long = f"in {period_s} s" if times == 1 else f"in {times} periods of {period_s} s"
-    return f"{alarm['Statistic']} {compared} {_threshold(alarm['Threshold'])} {for_how_long}"
+    times = _threshold(alarm["EvaluationPeriods"])
+    period_s = alarm["Period"] if "Period" in alarm else alarm["Metrics"][1]["MetricStat"]["Period"]
+    statistic = alarm.get("Statistic", "it")
+    for_how_long = f"in {period_s} s" if times == "1" else f"in {times} periods of {period_s} s"
+    return f"{statistic} {compared} {_threshold(alarm['Threshold'])} {for_how_long}"
 
 
 def _threshold(value: Any) -> str:

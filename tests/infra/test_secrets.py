@@ -7,7 +7,10 @@ import stat
 import uuid
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 
 from tests.support.deliveries import pair_of, source_of
 from weir.infra import secrets, signing_keys
@@ -166,3 +169,22 @@ def test_a_repr_holds_no_value(place: Place) -> None:
     """A secret that ends in a traceback or a log shows no value."""
     assert "only" not in repr(LiveSecret("only", 1))
     assert pair_of(source_of("github")).sign_with not in repr(LiveSecret(pair_of(source_of("github")).sign_with, 1))
+
+
+def test_a_parameter_that_was_advanced_once_stays_so() -> None:
+    """AWS refuses to make it a standard one; the same value is then written into the tier that it has."""
+    ssm = boto3.client("ssm", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    written = {"Name": "/weir/secrets/shop", "Value": "short", "Type": "SecureString", "Overwrite": True}
+    with Stubber(ssm) as answers:
+        answers.add_client_error(
+            "put_parameter", "ValidationException", "This parameter uses the advanced-parameter tier.",
+            expected_params={**written, "Tier": "Standard"},
+        )  # fmt: skip
+        answers.add_response("put_parameter", {"Version": 2}, {**written, "Tier": "Advanced"})
+        secrets._put_parameter(ssm, "/weir/secrets/shop", "short", 5)
+        answers.assert_no_pending_responses()
+        answers.add_client_error(
+            "put_parameter", "AccessDeniedException", expected_params={**written, "Tier": "Standard"}
+        )
+        with pytest.raises(ClientError):
+            secrets._put_parameter(ssm, "/weir/secrets/shop", "short", 5)
