@@ -36,6 +36,7 @@ _KNOWN = {
     "DestinationConfig",
     "FilterCriteria",
     "Enabled",
+    "MetricsConfig",  # of CloudWatch, which is not here
     "Tags",  # they change nothing here
 }
 
