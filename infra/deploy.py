@@ -97,16 +97,16 @@ def _deploy(
 
 
 def alarms_told(place: Place, outputs: Outputs) -> str:
-    """Return in a sentence whom the stack's alarms tell."""
+    """Return in a sentence whom the alarms of the stack reach."""
     if outputs.alarm_topic is None:
         return "to the topic that AlarmTopicArn names"
     try:
         pages = place.client("sns").get_paginator("list_subscriptions_by_topic")
         found = [one for page in pages.paginate(TopicArn=outputs.alarm_topic) for one in page["Subscriptions"]]
     except ClientError as error:  # a role that may deploy need not be allowed to ask
-        return f"to {outputs.alarm_topic}; whom that tells is not known: {error}"
+        return f"to {outputs.alarm_topic}; whether anyone reads it is not known: {error}"
     if not found:
-        return "nobody is told yet; deploy with --set AlarmEmail=you@example.com, or subscribe to the topic"
+        return "they reach no one yet; deploy with --set AlarmEmail=you@example.com, or subscribe to the topic"
     waiting = [one["Endpoint"] for one in found if not one["SubscriptionArn"].startswith("arn:")]
     if waiting:
         return f"{', '.join(waiting)} must confirm the mail from AWS first"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from weir.ingest.errors import StackFailed
@@ -26,6 +29,8 @@ SETTINGS = ("FunctionTimeoutSeconds=12", "FunctionMemoryMB=256", "ArchiveBufferS
 _ROOM_BYTES = 20_000  # for a few calls
 JOURNAL = "journal.jsonl"
 _CONNECTIONS = Path("/proc/net/tcp")  # proc(5), Linux
+# ioctl_iflags(2), Linux with 64 bits
+_GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
 _PARTS = {
     "engine": "weir.infra.local.engine.engine_process",
     "gateway": "weir.infra.local.gateway.gateway_process",
@@ -172,6 +177,29 @@ class FaultStack:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest_bytes, largest_bytes))
         return len(pids)
 
+    @contextmanager
+    def read_only(self, *folders: str) -> Iterator[int]:
+        """Let nothing be written in folders of the home, all of it if none is named; yield how many files there are.
+
+        What the test itself writes there stays writable. Raises: StackFailed where `can_be_read_only` says no.
+        """
+        if not can_be_read_only(self.home):
+            raise StackFailed("Only root on Linux can make files immutable, on ext4, XFS or Btrfs.")
+        own = {self.home / "load", self.log, self.home / "command.log"}
+        roots = [self.home / name for name in folders] or [one for one in self.home.iterdir() if one not in own]
+        paths = [path for root in roots for path in (root, *sorted(root.rglob("*"))) if path.is_file() or path.is_dir()]
+        paths += [] if folders else [self.home]
+        done: list[Path] = []
+        try:
+            for path in paths:
+                if path.exists():
+                    _set_immutable(path, immutable=True)
+                    done.append(path)
+            yield len(done)
+        finally:
+            for path in done:
+                _set_immutable(path, immutable=False)
+
     def signal(self, part: str, number: int) -> int:
         """Send a signal to the processes of a part; return how many there were."""
         pids = self.pids(part)
@@ -201,6 +229,29 @@ class FaultStack:
         deadline_s = time.monotonic() + _STOP_S
         while time.monotonic() < deadline_s and any(_lives(pid) for pid in pids):
             time.sleep(0.05)
+
+
+def can_be_read_only(folder: Path) -> bool:
+    """Tell whether this user may make files of a folder immutable, and its file system knows how."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder) as probe:
+        try:
+            _set_immutable(Path(probe.name), immutable=True)
+            _set_immutable(Path(probe.name), immutable=False)
+        except OSError:
+            return False
+    return True
+
+
+def _set_immutable(path: Path, *, immutable: bool) -> None:
+    """Set or clear the attribute `i` of chattr(1), which holds for files that are open for writing, too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        flags = struct.unpack("l", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("l", 0)))[0]
+        flags = flags | _IMMUTABLE if immutable else flags & ~_IMMUTABLE
+        fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("l", flags))
+    finally:
+        os.close(descriptor)
 
 
 def _local_ports(pid: int) -> set[int]:

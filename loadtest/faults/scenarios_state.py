@@ -71,6 +71,36 @@ def state_damaged(run: ScenarioRun) -> None:
     run.fault_ends()
 
 
+@scenario(
+    "folder-read-only",
+    "a folder that turns read-only ends the stack before it answers, and lets none start; writable again, all is there",
+    OUTAGE,
+)
+def folder_read_only(run: ScenarioRun) -> None:
+    stack = run.own_stack
+    with run.traffic():
+        run.pass_time(2)
+        with stack.read_only("store", "stream") as files:
+            run.hits["files that could not be written"] = files
+            stack.await_end()
+        with stack.read_only():
+            run.hits["starts refused in a sentence"] = _refused(stack)
+        stack.start()
+        run.fault_ends()
+
+
+def _refused(stack: FaultStack) -> int:
+    """Try to start; return 1 if that ended with one line that names a file and no traceback."""
+    try:
+        stack.start()
+    except StackFailed:
+        said = stack.log.read_text(encoding="utf-8", errors="replace")
+        errors = [line for line in said.splitlines() if line.startswith("Error: ")]
+        return int(len(errors) == 1 and str(stack.home) in errors[0] and "Traceback" not in said)
+    stack.stop()
+    return 0
+
+
 def _start_with(stack: FaultStack, path: Path, damage: str) -> None:
     """Start with one file damaged. If the start is refused, all is made whole. Raises: StackFailed if it is not named.
 
