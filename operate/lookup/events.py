@@ -90,7 +90,7 @@ class Table:
         if not found:
             raise IdUnknown(
                 f"The events table has no event and no request with the id {identifier!r}. Is it still in the stream, "
-                f"or older than the table keeps? `weir replay --from stream --dry-run --id={identifier}` looks there "
+                f"or older than the table keeps? `weir replay --from stream --dry-run --id={identifier!r}` looks there "
                 "and says what would become of it; --from archive does the same."
             )
         return sorted(found, key=lambda item: "!" in item["pk"]["S"].partition("#")[0])

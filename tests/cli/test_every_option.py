@@ -255,7 +255,7 @@ def test_every_printed_id_is_taken(filled: StackEnv) -> None:
         check(shown, ("events",), [one])
         # What a duplicate became of, only the consumer's log knows; nothing here writes one: tests/test_stack.py.
         if shown.exit_code and one != "-second-reques=":  # in no table: the command that is named finds it
-            assert f"weir replay --from stream --dry-run --id={one}" in shown.output, (one, shown.output)
+            assert f"weir replay --from stream --dry-run --id={one!r}" in shown.output, (one, shown.output)
             said = rows(filled, "replay", "--from", "stream", "--dry-run", f"--id={one}")
             assert [told["would"] for told in said[:-1]] == ["too old to tell"], said
         for more in (("events", one, "--body"), ("quarantine", "show", one)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import os
 import signal
 import time
 from pathlib import Path
@@ -86,12 +87,25 @@ def test_a_bug_prints_what_it_quotes_as_one_harmless_line() -> None:
     assert not any(line.startswith(("2026", "  forged")) for line in shown.splitlines())
 
 
+def await_connection(pid: int) -> None:
+    """Wait until a process has imported what it needs and talks to the engine; elsewhere than on Linux a while."""
+    folder = Path(f"/proc/{pid}/fd")
+    if not folder.exists():
+        time.sleep(8)
+        return
+    deadline = time.monotonic() + 90
+    while not any(os.path.realpath(one).rpartition("/")[2].startswith("socket:") for one in folder.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.engine
 def test_ctrl_c_has_exit_code_130(stack_env: StackEnv) -> None:
     """A command that is stopped by Ctrl-C says so and ends with the exit code that shells use for it."""
     stack_env.put(stack_env.payment("a", 5))
     started = stack_env.start("lag", "--over", "60")
-    time.sleep(8)  # it has begun to watch
+    await_connection(started.pid)
+    time.sleep(1)  # it has begun to watch
     assert started.poll() is None
     started.send_signal(signal.SIGINT)
     output, _ = started.communicate(timeout=30)

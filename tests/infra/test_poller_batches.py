@@ -170,7 +170,7 @@ def test_a_mapping_reads_what_the_template_says() -> None:
     ("name", "value"),
     [
         ("TumblingWindowInSeconds", 60),
-        ("MetricsConfig", {}),
+        ("ScalingConfig", {}),
         ("BatchSize", 0),
         ("BatchSize", "many"),
         ("ParallelizationFactor", 11),
