@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from weir.cli import project
 from weir.cli.framework import Command, NoAnswer
 from weir.cli.options import at_place, choose_place, json_option, parameters, place_options, set_option
-from weir.cli.output import comments, emit, emit_json
+from weir.cli.output import comments, emit, emit_json, note
 
 if TYPE_CHECKING:
     from weir.infra.business import Business
@@ -98,7 +98,7 @@ def deploy(as_json: bool, plan: bool, yes: bool, **options: Any) -> None:
     asked = wanted(environment, options)
     place = _deployable(**options)
     if place.kind == "localstack":  # an emulator's data is for throwing away, and its Firehose has to download Java
-        asked = asked._replace(given={"DeletionProtection": "false", "ArchiveMode": "none", **asked.given})
+        asked = asked._replace(at_first={"DeletionProtection": "false", "ArchiveMode": "none"})
     say = comments(as_json=as_json)
     business = project.business()  # checked: code that cannot be imported would hold up every event
     if business.package:
@@ -153,6 +153,8 @@ def destroy(delete_data: bool, yes: bool, as_json: bool, **where: Any) -> None:
 
     place = _deployable(**where)
     if not yes:
+        for resource in destruction.at_stake(place) if delete_data else []:
+            note(f"  {resource}")
         data = "and all its data" if delete_data else "and keep stream, tables and bucket"
         question = f"Delete stack {place.stack} in {place.label} {data}? Its URLs answer nothing from then on"
         click.confirm(question, abort=True, err=True)

@@ -1,4 +1,7 @@
-"""CloudFormation's stacks: changed by a change set that is shown first, followed to their end, deleted."""
+"""CloudFormation's stacks: changed by a change set that is shown first, followed to their end, deleted.
+
+Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html (the states of a stack)
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from weir.infra import Say
+from weir.infra import Say, stored
 from weir.infra.place import Place
 from weir.ingest.errors import NotConfirmed, StackFailed
 
@@ -17,9 +20,25 @@ if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackEventTypeDef
 
 _POLL_S = 2.0
+_CLOCK_S = 5.0  # by how much this machine's clock may be ahead of AWS's
 _DONE = ("COMPLETE", "FAILED")
 # A stack that an update goes on from: it has tables.
-WORKING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
+WORKING = {
+    "CREATE_COMPLETE",
+    "UPDATE_COMPLETE",
+    "UPDATE_ROLLBACK_COMPLETE",
+    "IMPORT_COMPLETE",
+    "IMPORT_ROLLBACK_COMPLETE",
+}
+# A first creation that failed: nothing ever worked, and all that can be done to it is to delete it.
+_NEVER_WORKED = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+_NEW = {None, "REVIEW_IN_PROGRESS"}
+_WAYS_OUT = {
+    "UPDATE_ROLLBACK_FAILED": "Fix what its events name, then `aws cloudformation continue-update-rollback "
+    "--stack-name {stack}` brings it back to where it was; deploy again after that.",
+    "DELETE_FAILED": "Its deletion ended early: fix what its events name, then `weir destroy` again.",
+    "CREATE_FAILED": "Its creation ended without a rollback: `weir destroy`, then deploy again.",
+}
 
 
 class Options(NamedTuple):
@@ -48,16 +67,19 @@ class Change(NamedTuple):
 
 
 def apply(
-    place: Place, template_url: str, values: Mapping[str, str], options: Options, *, say: Say, confirm: Confirm
+    place: Place, template_url: str, values: Mapping[str, str | None], options: Options, *, say: Say, confirm: Confirm
 ) -> bool:
     """Make a change set, show it, and execute it; return False when there is nothing to change.
+
+    ``values``: parameters of the template; one that is None keeps what the stack has. A first creation that fails is
+    taken away whole, so that it can be tried again.
 
     Raises: StackFailed with CloudFormation's reason, NotConfirmed when ``confirm`` says no: then nothing is changed.
     """
     cloudformation = place.client("cloudformation")
-    if status_of(place) == "ROLLBACK_COMPLETE":  # a first creation that failed can only be deleted
-        delete_stack(place, say)
-    kind: ChangeSetTypeType = "CREATE" if status_of(place) in {None, "REVIEW_IN_PROGRESS"} else "UPDATE"
+    if status_of(place) in _NEVER_WORKED:
+        _clear(place, say)
+    kind: ChangeSetTypeType = "CREATE" if status_of(place) in _NEW else "UPDATE"
     name = f"weir-{int(time.time())}"
     _create(place, kind, name, template_url, values=values, options=options)
     changes = _wait_for_changes(place, name)
@@ -72,15 +94,55 @@ def apply(
         if kind == "CREATE":  # the change set had made an empty stack
             cloudformation.delete_stack(StackName=place.stack)
         raise NotConfirmed
+    began_s = time.time()
     cloudformation.execute_change_set(StackName=place.stack, ChangeSetName=name)
     status = _follow(place, say)
     if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-        raise StackFailed(f"stack {place.stack} ended in {status}", reasons=_reasons(place))
+        reasons = _reasons(place, began_s)
+        if status == "ROLLBACK_FAILED":
+            _clear(place, say)
+        raise StackFailed(f"stack {place.stack} ended in {status}", reasons=reasons)
     return True
 
 
+def settle(place: Place, say: Say) -> str | None:
+    """Wait until no other command changes the stack; return its status, or None when there is none.
+
+    Raises: StackFailed for a state that nothing can be deployed to, with the way out.
+    """
+    status = status_of(place)
+    if status is not None and status not in _NEW and not status.endswith(_DONE):
+        say(f"  the stack is {status}, by another command: waiting for its end")
+        _follow(place, say)
+        status = status_of(place)
+    if status in _WAYS_OUT:
+        raise StackFailed(
+            f"stack {place.stack} is {status}. {_WAYS_OUT[status].format(stack=place.stack)}",
+            reasons=_reasons(place, 0.0),
+        )
+    return status
+
+
+def _clear(place: Place, say: Say) -> None:
+    """Delete a stack whose creation failed, with what that made to hold data.
+
+    CloudFormation would delete it by its policy (RetainExceptOnCreate), and cannot delete a table that is protected.
+    """
+    say("  taking away what the failed creation has left")
+    found = stored.of_stack(place)
+    delete_stack(place, say)
+    for one in found:
+        stored.delete(place, one, say)
+
+
 def _create(
-    place: Place, kind: ChangeSetTypeType, name: str, template_url: str, *, values: Mapping[str, str], options: Options
+    place: Place,
+    kind: ChangeSetTypeType,
+    name: str,
+    template_url: str,
+    *,
+    values: Mapping[str, str | None],
+    options: Options,
 ) -> None:
     given: dict[str, Any] = {"RoleARN": options.role_arn} if options.role_arn else {}
     if options.tags:
@@ -90,7 +152,12 @@ def _create(
         ChangeSetName=name,
         ChangeSetType=kind,
         TemplateURL=template_url,
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Parameters=[
+            {"ParameterKey": key, "UsePreviousValue": True}
+            if value is None
+            else {"ParameterKey": key, "ParameterValue": value}
+            for key, value in values.items()
+        ],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
         **given,
     )
@@ -128,7 +195,7 @@ def _wait_for_changes(place: Place, name: str) -> list[Change] | None:
 def _follow(place: Place, say: Say) -> str:
     """Print each event once until the stack rests; return its status."""
     seen: set[str] = set()
-    started = time.time() - 5
+    started = time.time() - _CLOCK_S
     while True:
         status = status_of(place) or "DELETE_COMPLETE"
         for event in _new_events(place, seen, started):
@@ -160,17 +227,25 @@ def status_of(place: Place) -> str | None:
     return str(stacks[0]["StackStatus"]) if stacks else None
 
 
-def _reasons(place: Place) -> list[str]:
+def parameters_of(place: Place) -> dict[str, str]:
+    """Return the parameters that the stack has; none when there is no stack that works."""
+    stacks = place.client("cloudformation").describe_stacks(StackName=place.stack)["Stacks"]
+    return {one["ParameterKey"]: one["ParameterValue"] for one in stacks[0].get("Parameters", [])}
+
+
+def _reasons(place: Place, since_s: float) -> list[str]:
+    """Return what failed first since a moment (epoch seconds): an earlier deployment's failures explain nothing."""
     events = place.client("cloudformation").describe_stack_events(StackName=place.stack)["StackEvents"]
     return [
         f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
         for event in reversed(events)
-        if event["ResourceStatus"].endswith("FAILED")
+        if event["ResourceStatus"].endswith("FAILED") and event["Timestamp"].timestamp() >= since_s - _CLOCK_S
     ][:5]
 
 
 def delete_stack(place: Place, say: Say) -> None:
+    began_s = time.time()
     place.client("cloudformation").delete_stack(StackName=place.stack)
     status = _follow(place, say)
     if status != "DELETE_COMPLETE":
-        raise StackFailed(f"stack {place.stack} ended in {status}", reasons=_reasons(place))
+        raise StackFailed(f"stack {place.stack} ended in {status}", reasons=_reasons(place, began_s))

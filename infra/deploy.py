@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from weir.infra import Say, lifetimes, synth, template
+from weir.infra import Say, lifetimes, parameters, synth, template
 from weir.infra.business import Business
-from weir.infra.change_sets import WORKING, Confirm, Options, apply, status_of
+from weir.infra.change_sets import WORKING, Confirm, Options, apply, parameters_of, settle
 from weir.infra.cost import first_shards
 from weir.infra.destroy import data_bucket
 from weir.infra.outputs import Outputs
@@ -30,11 +30,15 @@ _HANDSHAKES, _UNRESERVED = 20, 100
 
 
 class Wanted(NamedTuple):
-    """What to deploy with: parameters of the template, options of the change set, a boundary of the roles."""
+    """What to deploy with: parameters of the template, options of the change set, a boundary of the roles.
+
+    ``at_first``: parameters of a stack that is not there yet, under ``given``.
+    """
 
     given: Mapping[str, str] = {}
     options: Options = Options()
     boundary: str = ""
+    at_first: Mapping[str, str] = {}
 
 
 def deploy(
@@ -48,6 +52,9 @@ def deploy(
     confirm: Confirm = lambda _: True,
 ) -> Outputs:
     """Create or update the stack and return its outputs. Repeatable: what is there already is left alone.
+
+    A parameter that is not given keeps the value that the stack has: a template's default would put back, unasked, what
+    an earlier deployment has set. What changes is said by name.
 
     Raises: StackFailed with CloudFormation's own reason; NotConfirmed when ``confirm``, shown the changes, says no.
     """
@@ -67,33 +74,44 @@ def _deploy(
     say: Say,
     confirm: Confirm,
 ) -> Outputs:
+    status = settle(place, say)
+    have = parameters_of(place) if status in WORKING else {}
     target = target_of(place, wanted.boundary)
-    architecture = wanted.given.get("Architecture") or architecture_of(place)
+    given = {**({} if have else wanted.at_first), **wanted.given}
+    architecture = given.get("Architecture") or have.get("Architecture") or architecture_of(place)
     say(f"deploying stack {place.stack} to {place.label} (account {target.account}, {target.region})")
+    made = _synthesize(target, catalogue, business, architecture=architecture, cache=cache, say=say)
+    bucket = artifact_bucket(place, target.account)
+    made_of = synth.parameters_of(target, catalogue, business, made, bucket=bucket, architecture=architecture)
+    values = parameters.choose({**made_of, **reserved(place, catalogue, have), **given}, have)
+    check(catalogue, values.all, say)
+    parameters.check_shards(place, values, have)
+    for line in parameters.told(values, have, unsaid=set(made_of)):
+        say(f"  {line}")
+    for key, content in {**made.uploads, made.template_key: made.template}.items():
+        upload(place, bucket, key, content, say)
+    began_ms = round(time.time() * 1000)
+    if have:
+        lifetimes.record_before(place, data_bucket(place), catalogue)
+    url = template_url(place, bucket, made.template_key)
+    if apply(place, url, values.passed(), wanted.options, say=say, confirm=confirm):
+        _fix_emulator(place, json.loads(made.definition))
+    lifetimes.record_after(place, data_bucket(place), catalogue, made_ms=None if have else began_ms)
+    outputs = place.outputs()
+    say(f"  alarms: {alarms_told(place, outputs)}")
+    return outputs
+
+
+def _synthesize(
+    target: Target, catalogue: Catalogue, business: Business, *, architecture: str, cache: Path, say: Say
+) -> synth.Artifacts:
+    """Return the parts of a stack, and say how large they are."""
     made = synth.synthesize(target, catalogue, business, architecture=architecture, cache=cache)
     say(f"  function package {len(made.function):,} bytes, API definition {len(made.definition):,} bytes")
     added = synth.own_dependencies(catalogue, business, architecture=architecture, cache=cache)
     for name, size in sorted(added.items()):
         say(f"  own dependency {name}: {size:,} bytes unpacked")
-    bucket = artifact_bucket(place, target.account)
-    for key, content in {**made.uploads, made.template_key: made.template}.items():
-        upload(place, bucket, key, content, say)
-    values = {
-        **synth.parameters_of(target, catalogue, business, made, bucket=bucket, architecture=architecture),
-        **reserved(place, catalogue),
-        **wanted.given,
-    }
-    check(catalogue, values, say)
-    began_ms, is_there = round(time.time() * 1000), status_of(place) in WORKING
-    if is_there:
-        lifetimes.record_before(place, data_bucket(place), catalogue)
-    url = template_url(place, bucket, made.template_key)
-    if apply(place, url, values, wanted.options, say=say, confirm=confirm):
-        _fix_emulator(place, json.loads(made.definition))
-    lifetimes.record_after(place, data_bucket(place), catalogue, made_ms=None if is_there else began_ms)
-    outputs = place.outputs()
-    say(f"  alarms: {alarms_told(place, outputs)}")
-    return outputs
+    return made
 
 
 def alarms_told(place: Place, outputs: Outputs) -> str:
@@ -128,12 +146,14 @@ def check(catalogue: Catalogue, values: Mapping[str, str], say: Say) -> None:
         say(f"  {line}")
 
 
-def reserved(place: Place, catalogue: Catalogue) -> dict[str, str]:
+def reserved(place: Place, catalogue: Catalogue, have: Mapping[str, str] = {}) -> dict[str, str]:
     """Return the concurrency to reserve for the handshake function: none where the account has too little.
 
-    An emulator has no other functions that could be in want of it.
+    An emulator has no other functions that could be in want of it; a stack that has the function keeps what it has.
     """
     if place.emulated or not any(source.methods_by_function for source in catalogue.values()):
+        return {}
+    if have.get("HandshakeFunction") == "true":
         return {}
     functions = place.client("lambda")
     left = functions.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]

@@ -296,6 +296,10 @@ def _check_parameter(name: str, value: str, spec: Mapping[str, Any]) -> None:
     allowed = [str(item) for item in spec.get("AllowedValues", [])]
     if allowed and value not in allowed:
         raise ParameterInvalid(f"{name}={value}: allowed are {', '.join(allowed)}.")
+    # The whole value must match. Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
+    pattern = spec.get("AllowedPattern")
+    if pattern is not None and not re.fullmatch(pattern, value):
+        raise ParameterInvalid(f"{name}={value}: must match {pattern}. {spec['Description']}.")
     if spec["Type"] != "Number":
         return
     if not re.fullmatch(r"\d+", value):

@@ -477,3 +477,11 @@ class StackFailed(ConfigError):
     code = "stack_failed"
     hint = "Fix what the message names, then try again. Nothing that is stored was changed."
     raised_in = ("infra/", "operate/", "loadtest/", "cli/")
+
+
+class DataLeft(ConfigError):
+    """The stack is deleted, and a part of its data could not be."""
+
+    code = "data_left"
+    hint = "Fix what the message names, then run the same command again: it deletes what is left."
+    raised_in = ("infra/destroy.py",)

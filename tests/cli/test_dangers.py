@@ -13,7 +13,8 @@ from tests.support.stack_env import StackEnv
 from weir.cli.exit_codes import FINE, NO_ANSWER
 from weir.cli.main import main
 from weir.consumers.business import effects
-from weir.infra import secrets
+from weir.infra import destroy, secrets
+from weir.infra.stored import BUCKET, Stored
 
 ANOTHER = "whsec_" + "QUJD" * 8
 
@@ -56,10 +57,12 @@ def test_code_that_does_not_load_is_not_started(broken: Path, words: tuple[str, 
 def test_destroy_asks(more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack goes only after its name was shown and yes was said, with or without its data."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(destroy, "at_stake", lambda _place: [Stored(BUCKET, "shop-bucket-1")])
     done = run("destroy", "--at", "localstack", "--endpoint", "http://127.0.0.1:9", "--stack", "shop", *more)
     assert (done.exit_code, done.stdout) == (NO_ANSWER, "")
     assert "Delete stack shop in LocalStack at http://127.0.0.1:9" in done.stderr
     assert "all its data" in done.stderr if more else "keep stream, tables and bucket" in done.stderr
+    assert ("AWS::S3::Bucket shop-bucket-1" in done.stderr) == bool(more)
     assert "nothing was done" in done.stderr
 
 

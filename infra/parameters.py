@@ -1,0 +1,91 @@
+"""The parameters of a deployment: what is given, what follows from the project, and what the stack has already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import NamedTuple
+
+from weir.infra import template
+from weir.infra.place import Place
+from weir.ingest.errors import StackFailed
+
+
+class Values(NamedTuple):
+    """``given`` is passed on; ``kept`` names what keeps the stack's value; ``all`` has every parameter's value."""
+
+    given: Mapping[str, str]
+    kept: Mapping[str, str]
+    all: Mapping[str, str]
+
+    def passed(self) -> dict[str, str | None]:
+        """Return the parameters of a change set; one that is None keeps its value."""
+        return {**dict.fromkeys(self.kept), **self.given}
+
+
+def choose(given: Mapping[str, str], have: Mapping[str, str]) -> Values:
+    """Return the parameters of a stack that has ``have``. What is not given keeps its value, if it is still declared.
+
+    CloudFormation would take the template's default for a parameter that an update does not name.
+    Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_Parameter.html (UsePreviousValue)
+
+    Raises: ParameterInvalid.
+    """
+    loaded = template.load()
+    kept = {name: value for name, value in have.items() if name in loaded["Parameters"] and name not in given}
+    return Values(given, kept, template.parameters(loaded, {**kept, **given}))
+
+
+def told(values: Values, have: Mapping[str, str], *, unsaid: Set[str]) -> Iterator[str]:
+    """Yield what changes, by name, and what is kept although it is not the template's default."""
+    if not have:
+        return
+    usual = template.defaults(template.load())
+    for name, value in sorted(values.all.items()):
+        before = have.get(name, usual.get(name, value))
+        if name not in unsaid and value != before:
+            yield f"{name}: {before or 'nothing'} -> {value or 'nothing'}{_warning(name, before, value)}"
+    kept = {name: value for name, value in values.kept.items() if value != usual.get(name, value)}
+    if kept:
+        yield "as it was: " + ", ".join(f"{name}={value}" for name, value in sorted(kept.items()))
+
+
+def check_shards(place: Place, values: Values, have: Mapping[str, str]) -> None:
+    """Refuse a number of shards that Kinesis would refuse in the middle of the update. Raises: StackFailed.
+
+    Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
+    """
+    shape = ("StreamMode", "ShardCount")
+    if not have or values.all["StreamMode"] != "PROVISIONED" or all(values.all[one] == have.get(one) for one in shape):
+        return
+    stream = place.client("kinesis").describe_stream_summary(StreamName=place.outputs().stream_name)
+    now, wanted = stream["StreamDescriptionSummary"]["OpenShardCount"], int(values.all["ShardCount"])
+    low, high = (now + 1) // 2, now * 2
+    if not low <= wanted <= high:
+        raise StackFailed(
+            f"ShardCount={wanted}: the stream has {now} open shards, and one update may go to {low} at least and "
+            f"{high} at most. Deploy with --set ShardCount={low if wanted < low else high} first."
+        )
+
+
+def _shorter(before: str, after: str) -> bool:
+    return float(after) < float(before)
+
+
+def _always(_before: str, _after: str) -> bool:
+    return True
+
+
+# What a change does to what is stored, or to what works: by parameter, when, and in words.
+_WARNINGS: dict[str, tuple[Callable[[str, str], bool], str]] = {
+    "RetentionHours": (_shorter, "the stream drops at once what is older"),
+    "ArchiveDays": (_shorter, "S3 deletes at its next run what is older"),
+    "FailureDays": (_shorter, "S3 deletes at its next run what is older"),
+    "SecretsPrefix": (_always, "every source needs its secrets there: `weir secrets list`"),
+    "AlarmTopicArn": (_always, "who read the topic before hears no alarm from now on"),
+    "ArchiveMode": (_always, "the archive has a gap for as long as it is none"),
+}
+
+
+def _warning(name: str, before: str, after: str) -> str:
+    applies, text = _WARNINGS.get(name, (_always, ""))
+    return f" ({text})" if text and applies(before, after) else ""
