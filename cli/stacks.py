@@ -50,6 +50,7 @@ def open_stack(place: Place) -> Stack:
 
 def replay_context(place: Place, console: Console) -> ReplayContext:
     """Return what a replay works with at a place."""
+    from weir.infra import consumer_log
     from weir.operate.replay.context import ReplayContext
     from weir.operate.replay.targets.in_process import settings_of
 
@@ -61,6 +62,7 @@ def replay_context(place: Place, console: Console) -> ReplayContext:
         client_with=place.client_with,
         console=console,
         label=f"{place.label}, {place.outputs().home or place.outputs().events_table}",
+        log=consumer_log.writer(place, note),
     )
 
 
@@ -76,6 +78,7 @@ def _load_effects(place: Place) -> None:
 def consumer_target(place: Place, sources: Catalogue, *, past_marks: bool) -> Target:
     """Return the consumer in this process, which gives what was refused another chance."""
     from weir.consumers.events_table.store import client_config
+    from weir.infra import consumer_log
     from weir.ingest.sources import mark_lives
     from weir.ingest.sources.mark_lives import MarkLives
     from weir.operate.lookup.horizons import Horizons
@@ -91,4 +94,6 @@ def consumer_target(place: Place, sources: Catalogue, *, past_marks: bool) -> Ta
     lives = mark_lives.load(place.client("s3"), configured.payload_bucket) or MarkLives()
     horizons = Horizons() if past_marks else Horizons(sources, lives)
     table = configured.events_table
-    return into_table(pipeline, Previewer(sources), place.client("dynamodb"), table, horizons, retries=True)
+    consumer = into_table(pipeline, Previewer(sources), place.client("dynamodb"), table, horizons, retries=True)
+    consumer.log_to(consumer_log.writer(place, note))
+    return consumer

@@ -73,7 +73,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("outputs", "reach", "tables", "project_file", "localstack"),
         ("business", "template", "cost"),
         ("place", "package", "flood"),
-        ("control", "secrets", "lifetimes", "uploads", "stored", "parameters"),
+        ("control", "secrets", "lifetimes", "uploads", "stored", "parameters", "consumer_log"),
         ("change_sets", "synth"),
         ("destroy",),
         ("deploy",),

@@ -114,6 +114,21 @@ def test_main_job_runs_there(deployed: place.Place) -> None:
     assert again["id"] not in {event["request_id"] for event in stored()}
 
 
+def test_the_newest_are_listed_there(deployed: place.Place) -> None:
+    """By CloudWatch Logs, read backwards, and the same as by the whole table."""
+    sent = []
+    for number in range(4):
+        body = json.dumps({"n": number}).encode()
+        sent.append(post(deployed, "/v1/github", body, github(SECRET, body, f"newest-{number}"))[1]["id"])
+    for request_id in sent:
+        outcome_of(request_id)
+    everything = sorted(stored(), key=lambda event: event["received_at_ms"], reverse=True)
+    listed = there("events", "--limit", "3", "--json").stdout.splitlines()
+    assert [json.loads(line) for line in listed] == everything[:3]
+    since = [json.loads(line) for line in there("events", "--since", "1h", "--json").stdout.splitlines()]
+    assert since == everything
+
+
 def test_samples_are_sent_there(deployed: place.Place) -> None:
     """`weir send` posts a signed sample to LocalStack and tells its outcome."""
     said = there("send", "partner", "--wait", "60").stdout.decode().splitlines()

@@ -16,7 +16,7 @@ _LEVEL_NAMES = {number: name for name, number in LOG_LEVELS.items()}
 # ASCII escapes: a caller's text can then hold no line end that would look like another log line.
 _quote = json.encoder.encode_basestring_ascii
 # Identifiers come from senders; a longer one is cut, the table holds it whole.
-_LONGEST_VALUE_CHARS = 256
+LONGEST_VALUE_CHARS = 256
 
 
 class Log:
@@ -53,5 +53,7 @@ class Log:
 
 def _member(name: str, value: object) -> str:
     # Encoding a member at a time takes half of what a dictionary through json.dumps does.
-    text = _quote(value[:_LONGEST_VALUE_CHARS]) if isinstance(value, str) else json.dumps(value, default=str)
+    # A key that is cut finds nothing.
+    limit = None if name == "item" else LONGEST_VALUE_CHARS
+    text = _quote(value[:limit]) if isinstance(value, str) else json.dumps(value, default=str)
     return f',"{name}":{text}'

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from weir.consumers.batch import metrics
+from weir.consumers.batch.item_key import unusual_key
 from weir.consumers.batch.logs import Log
 from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.judging.records import Record, lowest
@@ -61,6 +62,8 @@ class Tally:
             event_id=judged.event_id,
             type=judged.type,
             request_id=judged.request_id,
+            received_at=judged.received_at_ms or None,
+            item=unusual_key(judged, outcome),
             sequence_number=record.sequence_number,
             sub_sequence=record.sub_sequence or None,
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from weir.consumers.batch import metrics
 from weir.consumers.batch.batch import isolate
+from weir.consumers.batch.item_key import unusual_key
 from weir.consumers.batch.logs import Log
 from weir.consumers.commit.commit import CommitReport, commit
 from weir.consumers.events_table.item import EventResult, JudgedEvent, detail
@@ -133,6 +134,8 @@ class Retry:
                 event_id=judged.event_id,
                 type=judged.type,
                 request_id=judged.request_id,
+                received_at=judged.received_at_ms or None,
+                item=unusual_key(judged, result.outcome),
                 attempts=event.attempts + 1,
             )
 

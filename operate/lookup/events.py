@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_s3 import S3Client
 
-_SUMMARY = (
+# The attributes that `summary` shows.
+SUMMARY = (
     *("pk", "source", "event_id", "request_id", "outcome", "reason", "detail", "type", "key"),
     *("received_at", "applied_at", "event_at", "body_sha256", "scheme", "secret", "expires_at", "payload_s3"),
     *("discarded", "discarded_at", "attempts", "due_at", "waits_until"),
 )
 # Every name goes through a placeholder: several are DynamoDB's reserved words.
-_NAMES = {f"#{name}": name for name in _SUMMARY}
+_NAMES = {f"#{name}": name for name in SUMMARY}
 _KEYS_IN_A_CALL = 100
 
 
@@ -61,16 +62,6 @@ class Table:
         for page in pages:
             # A fenced mark is not an event: it guards the id of one that is quarantined under its request id.
             yield from (summary(item) for item in page["Items"] if item["outcome"]["S"] != Outcome.FENCED)
-
-    def listing(
-        self, *, source: str | None, outcome: str | None, limit: int | None, in_order: bool
-    ) -> Iterable[dict[str, Any]]:
-        """Return summaries: as they are read, or oldest first, and with a limit the newest only."""
-        found = self.scan(source=source, outcome=outcome)
-        if not in_order and limit is None:
-            return found
-        ordered = sorted(found, key=lambda event: (event["received_at_ms"] or 0, event["pk"]))
-        return ordered[-limit:] if limit else ordered
 
     def find(self, identifier: str, sources: Iterable[str]) -> list[dict[str, Any]]:
         """Return the items with this event id, request id or key, the verified one first.
@@ -183,7 +174,7 @@ class Table:
 
 def summary(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item's facts as plain values; what it lacks is None, times are ISO 8601 beside milliseconds."""
-    facts: dict[str, Any] = {name: _plain(item.get(name)) for name in _SUMMARY}
+    facts: dict[str, Any] = {name: _plain(item.get(name)) for name in SUMMARY}
     if facts["expires_at"] is not None:
         facts["expires_at"] *= 1000  # DynamoDB wants seconds
     for name in ("received_at", "applied_at", "event_at", "discarded_at", "expires_at", "due_at", "waits_until"):

@@ -19,7 +19,8 @@ class ReplayContext:
     """What every part of a replay is made with.
 
     ``client`` returns a boto3 client by the name of its service, ``client_with`` one with a botocore configuration.
-    ``label`` names this stack and no other: a checkpoint is resumed only where it was written.
+    ``label`` names this stack and no other: a checkpoint is resumed only where it was written. ``log`` adds lines to
+    the consumer's log.
     """
 
     stack: Stack
@@ -28,6 +29,7 @@ class ReplayContext:
     client_with: Callable[[str, Any], Any]
     console: Console
     label: str = ""
+    log: Callable[[str], object] = lambda _: None
 
     def horizons(self, request: ReplayRequest) -> Horizons:
         """Return which deliveries are too old to tell; none where the request is to apply those, too."""

@@ -385,6 +385,7 @@ def test_each_line_says_which_event_and_what_became_of_it(engine_env: EngineEnv,
         "event_id": "msg_line",
         "type": "payment.succeeded",
         "request_id": payment.request_id,
+        "received_at": payment.arrived_at_ms,
         "sequence_number": "100",
     }
     assert run.batch["applied"] == 1

@@ -33,6 +33,8 @@ ACTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "event_id": "the provider's id of the event",
             "type": "type of the event",
             "request_id": "id of the delivery",
+            "received_at": "when the delivery arrived, milliseconds since the epoch",
+            "item": "key of its item in the events table, whole, where it does not follow from source, event id and request id",
             "sequence_number": "of its record in the stream",
             "sub_sequence": "place in a KPL aggregate, if not the first",
             "attempts": "of an event that has waited: how often it was tried, this time included",

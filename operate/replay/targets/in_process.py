@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from weir.consumers.batch.batch import isolate, now_ms
+from weir.consumers.batch.item_key import unusual_key
+from weir.consumers.batch.logs import Log
 from weir.consumers.commit.commit import CommitReport, commit
 from weir.consumers.commit.recent_marks import RecentMarks
 from weir.consumers.events_table.item import EventResult, JudgedEvent
@@ -20,7 +23,7 @@ from weir.consumers.judging.records import Record
 from weir.consumers.judging.secret_readers import secret_reader
 from weir.consumers.judging.secrets import Secrets, elsewhere
 from weir.consumers.outcome import Outcome
-from weir.consumers.settings import Settings
+from weir.consumers.settings import LOG_LEVELS, Settings
 from weir.consumers.wiring import certificates
 from weir.ingest.envelope import Envelope
 from weir.ingest.errors import CertificateAbsent, SecretAbsent, SignatureMismatch, TargetUnavailable, TooOldToTell
@@ -118,6 +121,7 @@ class Pipeline:
     ``holds`` tells of judged events, by their `id`, which are left as they are: their result is `HELD`. With
     ``over_ignored`` an event takes the place of its own item that says ignored. With ``retries`` what was refused
     before is a duplicate if another delivery of its event was applied, whatever else may be wrong with it now.
+    ``log`` is given the lines of what is stored, as the consumer logs them.
     """
 
     judge: Judge
@@ -129,6 +133,7 @@ class Pipeline:
     holds: Callable[[Sequence[JudgedEvent]], AbstractSet[int]] = lambda _: frozenset()
     over_ignored: bool = False
     retries: bool = False
+    log: Callable[[str], object] = lambda _: None
     _recent: RecentMarks = field(init=False, default_factory=RecentMarks)
     _rng: Random = field(init=False, default_factory=Random)
 
@@ -166,8 +171,31 @@ class Pipeline:
             judged = [replace(one, replaces_ignored=one.decision == "apply") for one in judged]
         held = self.holds(judged)
         committed = [one for one in judged if id(one) not in held]
-        results = iter(isolate(self._commit, committed).results if committed else ())
-        return [(one, HELD if id(one) in held else next(results)) for one in judged]
+        results = list(isolate(self._commit, committed).results) if committed else []
+        self._say(committed, results)
+        given = iter(results)
+        return [(one, HELD if id(one) in held else next(given)) for one in judged]
+
+    def _say(self, judged: Sequence[JudgedEvent], results: Sequence[EventResult]) -> None:
+        text = StringIO()
+        log = Log(text, LOG_LEVELS["INFO"], at=now_ms(), invocation="replay")
+        for one, result in zip(judged, results, strict=True):
+            if result.outcome not in {Outcome.RETRY, Outcome.DUPLICATE}:
+                log.add(
+                    LOG_LEVELS["INFO" if result.outcome.is_done else "WARNING"],
+                    "event",
+                    outcome=result.outcome,
+                    reason=result.reason,
+                    source=one.source,
+                    event_id=one.event_id,
+                    type=one.type,
+                    request_id=one.request_id,
+                    received_at=one.received_at_ms or None,
+                    item=unusual_key(one, result.outcome),
+                )
+        log.flush()
+        if written := text.getvalue():
+            self.log(written)
 
     def _commit(self, judged: Sequence[JudgedEvent]) -> CommitReport:
         end_s = time.monotonic() + _ATTEMPT_S

@@ -15,7 +15,7 @@ of that mark and on the condition that it is still there; all else stays ignored
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from weir.consumers.events_table.item import EventResult, JudgedEvent
@@ -66,6 +66,10 @@ class ToConsumer:
         self._previewer = previewer
         self._release = release
         self._claimed: set[MarkKey] = set()  # marks of the interrupted attempt that have been counted
+
+    def log_to(self, log: Callable[[str], object]) -> None:
+        """Have what is stored logged, as lines of the consumer's log."""
+        self._pipeline.log = log
 
     def deliver(self, deliveries: Sequence[Delivery], repeats: Sequence[bool], since_ms: int | None) -> list[Result]:
         """Apply what is not applied; return what became of each event."""
@@ -214,7 +218,9 @@ def make(context: ReplayContext, request: ReplayRequest) -> ToConsumer:
     secrets = make_secrets(context.stack.catalogue, context.client, context.settings)
     origin, horizons = kind_of(request.origin), context.horizons(request)
     ways = {"retries": origin.holds_refused, "over_ignored": origin.holds_ignored}
-    return with_secrets(context, secrets, context.settings, horizons, **ways)
+    consumer = with_secrets(context, secrets, context.settings, horizons, **ways)
+    consumer.log_to(context.log)
+    return consumer
 
 
 def with_secrets(

@@ -1,0 +1,191 @@
+"""The newest events, without reading the whole table: the consumer's log, which is in the order of time, names them.
+
+The events table has no order, and an index that had one would cost a write unit an event. The consumer logs a line for
+each event anyway, with the arrival of its delivery and the key of its item. Read backwards, the log gives keys, and
+the items say what became of them since. An event that arrived after a moment was logged after it, so that what has
+been read of the log tells how far back the list is complete, however late an event was consumed or repeated.
+
+Where the log does not reach far enough, or does not say what went well (LOG_LEVEL), the table is read after all.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from weir.consumers.batch.item_key import item_key
+from weir.consumers.events_table.bulk import read_items
+from weir.consumers.events_table.mark import waiting_parts
+from weir.consumers.outcome import DONE, HELD_BACK, METRICS, Outcome
+from weir.consumers.waiting.waiting_table import INDEX as WAITS
+from weir.operate.lookup.events import SUMMARY, Table, summary
+
+# By how much the clock of a function may be behind that of the gateway.
+_SKEW_MS = 2000
+_NOTABLE_ITEMS = 10_000  # fewer are read in a second
+_EVENT, _METRICS = '"event"', '"_aws"'
+
+
+class LogPart(Protocol):
+    """Lines of the log. What was written at ``since_ms`` or later is in this part or in one before it."""
+
+    @property
+    def since_ms(self) -> int: ...
+    @property
+    def lines(self) -> list[str]: ...
+
+
+class Wanted(NamedTuple):
+    """Which events are meant; times of arrival are epoch milliseconds, both included. "" and None: any."""
+
+    source: str = ""
+    outcome: str = ""
+    type: str = ""
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def wants(self, facts: Mapping[str, Any]) -> bool:
+        """Tell by an item's `summary` whether it is meant."""
+        at_ms = facts["received_at_ms"] or 0
+        return (
+            (self.since_ms is None or at_ms >= self.since_ms)
+            and (self.until_ms is None or at_ms <= self.until_ms)
+            and self.source in {"", facts["source"]}
+            and self.outcome in {"", facts["outcome"]}
+            and self.type in {"", facts["type"]}
+        )
+
+    def may_be(self, line: Mapping[str, Any]) -> bool:
+        """Tell by a line of the log whether its event may be meant; what became of it since is not known."""
+        repeated = line["outcome"] == Outcome.DUPLICATE
+        return (
+            line["outcome"] != Outcome.RETRY
+            and self.source in {"", line.get("source", "")}
+            and (repeated or self.type in {"", line.get("type", "")})
+            and (self.outcome not in HELD_BACK or self.outcome == line["outcome"])
+        )
+
+
+def newest(
+    table: Table,
+    log: Iterable[LogPart],
+    wanted: Wanted,
+    limit: int | None,
+    say: Callable[[str], object] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Return summaries of the events that are meant, the latest arrival first; with a limit, no more than that.
+
+    ``say`` is called before a large table is read whole.
+
+    Raises: what the reads raise.
+    """
+    if wanted.outcome == Outcome.WAITING:
+        return _largest(_waiting(table), wanted, limit)
+    found = _Found(table, wanted)
+    if limit is not None or wanted.since_ms is not None:
+        for part in log:
+            found.read(part)
+            if found.is_enough(limit) and not found.is_silent:
+                return found.listed(limit)
+    items = table.dynamodb.describe_table(TableName=table.name)["Table"].get("ItemCount", 0)
+    if items > _NOTABLE_ITEMS:
+        say(f"the consumer's log does not reach that far back: reading the whole table, {items:,} items")
+    return _largest(table.scan(source=wanted.source or None, outcome=wanted.outcome or None), wanted, limit)
+
+
+@dataclass
+class _Found:
+    """What the log has named so far. ``later``: keys whose items are not read yet, by the arrival that a line says."""
+
+    table: Table
+    wanted: Wanted
+    complete_ms: int = 1 << 62
+    later: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    done_count: int = 0  # what the metrics say went well
+    line_count: int = 0  # lines of what went well
+
+    def read(self, part: LogPart) -> None:
+        for line in _events(part.lines):
+            self.line_count += line["outcome"] in DONE
+            if self.wanted.may_be(line) and (key := item_key(line)) not in self.facts:
+                at_ms = line.get("received_at", line["at"])
+                self.later[key] = min(at_ms, self.later.get(key, at_ms))
+        self.done_count += sum(_done(part.lines))
+        self.complete_ms = part.since_ms + _SKEW_MS if part.since_ms else 0
+        due = [key for key, at_ms in self.later.items() if at_ms >= self.complete_ms]
+        for key in due:
+            del self.later[key]
+        wanted = [{"pk": {"S": key}} for key in due if key]
+        for item in read_items(self.table.dynamodb, self.table.name, wanted, attributes=SUMMARY):
+            self.facts[item["pk"]["S"]] = summary(item)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the log leaves out what went well, so that it names only what did not."""
+        return self.line_count * 2 < self.done_count
+
+    def is_enough(self, limit: int | None) -> bool:
+        since_ms = self.wanted.since_ms
+        if since_ms is not None and self.complete_ms <= since_ms:
+            return True
+        return limit is not None and len(self._complete()) >= limit
+
+    def listed(self, limit: int | None) -> list[dict[str, Any]]:
+        return _largest(self._complete(), self.wanted, limit)
+
+    def _complete(self) -> list[dict[str, Any]]:
+        return [
+            facts
+            for facts in self.facts.values()
+            if (facts["received_at_ms"] or 0) >= self.complete_ms and _is_event(facts) and self.wanted.wants(facts)
+        ]
+
+
+def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for text in lines:
+        if _EVENT in text:
+            line = json.loads(text[text.index("{") :])
+            if line.get("action") == "event" and "outcome" in line:
+                yield line
+
+
+def _done(lines: Iterable[str]) -> Iterator[int]:
+    """Yield how many events each batch says went well: these lines are there whatever the log's level."""
+    for text in lines:
+        if _METRICS in text:
+            values = json.loads(text[text.index("{") :])
+            yield sum(int(values.get(metric, 0)) for outcome, metric in METRICS.items() if outcome.is_done)
+
+
+def _waiting(table: Table) -> Iterator[dict[str, Any]]:
+    """Yield what waits, by the index that has nothing else."""
+    keys: list[Mapping[str, Any]] = []
+    for part in waiting_parts():
+        pages = table.dynamodb.get_paginator("query").paginate(
+            TableName=table.name,
+            IndexName=WAITS,
+            KeyConditionExpression="waits = :part",
+            ExpressionAttributeValues={":part": {"S": part}},
+        )
+        keys += [{"pk": item["pk"]} for page in pages for item in page["Items"]]
+    yield from map(summary, read_items(table.dynamodb, table.name, keys, attributes=SUMMARY))
+
+
+def _largest(found: Iterable[dict[str, Any]], wanted: Wanted, limit: int | None) -> list[dict[str, Any]]:
+    chosen = (facts for facts in found if _is_event(facts) and wanted.wants(facts))
+    if limit is None:
+        return sorted(chosen, key=_age, reverse=True)
+    return heapq.nlargest(limit, chosen, key=_age)
+
+
+def _is_event(facts: Mapping[str, Any]) -> bool:
+    """Tell a stored event from a fence, which guards the id of one that is quarantined under its request id."""
+    return bool(facts["outcome"] != Outcome.FENCED)
+
+
+def _age(facts: Mapping[str, Any]) -> tuple[int, str]:
+    return facts["received_at_ms"] or 0, facts["pk"]
