@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from weir.operate.lookup.events import Table
 
 
-_LISTED = 100  # how many a person is shown who does not say how many
+_SHOWN = 100  # how many a person is shown who does not say how many
 
 
 @click.command(cls=IdCommand)
 @click.argument("identifier", required=False, metavar="[ID]")
 @click.option("--source", metavar="NAME", help="Only events of this source.")
 @click.option("--outcome", type=click.Choice([*map(str, LISTED)]), help="Only events with this outcome.")
-@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type.")
+@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type; * stands for anything.")
 @click.option("--since", metavar="TIME", help=SINCE)
 @click.option("--until", metavar="TIME", help="Only what arrived until then.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
     metavar="N",
-    help=f"Only the N newest. Default: {_LISTED}; with --json or --since all.",
+    help=f"Only the N newest. Default: {_SHOWN}; with --json or --since all.",
 )
 @json_option("JSON Lines, one object for each event")
 @click.option("--body", is_flag=True, help="With ID: write the exact bytes of the body to standard output.")
@@ -89,16 +89,16 @@ def _list(
 ) -> None:
     """Print events, the newest first; all of them as JSON in the table's order, so that none has to be held."""
     from weir.infra import consumer_log
-    from weir.operate.lookup.newest import Wanted, newest
+    from weir.operate.lookup.newest import Listed, newest
     from weir.operate.lookup.times import parse_window_ms
 
     since_ms, until_ms = parse_window_ms(since, until, round(time.time() * 1000))
-    wanted = Wanted(source or "", outcome or "", event_type or "", since_ms, until_ms)
+    wanted = Listed(source or "", outcome or "", event_type or "", since_ms, until_ms)
     if as_json and limit is None and since is None:
         for event in filter(wanted.wants, stored.scan(source=source, outcome=outcome)):
             emit_json(event)
         return
-    most = _LISTED if limit is None and since is None else limit
+    most = _SHOWN if limit is None and since is None else limit
     found = newest(stored, consumer_log.backwards(place, until_ms=until_ms), wanted, most, note)
     for event in found:
         if as_json:

@@ -19,6 +19,7 @@ SECTIONS = {
         "lag": Entry("lag:lag", "Show how far behind the consumer is, shard by shard."),
         "failures": Entry("failures:failures", "Show what failed and why; retry it."),
         "quarantine": Entry("quarantine:quarantine", "Review, retry or discard what is quarantined."),
+        "doctor": Entry("doctor:doctor", "Check what a deployment needs, and a stack that runs."),
         "env": Entry("env:env", "Print what the AWS CLI needs to talk to the stack."),
         "items": Entry("items:items", "Print the items of a table of the business code."),
         "effects": Entry("effects:effects", "List the business code: sources, types, functions, tables."),

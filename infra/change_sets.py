@@ -31,7 +31,7 @@ WORKING = {
     "IMPORT_ROLLBACK_COMPLETE",
 }
 # A first creation that failed: nothing ever worked, and all that can be done to it is to delete it.
-_NEVER_WORKED = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+NEVER_WORKED = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 _NEW = {None, "REVIEW_IN_PROGRESS"}
 _WAYS_OUT = {
     "UPDATE_ROLLBACK_FAILED": "Fix what its events name, then `aws cloudformation continue-update-rollback "
@@ -77,7 +77,7 @@ def apply(
     Raises: StackFailed with CloudFormation's reason, NotConfirmed when ``confirm`` says no: then nothing is changed.
     """
     cloudformation = place.client("cloudformation")
-    if status_of(place) in _NEVER_WORKED:
+    if status_of(place) in NEVER_WORKED:
         _clear(place, say)
     kind: ChangeSetTypeType = "CREATE" if status_of(place) in _NEW else "UPDATE"
     name = f"weir-{int(time.time())}"
@@ -115,12 +115,15 @@ def settle(place: Place, say: Say) -> str | None:
         say(f"  the stack is {status}, by another command: waiting for its end")
         _follow(place, say)
         status = status_of(place)
-    if status in _WAYS_OUT:
-        raise StackFailed(
-            f"stack {place.stack} is {status}. {_WAYS_OUT[status].format(stack=place.stack)}",
-            reasons=_reasons(place, 0.0),
-        )
+    if (way := way_out(place, status)) is not None:
+        raise StackFailed(f"stack {place.stack} is {status}. {way}", reasons=_reasons(place, 0.0))
     return status
+
+
+def way_out(place: Place, status: str | None) -> str | None:
+    """Return what a person must do before anything can be deployed to a stack; None if nothing must be done."""
+    found = _WAYS_OUT.get(status or "")
+    return None if found is None else found.format(stack=place.stack)
 
 
 def _clear(place: Place, say: Say) -> None:

@@ -11,6 +11,7 @@ import json
 import shlex
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -125,12 +126,18 @@ def _unknown(name: str, body: bytes | None, url: str) -> Draft:
 
 
 def _post(url: str, draft: Draft) -> Answer:
-    parts = urlsplit(url + (f"?{urlencode(draft.query)}" if draft.query else ""))
+    query = f"?{urlencode(draft.query)}" if draft.query else ""
+    return request(url + query, "POST", draft.headers, draft.body)
+
+
+def request(url: str, method: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """Send one request as it is. Raises: StackAbsent when nothing answers."""
+    parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.netloc, timeout=_PATIENCE_S)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     try:
-        connection.request("POST", target, body=draft.body, headers=draft.headers)
+        connection.request(method, target, body=body, headers=dict(headers))
         response = connection.getresponse()
         text = response.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:

@@ -14,6 +14,7 @@ import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Protocol
 
 from weir.consumers.batch.item_key import item_key
@@ -38,8 +39,11 @@ class LogPart(Protocol):
     def lines(self) -> list[str]: ...
 
 
-class Wanted(NamedTuple):
-    """Which events are meant; times of arrival are epoch milliseconds, both included. "" and None: any."""
+class Listed(NamedTuple):
+    """Which events are meant; times of arrival are epoch milliseconds, both included. "" and None: any.
+
+    ``type`` is one as the table has it, or a pattern with ``*``. The log cuts a type after 256 characters.
+    """
 
     source: str = ""
     outcome: str = ""
@@ -55,7 +59,7 @@ class Wanted(NamedTuple):
             and (self.until_ms is None or at_ms <= self.until_ms)
             and self.source in {"", facts["source"]}
             and self.outcome in {"", facts["outcome"]}
-            and self.type in {"", facts["type"]}
+            and (not self.type or fnmatchcase(facts["type"] or "", self.type))
         )
 
     def may_be(self, line: Mapping[str, Any]) -> bool:
@@ -64,7 +68,7 @@ class Wanted(NamedTuple):
         return (
             line["outcome"] != Outcome.RETRY
             and self.source in {"", line.get("source", "")}
-            and (repeated or self.type in {"", line.get("type", "")})
+            and (repeated or not self.type or fnmatchcase(line.get("type", ""), self.type))
             and (self.outcome not in HELD_BACK or self.outcome == line["outcome"])
         )
 
@@ -72,7 +76,7 @@ class Wanted(NamedTuple):
 def newest(
     table: Table,
     log: Iterable[LogPart],
-    wanted: Wanted,
+    wanted: Listed,
     limit: int | None,
     say: Callable[[str], object] = lambda _: None,
 ) -> list[dict[str, Any]]:
@@ -101,7 +105,7 @@ class _Found:
     """What the log has named so far. ``later``: keys whose items are not read yet, by the arrival that a line says."""
 
     table: Table
-    wanted: Wanted
+    wanted: Listed
     complete_ms: int = 1 << 62
     later: dict[str, int] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -175,7 +179,7 @@ def _waiting(table: Table) -> Iterator[dict[str, Any]]:
     yield from map(summary, read_items(table.dynamodb, table.name, keys, attributes=SUMMARY))
 
 
-def _largest(found: Iterable[dict[str, Any]], wanted: Wanted, limit: int | None) -> list[dict[str, Any]]:
+def _largest(found: Iterable[dict[str, Any]], wanted: Listed, limit: int | None) -> list[dict[str, Any]]:
     chosen = (facts for facts in found if _is_event(facts) and wanted.wants(facts))
     if limit is None:
         return sorted(chosen, key=_age, reverse=True)

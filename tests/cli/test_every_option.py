@@ -89,6 +89,7 @@ ELSEWHERE: dict[tuple[str, ...], str] = {
     ("send",): "tests/test_stack.py",
     ("listen",): "tests/operate/replay/test_http.py",
     ("init",): "tests/test_wheel.py",
+    ("doctor",): "tests/cli/test_doctor.py",
     ("deploy",): "tests/test_localstack.py",
     ("destroy",): "tests/test_localstack_destroy.py",
     ("record",): "tests/infra/test_lifetimes.py",

@@ -53,7 +53,7 @@ WITHOUT_PLACE = {
     ("bench", "memory"),
 }
 # Look for a stack only if one is named, or make one of their own.
-PLACE_IS_OPTIONAL = {("sources", "check"), ("load", "faults"), ("deploy",), ("destroy",)}
+PLACE_IS_OPTIONAL = {("doctor",), ("sources", "check"), ("load", "faults"), ("deploy",), ("destroy",)}
 # What a command needs before it looks for its stack.
 ARGUMENTS = {
     ("send",): ("github",),

@@ -29,7 +29,7 @@ from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.events import summary
 from weir.operate.lookup.horizons import Horizons
 from weir.operate.lookup.marks import Marks
-from weir.operate.lookup.newest import Wanted, newest
+from weir.operate.lookup.newest import Listed, newest
 from weir.operate.lookup.preview import Previewer
 from weir.operate.lookup.status import DeliveryStatuses
 from weir.operate.quarantine import Selection
@@ -338,7 +338,7 @@ def test_a_time_of_no_calendar_breaks_no_listing(quarantine_env: QuarantineEnv) 
         UpdateExpression="SET event_at = :at, received_at = :at",
         ExpressionAttributeValues={":at": {"N": "1570053170926000"}},
     )
-    listed = newest(quarantine_env.table, [], Wanted(), None)[::-1]
+    listed = newest(quarantine_env.table, [], Listed(), None)[::-1]
     assert [event["event_at"] for event in listed] == [None, "1570053170926000 ms"]
     item = quarantine_env.table.item(key)
     assert item is not None
