@@ -33,17 +33,24 @@ class Transaction(NamedTuple):
 
 
 def fill(events: Sequence[PendingEvent]) -> list[PendingEvent]:
-    """Return as many of the events, from the first on, as one transaction takes."""
+    """Return as many of the events, from the first on, as one transaction takes.
+
+    What a phantom would touch ends it for others, as in the plan: they are judged by what the phantom leaves, should it
+    turn out to be real. That is needed here, too, for events that were phantoms themselves when the plan was made.
+    """
     taken: list[PendingEvent] = []
     shares: dict[ItemKey, str] = {}
+    reserved: dict[ItemKey, str] = {}
     actions = 0
     for event in events:
-        if not event.is_phantom:
+        if event.is_phantom:
+            for action in event.actions:
+                is_like_others = reserved.get(action.item, action.shares) == action.shares
+                reserved[action.item] = action.shares if is_like_others else ""
+        else:
             fresh = [action for action in event.actions if action.item not in shares]
             clash = any(
-                not action.shares or shares[action.item] != action.shares
-                for action in event.actions
-                if action.item in shares
+                _excludes(held.get(action.item), action) for action in event.actions for held in (shares, reserved)
             )
             behind_refused = event.head is not None and event.head.result is None
             actions += 2 if event.refusal else 1 + len(fresh)
@@ -52,6 +59,10 @@ def fill(events: Sequence[PendingEvent]) -> list[PendingEvent]:
             shares.update((action.item, action.shares) for action in event.actions)
         taken.append(event)
     return taken
+
+
+def _excludes(present: str | None, action: Action) -> bool:
+    return present is not None and (present != action.shares or not present)
 
 
 def entangled(events: Sequence[PendingEvent], stuck: Iterable[PendingEvent]) -> set[PendingEvent]:

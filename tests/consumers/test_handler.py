@@ -21,6 +21,7 @@ from weir.consumers.events_table import blob as codec
 from weir.consumers.events_table.item import EventResult, JudgedEvent, wait
 from weir.consumers.judging.aggregate import aggregate
 from weir.consumers.outcome import Outcome
+from weir.consumers.raised import raised_at
 from weir.consumers.settings import VARIABLES, Settings
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.errors import CatalogueInvalid, ConfigError, EventRejected, SettingInvalid, StoreThrottled
@@ -192,6 +193,17 @@ def test_a_damaged_aggregate_is_quarantined_whole_and_counted(engine_env: Engine
     assert run.metrics["AggregatesDamaged"] == 1
     assert codec.unpack_raw(engine_env.events()["!shardId-000000000000:7200.0"]["envelope"]["B"]) == data
     assert "damaged" not in engine_env.balances()
+
+
+def test_a_long_path_leaves_room_for_the_place() -> None:
+    """In a folder of any depth the log names line and function."""
+    scope: dict[str, Callable[[], None]] = {}
+    exec(compile("def crash():\n    raise KeyError('x')\n", f"/{'a long folder/' * 30}effects.py", "exec"), scope)
+    with pytest.raises(KeyError) as raised:
+        scope["crash"]()
+    told = raised_at(raised.value)
+    assert len(told) < 150
+    assert told.endswith("/effects.py:2 in crash")
 
 
 def test_a_bug_in_business_code_is_quarantined_with_its_place_and_no_value(

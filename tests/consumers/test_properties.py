@@ -247,6 +247,15 @@ _NOT_WAITED_FOR = [
     ),
 ]
 
+# Two events are refused as invalid, one after the other, and the second delivery of each takes its place: that of the
+# first must not be judged before what that of the second leaves of the item.
+_JUDGED_BEFORE_A_FOLLOWER = [
+    Record("e0", "r0", "", (Put("things", {"id": 7}, {"n": 0}),)),
+    Record("e2", "r1", "", (Put("things", {"id": 7}, {"n": 0}),)),
+    Record("e2", "r2", "", (Put("things", {"id": "t0"}, {"n": 0}),)),
+    Record("e0", "r3", "", (Check("things", {"id": "t0"}, exists("id")),)),
+]
+
 _CHOICES = st.lists(st.integers(0, 1 << 16), max_size=400)
 _PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -255,6 +264,7 @@ _PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=list
 @given(_streams(), _CHOICES)
 @example(_JUDGED_TOO_EARLY, [])
 @example(_NOT_WAITED_FOR, [])
+@example(_JUDGED_BEFORE_A_FOLLOWER, [])
 def test_one_consumer_ends_in_the_model_s_table(records: list[Record], numbers: list[int]) -> None:
     """A consumer that is throttled, killed, cut short and read again ends in the table of the exact model."""
     store, choices, wire, seeds = MemoryStore(), _Choices(numbers), list[StoreCall](), count()
