@@ -84,6 +84,7 @@ def _deploy(
     bucket = artifact_bucket(place, target.account)
     made_of = synth.parameters_of(target, catalogue, business, made, bucket=bucket, architecture=architecture)
     values = parameters.choose({**made_of, **reserved(place, catalogue, have), **given}, have)
+    parameters.check_together(values.all, emulated=place.emulated)
     check(catalogue, values.all, say)
     parameters.check_shards(place, values, have)
     for line in parameters.told(values, have, unsaid=set(made_of)):
@@ -139,6 +140,7 @@ def target_of(place: Place, boundary: str = "") -> Target:
 def check(catalogue: Catalogue, values: Mapping[str, str], say: Say) -> None:
     """Say what the parameters mean together. Raises: ParameterInvalid; StackFailed for what cannot go well."""
     checked = template.parameters(template.load(), values)
+    parameters.check_together(checked)
     say(f"  {_concurrency(checked)}")
     _check_record_age(checked)
     lifetimes.check(catalogue, checked)

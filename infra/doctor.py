@@ -150,6 +150,7 @@ def _state(place: Place, status: str | None) -> Check:
 def _values(place: Place, catalogue: Catalogue, given: Mapping[str, str], have: Mapping[str, str]) -> Values:
     made_of = dict.fromkeys(("ArtifactBucket", "ApiDefinitionKey", "FunctionKey"), "x")
     values = parameters.choose({**made_of, **given}, have)
+    parameters.check_together(values.all, emulated=place.emulated)
     deploy.check(catalogue, values.all, lambda _: None)
     parameters.check_shards(place, values, have)
     return values

@@ -36,6 +36,8 @@ class Outputs:
     unproven_days: str = ""
     archive_name: str | None = None
     alarm_topic: str | None = None
+    domain_target: str | None = None  # what the DNS record of a domain that the stack made is an alias of
+    domain_target_zone: str | None = None
     home: Path | None = None
     access_log: Path | None = None
     consumer_log: Path | None = None
@@ -69,5 +71,9 @@ _PATHS = ("home", "access_log", "consumer_log", "signing_file")
 # The attribute of each output, by the output's name in the template.
 NAMES = {field.name.title().replace("_", ""): field.name for field in fields(Outputs)}
 # What stacks of an earlier version do not say, and what has a default then.
-_OPTIONAL = {*_PATHS, "archive_name", "alarm_topic", "quarantine_days", "unproven_days", "waiting_rule"}
+_OPTIONAL = {
+    *_PATHS,
+    *("archive_name", "alarm_topic", "domain_target", "domain_target_zone"),
+    *("quarantine_days", "unproven_days", "waiting_rule"),
+}
 _REQUIRED = {name: field for name, field in NAMES.items() if field not in _OPTIONAL}

@@ -9,6 +9,9 @@ from weir.infra import template
 from weir.infra.place import Place
 from weir.ingest.errors import StackFailed
 
+# Source: https://docs.aws.amazon.com/waf/latest/APIReference/API_RateBasedStatement.html
+_WAF_LEAST = 10
+
 
 class Values(NamedTuple):
     """``given`` is passed on; ``kept`` names what keeps the stack's value; ``all`` has every parameter's value."""
@@ -47,6 +50,28 @@ def told(values: Values, have: Mapping[str, str], *, unsaid: Set[str]) -> Iterat
     kept = {name: value for name, value in values.kept.items() if value != usual.get(name, value)}
     if kept:
         yield "as it was: " + ", ".join(f"{name}={value}" for name, value in sorted(kept.items()))
+
+
+def check_together(values: Mapping[str, str], *, emulated: bool = False) -> None:
+    """Refuse parameters that only mean something with another one, or elsewhere. Raises: StackFailed."""
+    needs = {
+        "CertificateArn": "DomainName",
+        "BasePath": "DomainName",
+        "TruststoreUri": "CertificateArn",
+    }
+    for name, needed in needs.items():
+        if values[name] and not values[needed]:
+            raise StackFailed(f"{name} means nothing without {needed}: give that, too.")
+    if values["DefaultEndpoint"] == "disabled" and not values["DomainName"]:
+        raise StackFailed("DefaultEndpoint=disabled without DomainName: nothing would answer. Give a domain.")
+    if values["TruststoreUri"] and values["DefaultEndpoint"] != "disabled":
+        raise StackFailed("TruststoreUri needs DefaultEndpoint=disabled: that address demands no client certificate.")
+    if values["WebAclArn"] and values["WafRequestsPerIp"] != "0":
+        raise StackFailed("WebAclArn and WafRequestsPerIp: an API has one web ACL. Put the rate rule into your own.")
+    if emulated and (values["WebAclArn"] or values["WafRequestsPerIp"] != "0"):
+        raise StackFailed("LocalStack has no AWS WAF: deploy there without WebAclArn and WafRequestsPerIp.")
+    if 0 < int(values["WafRequestsPerIp"]) < _WAF_LEAST:
+        raise StackFailed(f"WafRequestsPerIp={values['WafRequestsPerIp']}: AWS WAF takes no less than {_WAF_LEAST}.")
 
 
 def check_shards(place: Place, values: Values, have: Mapping[str, str]) -> None:

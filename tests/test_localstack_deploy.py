@@ -63,3 +63,33 @@ def test_a_stack_keeps_its_settings_and_its_data_until_that_is_asked_for() -> No
         f"deleting {kind}" in gone for kind in ("AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket")
     )
     assert "--delete-data" not in weir("destroy", "--delete-data", "--yes", at=stack, code=2)
+
+
+def test_urls_of_a_domain_outlive_the_stack() -> None:
+    """The domain, its certificate and a base path are deployed, changed and taken down with the stack."""
+    stack, domain = f"u{uuid.uuid4().hex[:8]}", f"{uuid.uuid4().hex[:8]}.example.com"
+    certificate = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
+    settings = (
+        f"DomainName={domain}",
+        f"CertificateArn={certificate}",
+        "BasePath=shop",
+        f"SecretsPrefix=/acme/{stack}",
+    )
+    shape = ("StreamMode=PROVISIONED", "ShardCount=1")
+    refused = weir("deploy", "--set", f"CertificateArn={certificate}", at=stack, code=2)
+    assert "CertificateArn means nothing without DomainName" in refused
+    weir("deploy", *(word for one in (*settings, *shape) for word in ("--set", one)), at=stack)
+    where = place.at_endpoint(str(ENDPOINT), stack)
+    gateway = where.client("apigateway")
+    try:
+        assert gateway.get_domain_name(domainName=domain)["regionalCertificateArn"] == certificate
+        (mapping,) = gateway.get_base_path_mappings(domainName=domain)["items"]
+        assert (mapping["basePath"], mapping["restApiId"], mapping["stage"]) == ("shop", where.outputs().api_id, "live")
+        stacks = where.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        outputs = {one["OutputKey"]: one["OutputValue"] for one in stacks["Outputs"]}
+        assert outputs["Endpoint"] == f"https://{domain}/shop/v1"
+        assert outputs["DomainTarget"]
+        said = weir("deploy", "--set", "BatchSize=50", at=stack)
+        assert f"DomainName={domain}" in said.split("as it was:")[1]
+    finally:
+        weir("destroy", "--delete-data", "--yes", at=stack)

@@ -1,0 +1,157 @@
+"""What a production team sets by parameter: a domain, a web ACL, hot keys; and what means nothing together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from weir.consumers.business.tables import Table
+from weir.infra import parameters, tables, template
+from weir.infra.tables import TableResource
+from weir.ingest.errors import StackFailed
+
+GIVEN = {"ArtifactBucket": "a", "ApiDefinitionKey": "b", "FunctionKey": "c"}
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
+ACL = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/own/1"
+OPTIONAL = {
+    "AWS::ApiGateway::DomainName",
+    "AWS::ApiGateway::BasePathMapping",
+    "AWS::WAFv2::WebACL",
+    "AWS::WAFv2::WebACLAssociation",
+}
+
+
+class Made:
+    """What the template makes of parameters; a property is evaluated when it is asked for."""
+
+    def __init__(self, **given: str) -> None:
+        ready = template.load()
+        own = Table("orders", key={"id": str})
+        tables.expand(
+            ready, [TableResource("orders", own.described(), billing="", existing="", real_name="")], emulated=False
+        )
+        values = template.parameters(ready, {**GIVEN, **given})
+        self._scope = template._Scope(ready, values, "weir", "eu-west-1", "123456789012")
+        self._ready = ready
+
+    def types(self) -> list[str]:
+        resources = self._ready["Resources"].items()
+        return [spec["Type"] for name, spec in resources if self._scope.exists(name)]
+
+    def has(self, name: str) -> bool:
+        return self._scope.exists(name)
+
+    def get(self, name: str, key: str) -> Any:
+        """Return a property of a resource; None if it has none."""
+        assert self.has(name)
+        properties = self._ready["Resources"][name]["Properties"]
+        return self._scope.value({key: properties[key]}).get(key) if key in properties else None
+
+    def tables(self) -> list[str]:
+        resources = self._ready["Resources"].items()
+        return [name for name, spec in resources if spec["Type"] == "AWS::DynamoDB::Table"]
+
+    def outputs(self) -> set[str]:
+        outputs = self._ready["Outputs"].items()
+        return {name for name, spec in outputs if self._scope.holds(spec.get("Condition"))}
+
+    def endpoint(self) -> str:
+        return str(self._scope.value(self._ready["Outputs"]["Endpoint"]["Value"]))
+
+
+def test_by_default_there_is_nothing_of_it() -> None:
+    made = Made()
+    assert OPTIONAL.isdisjoint(made.types())
+    assert made.get("Api", "DisableExecuteApiEndpoint") is False
+    assert ".execute-api.eu-west-1." in made.endpoint()
+    assert "DomainTarget" not in made.outputs()
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [({}, "https://hooks.example.com/v1"), ({"BasePath": "shop"}, "https://hooks.example.com/shop/v1")],
+)
+def test_the_urls_are_the_domain_s(given: dict[str, str], endpoint: str) -> None:
+    """With a certificate the stack makes the domain; without, one that is there is mapped. The URLs are the same."""
+    made = Made(DomainName="hooks.example.com", CertificateArn=CERTIFICATE, **given)
+    assert made.outputs() >= {"DomainTarget", "DomainTargetZone"}
+    assert made.get("Domain", "RegionalCertificateArn") == CERTIFICATE
+    mapped = Made(DomainName="hooks.example.com", **given)
+    assert not mapped.has("Domain")
+    assert mapped.get("DomainMapping", "DomainName") == "hooks.example.com"
+    for one in (made, mapped):
+        assert one.endpoint() == endpoint
+        assert one.get("DomainMapping", "BasePath") == given.get("BasePath")
+
+
+@pytest.mark.parametrize(("policy", "mode"), [("TLS_1_2", None), ("SecurityPolicy_TLS13_1_3_2025_09", "BASIC")])
+def test_tls_and_client_certificates(policy: str, mode: str | None) -> None:
+    made = Made(
+        DomainName="hooks.example.com",
+        CertificateArn=CERTIFICATE,
+        SecurityPolicy=policy,
+        TruststoreUri="s3://trust/ca.pem",
+        DefaultEndpoint="disabled",
+    )
+    assert made.get("Domain", "SecurityPolicy") == policy
+    assert made.get("Domain", "EndpointAccessMode") == mode
+    assert made.get("Domain", "MutualTlsAuthentication") == {"TruststoreUri": "s3://trust/ca.pem"}
+    assert made.get("Api", "DisableExecuteApiEndpoint") is True
+
+
+def test_an_api_has_one_web_acl() -> None:
+    made = Made(WafRequestsPerIp="2000")
+    (rule,) = made.get("WebAcl", "Rules")
+    assert rule["Statement"]["RateBasedStatement"]["Limit"] == 2000
+    assert made.types().count("AWS::WAFv2::WebACLAssociation") == 1
+    own = Made(WebAclArn=ACL)
+    assert not own.has("WebAcl")
+    assert own.types().count("AWS::WAFv2::WebACLAssociation") == 1
+    assert own.get("OwnWebAclAssociation", "WebACLArn") == ACL
+
+
+@pytest.mark.parametrize(("given", "shown"), [({}, None), ({"ContributorInsights": "on"}, {"Enabled": True})])
+def test_hot_keys_are_shown_of_every_table(given: dict[str, str], shown: object) -> None:
+    made = Made(**given)
+    assert len(made.tables()) == 2
+    assert [made.get(name, "ContributorInsightsSpecification") for name in made.tables()] == [shown, shown]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"CertificateArn": CERTIFICATE},
+        {"BasePath": "shop"},
+        {"DomainName": "hooks.example.com", "TruststoreUri": "s3://trust/ca.pem", "DefaultEndpoint": "disabled"},
+        {"DomainName": "hooks.example.com", "CertificateArn": CERTIFICATE, "TruststoreUri": "s3://trust/ca.pem"},
+        {"DefaultEndpoint": "disabled"},
+        {"WebAclArn": ACL, "WafRequestsPerIp": "100"},
+        {"WafRequestsPerIp": "9"},
+    ],
+)
+def test_what_means_nothing_together_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(StackFailed):
+        parameters.check_together(parameters.choose({**GIVEN, **given}, {}).all)
+
+
+@pytest.mark.parametrize("given", [{"WafRequestsPerIp": "100"}, {"WebAclArn": ACL}])
+def test_an_emulator_without_a_firewall_says_so(given: dict[str, str]) -> None:
+    values = parameters.choose({**GIVEN, **given}, {}).all
+    parameters.check_together(values)
+    with pytest.raises(StackFailed, match="LocalStack has no AWS WAF"):
+        parameters.check_together(values, emulated=True)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"DomainName": "hooks.example.com"},
+        {"DomainName": "a-b.example.co.uk", "BasePath": "shop", "DefaultEndpoint": "disabled"},
+        {"WafRequestsPerIp": "10"},
+        {"WebAclArn": ACL},
+    ],
+)
+def test_what_fits_together_is_taken(given: dict[str, str]) -> None:
+    parameters.check_together(parameters.choose({**GIVEN, **given}, {}).all)
