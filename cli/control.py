@@ -25,7 +25,10 @@ def pause(place: Place, as_json: bool) -> None:
     if as_json:
         emit_json({"paused": True})
     else:
-        emit("paused; `weir lag` shows how long the stream keeps what waits, `weir resume` lets the consumer continue")
+        emit(
+            "paused; `weir resume` lets the consumer continue. `weir lag` shows until when: what is older then than "
+            "MaxRecordAgeSeconds is given up, and kept as a failure"
+        )
 
 
 @click.command(cls=Command)

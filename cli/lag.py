@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -30,26 +31,30 @@ if TYPE_CHECKING:
 def lag(place: Place, over_s: float, as_json: bool) -> None:
     """Show each shard: how far the consumer is behind, what arrives and drains, and the time to loss.
 
-    Time to loss is the stream's retention minus the age of the oldest record that is not done.
+    Time to loss is what is left until the oldest record that is not done is given up (MaxRecordAgeSeconds), or gone
+    (RetentionHours), whichever comes first. A shard on which nothing drains is shown with what stops it.
     """
-    from weir.infra import control
-    from weir.operate.lag import LagReader, show
+    from weir.infra import consumer_log, control
+    from weir.operate.lag import LagReader, show, with_reasons
 
-    stack = open_stack(place)
+    stack, record_age = open_stack(place), place.outputs().max_record_age_seconds
     reader = LagReader(
         stack.kinesis,
         stack.stream,
         stack.statuses,
         stack.checkpoints,
         retention_s=stack.retention_s,
+        record_age_s=float(record_age) if record_age else None,
         service=stack.service,
     )
-    shards = reader.measure(over_s)
+    shards, is_paused = reader.measure(over_s), control.is_paused(place)
+    if not is_paused:
+        shards = with_reasons(shards, consumer_log.backwards(place), round(time.time() * 1000))
     if as_json:
         for one in shards:
             emit_json(one.as_dict())
         return
     for line in show(shards):
         emit(line)
-    if control.is_paused(place):
+    if is_paused:
         emit("the consumer is paused; `weir resume` lets it continue")

@@ -34,6 +34,7 @@ class Outputs:
     consumer_log_group: str = ""
     quarantine_days: str = ""
     unproven_days: str = ""
+    max_record_age_seconds: str = ""
     archive_name: str | None = None
     alarm_topic: str | None = None
     domain_target: str | None = None  # what the DNS record of a domain that the stack made is an alias of
@@ -74,6 +75,6 @@ NAMES = {field.name.title().replace("_", ""): field.name for field in fields(Out
 _OPTIONAL = {
     *_PATHS,
     *("archive_name", "alarm_topic", "domain_target", "domain_target_zone"),
-    *("quarantine_days", "unproven_days", "waiting_rule"),
+    *("quarantine_days", "unproven_days", "waiting_rule", "max_record_age_seconds"),
 }
 _REQUIRED = {name: field for name, field in NAMES.items() if field not in _OPTIONAL}

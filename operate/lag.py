@@ -1,6 +1,11 @@
 """How far the consumer is behind, shard by shard, and how long until records are lost.
 
-    time to loss = the stream's retention - the age of the oldest record that is not done
+    time to loss = the earlier of the stream's retention and the mapping's greatest record age
+                   - the age of the oldest record that is not done
+
+What reaches the record age is given up: it is kept as a failure, out of order, and must be retried by hand. What
+reaches the retention is gone from the stream. A shard on which nothing drains is blocked, and the consumer's log says
+by what.
 
 The embedded stack keeps checkpoints in a file. Lambda does not show them: there the first record without an outcome
 is found by halving the time, asking the events table about one record at each step.
@@ -9,12 +14,14 @@ is found by halving the time, asking the events table about one record at each s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from weir.consumers.judging.records import open_record
+from weir.consumers.outcome import Outcome
 from weir.operate.lookup.delivery import Delivery
+from weir.operate.lookup.newest import LogPart, event_lines
 from weir.operate.lookup.stack import Service
 from weir.operate.lookup.status import DeliveryStatuses
 from weir.operate.lookup.times import show_duration
@@ -28,6 +35,9 @@ _PAGE_RECORDS = 1000
 _ARRIVING_S = 60.0
 _PRECISION_S = 1.0
 _PROBE_RECORDS = 25
+_BLOCKED = ("source", "event_id", "request_id", "reason", "detail", "at")
+# A batch that fails is tried again within a minute, each time with a line for what stopped it.
+_RECENT_MS = 300_000
 # How far back to look for the newest record of a shard, further each time.
 _BACK_S = (60.0, 900.0, 14_400.0, 86_400.0)
 
@@ -47,6 +57,7 @@ class ShardLag:
     arriving_per_s: float
     draining_per_s: float
     time_to_loss_s: float | None
+    blocked: Mapping[str, Any] | None = None  # the last line of the log about an event that is tried again and again
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -59,6 +70,7 @@ class ShardLag:
             "arriving_per_s": round(self.arriving_per_s, 2),
             "draining_per_s": round(self.draining_per_s, 2),
             "time_to_loss_s": self.time_to_loss_s,
+            "blocked": None if self.blocked is None else {name: self.blocked.get(name) for name in _BLOCKED},
         }
 
 
@@ -83,9 +95,37 @@ def show(shards: Sequence[ShardLag]) -> list[str]:
         lines.append(
             f"{name:22} {unread:>9} {behind:>10} {one.arriving_per_s:>9,.1f}/s {one.draining_per_s:>9,.1f}/s  {loss}"
         )
+    lines += [
+        f"{one.shard_id.removeprefix('shardId-')} is blocked: {_why(one.blocked)}"
+        for one in shards
+        if one.blocked is not None
+    ]
     waiting = [one.time_to_loss_s for one in shards if one.time_to_loss_s is not None]
     lines.append(f"time to loss: {show_duration(min(waiting))}" if waiting else "nothing waits to be read")
     return lines
+
+
+def _why(line: Mapping[str, Any]) -> str:
+    detail = f" ({line['detail']})" if line.get("detail") else ""
+    event = line.get("event_id") or line.get("request_id") or "an event"
+    ago = show_duration(time.time() - line["at"] / 1000)
+    return f"{line.get('reason') or 'retried'}{detail} at {event} of {line.get('source') or '?'}, tried {ago} ago"
+
+
+def with_reasons(shards: Sequence[ShardLag], log: Iterable[LogPart], now_ms: int) -> list[ShardLag]:
+    """Return the shards; each that has unread records and drains none with what the log said of it last."""
+    stuck = {one.shard_id for one in shards if one.unread and not one.draining_per_s}
+    found: dict[str, Mapping[str, Any]] = {}
+    for part in log if stuck else ():
+        for line in event_lines(part.lines):
+            is_retried = line["outcome"] == Outcome.RETRY and line["at"] >= now_ms - _RECENT_MS
+            if is_retried and (shard_id := line.get("shard_id")) in stuck:
+                known = found.get(shard_id)
+                if known is None or line["at"] > known["at"]:
+                    found[shard_id] = line
+        if part.since_ms < now_ms - _RECENT_MS or stuck <= found.keys():
+            break
+    return [replace(one, blocked=found.get(one.shard_id)) for one in shards]
 
 
 class LagReader:
@@ -100,6 +140,7 @@ class LagReader:
         *,
         retention_s: float,
         service: Service,
+        record_age_s: float | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -107,6 +148,7 @@ class LagReader:
         self._statuses = statuses
         self._checkpoints = checkpoints
         self._retention_s = retention_s
+        self._ends_s = retention_s if record_age_s is None else min(retention_s, record_age_s)
         self._service = service
         self._clock, self._sleep = clock, sleep
 
@@ -134,7 +176,7 @@ class LagReader:
             oldest_age_s=age_s,
             arriving_per_s=arriving,
             draining_per_s=drained / took_s,
-            time_to_loss_s=None if age_s is None else self._retention_s - age_s,
+            time_to_loss_s=None if age_s is None else max(0.0, self._ends_s - age_s),
         )
 
     def _drained(self, shard_id: str, before: _Unread, after: _Unread) -> int:

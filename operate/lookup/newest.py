@@ -113,7 +113,7 @@ class _Found:
     line_count: int = 0  # lines of what went well
 
     def read(self, part: LogPart) -> None:
-        for line in _events(part.lines):
+        for line in event_lines(part.lines):
             self.line_count += line["outcome"] in DONE
             if self.wanted.may_be(line) and (key := item_key(line)) not in self.facts:
                 at_ms = line.get("received_at", line["at"])
@@ -149,7 +149,8 @@ class _Found:
         ]
 
 
-def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def event_lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the consumer's log that say what became of an event."""
     for text in lines:
         if _EVENT in text:
             line = json.loads(text[text.index("{") :])

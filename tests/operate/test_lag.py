@@ -6,6 +6,7 @@ Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.h
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.support.stack_env import StackEnv
+from weir.infra.consumer_log import LogPart
 from weir.ingest.envelope import encode
-from weir.operate.lag import LagReader, ShardLag, show
+from weir.operate.lag import LagReader, ShardLag, show, with_reasons
 from weir.operate.lookup.stack import EMULATOR, Service
 
 pytestmark = pytest.mark.engine
@@ -36,6 +38,55 @@ def reader(
         service=service,
         sleep=sleep,
     )
+
+
+RETRIED = {"level": "WARNING", "action": "event", "outcome": "retry", "reason": "store_throttled", "event_id": "e1"}
+
+
+def test_the_earlier_end_counts(stack_env: StackEnv) -> None:
+    """A record is given up at the mapping's record age, which is mostly before the stream's retention."""
+    stack_env.put(stack_env.payment("a", 1))
+    for record_age_s, ends_s in ((3600.0, 3600.0), (2 * RETENTION_S, RETENTION_S), (None, RETENTION_S), (0.001, None)):
+        stack = stack_env.stack()
+        (found,) = LagReader(
+            stack.kinesis,
+            stack.stream,
+            stack.statuses,
+            lambda: None,
+            retention_s=RETENTION_S,
+            record_age_s=record_age_s,
+            service=EMULATOR,
+            sleep=lambda _: None,
+        ).measure(0)
+        assert found.oldest_age_s is not None
+        expected = 0.0 if ends_s is None else ends_s - found.oldest_age_s
+        assert found.time_to_loss_s == pytest.approx(expected)
+
+
+def test_a_blocked_shard_says_by_what(stack_env: StackEnv) -> None:
+    """The last line of a retry there; one that is old, of another shard, or of a shard that drains explains nothing."""
+    stack_env.put(stack_env.payment("a", 1))
+    found, now_ms = measure(stack_env), round(time.time() * 1000)
+
+    def part(**facts: Any) -> LogPart:
+        line = {**RETRIED, "shard_id": found.shard_id, "source": "payments", "at": now_ms - 1000, **facts}
+        return LogPart(now_ms - 10_000, [json.dumps(line)])
+
+    (one,) = with_reasons([found], [part(), part(at=now_ms - 5000, event_id="e0")], now_ms)
+    assert one.blocked is not None
+    assert one.as_dict()["blocked"] == {
+        "source": "payments",
+        "event_id": "e1",
+        "request_id": None,
+        "reason": "store_throttled",
+        "detail": None,
+        "at": now_ms - 1000,
+    }
+    assert "is blocked: store_throttled at e1 of payments, tried" in "\n".join(show([one]))
+    for other in (part(at=now_ms - 600_000), part(shard_id="shardId-9"), part(outcome="applied")):
+        assert with_reasons([found], [other], now_ms)[0].blocked is None
+    draining = replace(found, draining_per_s=1.0)
+    assert with_reasons([draining], [part()], now_ms)[0].blocked is None
 
 
 def measure(stack_env: StackEnv, **options: Any) -> ShardLag:
