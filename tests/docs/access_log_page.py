@@ -15,7 +15,7 @@ MEANINGS = {
     "at": "arrival at the gateway, milliseconds since the epoch",
     "resource": "the path of the API definition that matched, such as `/v1/shop/{key}`: it names the source",
     "method": "the HTTP method",
-    "status": "the status that the sender got; a delivery is stored if it is 2xx and `integration_status` is 200",
+    "status": "the status that the sender got; a delivery is stored if it and `integration_status` are 2xx",
     "integration_status": "the status that Kinesis (or the handshake function) answered with",
     "latency_ms": "time from the request to the answer",
     "integration_latency_ms": "the part of it that Kinesis (or the function) took",

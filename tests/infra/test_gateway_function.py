@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from weir.infra.local.function.function import Function
 from weir.infra.local.gateway.definition import load
 from weir.ingest.contract.routes import api_definition
 from weir.ingest.errors import TemplateUnsupported
+from weir.operate.audit.sources import read_line
 
 NAME = "weir-handshake"
 SUBSTITUTIONS = {
@@ -76,6 +78,23 @@ async def test_the_event_is_api_gateways(tmp_path: Path) -> None:
     assert context["identity"]["sourceIp"] == "127.0.0.1"
     assert answer.headers["x-amz-apigw-id"] == context["extendedRequestId"]
     assert isinstance(context["requestTimeEpoch"], int)
+
+
+async def test_the_access_log_has_the_status_that_the_code_returned(tmp_path: Path) -> None:
+    """Not Lambda's own 200; and a delivery that it stored and answered so counts as acknowledged."""
+    log = tmp_path / "access.log"
+    shown = '{"id":"$context.extendedRequestId","at":"$context.requestTimeEpoch","method":"$context.httpMethod",'
+    shown += '"status":"$context.status","integration_status":"$context.integration.status"}'
+    (tmp_path / "answering.py").write_text(textwrap.dedent(CODE))
+    made = Function("answering.handler", {}, root=tmp_path, log_path=tmp_path / "log", name=NAME, timeout_s=4)
+    options: dict[str, Any] = {"functions": {NAME: made}, "access_log": log, "access_log_format": shown}
+    async with serving(proxied(), "http://127.0.0.1:1", **options) as served:
+        answer = await served.post("/v1/slack", b"{}")
+    (line,) = log.read_text().splitlines()
+    assert (json.loads(line)["status"], json.loads(line)["integration_status"]) == ("201", "201")
+    acknowledged = read_line(line)
+    assert acknowledged is not None
+    assert acknowledged.request_id == answer.headers["x-amz-apigw-id"]
 
 
 @pytest.mark.parametrize("kind", ["raise", "die", "nonsense", "text"])

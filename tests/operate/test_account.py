@@ -172,6 +172,8 @@ def test_only_a_stored_post_that_was_answered_2xx_is_acknowledged() -> None:
     """A line counts as an acknowledgement only if a POST was stored and answered 2xx."""
     stored = {"id": "x=", "at": "17", "method": "POST", "status": "202", "integration_status": "200"}
     assert read_line(json.dumps(stored)) == Acknowledged(RequestId("x="), 17)
+    by_function = {**stored, "status": "204", "integration_status": "204"}
+    assert read_line(json.dumps(by_function)) == Acknowledged(RequestId("x="), 17)
     for change in ({"method": "GET"}, {"status": "503"}, {"integration_status": "400"}, {"at": "-"}):
         assert read_line(json.dumps({**stored, **change})) is None
     assert read_line('{"id": "cut') is None

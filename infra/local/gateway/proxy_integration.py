@@ -42,7 +42,11 @@ class LambdaIntegration:
             message = "Endpoint request timed out"
             raise Fault("INTEGRATION_TIMEOUT", message, integration_error=message) from error
         exchange.integration_status = result.status_code
-        return _response(result)
+        answer = _response(result)
+        # The access log has what the function's code returned, not what Lambda did.
+        # Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
+        exchange.integration_status = answer.status
+        return answer
 
     async def close(self) -> None:
         """End every execution environment."""
