@@ -85,7 +85,8 @@ def _adapt(item: dict[str, Any], source: Source, question: Mapping[str, Any], fu
     """Add to a path what only its source has: the answer to a delivery, and handshakes by method."""
     responses = item["post"][_INTEGRATION]["responses"]
     if source.ack is not None:
-        item["post"]["responses"][str(source.ack.status)] = {"description": "Stored", "headers": {"Content-Type": {}}}
+        headers = {"Content-Type": {"schema": {"type": "string"}}}
+        item["post"]["responses"][str(source.ack.status)] = {"description": "Stored", "headers": headers}
         responses["200"] = _acknowledgement(source.ack)
     for method in sorted({handshake.match.method for handshake in source.handshakes}):
         if method in source.methods_by_function:

@@ -155,3 +155,13 @@ def test_an_emulator_without_a_firewall_says_so(given: dict[str, str]) -> None:
 )
 def test_what_fits_together_is_taken(given: dict[str, str]) -> None:
     parameters.check_together(parameters.choose({**GIVEN, **given}, {}).all)
+
+
+@pytest.mark.parametrize("given", [{}, {"HandshakeFunction": "true"}])
+def test_a_stage_waits_for_what_its_deliveries_need(given: dict[str, str]) -> None:
+    """CloudFormation waits for what a property names: the archive, the role for logs, the function's permission."""
+    made = Made(**given)
+    waits_for = str(made.get("Stage", "Description"))
+    assert "weir-archive" in waits_for
+    assert "weir-api-gateway-account" in waits_for
+    assert ("weir-handshake-permission" in waits_for) == bool(given)
