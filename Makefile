@@ -36,7 +36,7 @@ conformance: .venv/test ## What AWS documents, on the embedded stack and LocalSt
 coverage: .venv/test ## The tests of ingest and consumers with their coverage, which has a floor (pyproject.toml)
 	@.venv/bin/python -m pytest --cov --cov-report=term $(ARGS) tests/ingest tests/consumers
 
-docs: .venv/test ## Write the generated pages of docs/reference again
+docs: .venv/test ## Write the generated pages of docs again
 	@.venv/bin/python -m tests.docs
 
 lock: .venv/test ## Resolve the lock files again

@@ -1,4 +1,4 @@
-"""`python -m tests.docs` (or `make docs`) writes the pages of docs/reference."""
+"""`python -m tests.docs` (or `make docs`) writes the generated pages of docs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from tests.docs.pages import FOLDER, PAGES
 
 def main() -> None:
     """Write every page and print its name."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
+        (FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
         (FOLDER / name).write_text(page(), encoding="utf-8")
-        print(f"docs/reference/{name}")
+        print(f"docs/{name}")
 
 
 if __name__ == "__main__":

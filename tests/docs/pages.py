@@ -1,4 +1,4 @@
-"""The generated pages by file name. A new one is a function that returns Markdown, and a line here."""
+"""The generated pages by their place in docs. A new one is a function that returns Markdown, and a line here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.docs import (
     access_log_page,
+    aws_page,
     commands_page,
     environment_page,
     errors_page,
@@ -19,18 +20,19 @@ from tests.docs import (
     sources_page,
 )
 
-FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+FOLDER = Path(__file__).parents[2] / "docs"
 
 PAGES: dict[str, Callable[[], str]] = {
-    "access-log.md": access_log_page.page,
-    "commands.md": commands_page.page,
-    "environment.md": environment_page.page,
-    "errors.md": errors_page.page,
-    "event-item.md": event_item_page.page,
-    "log-fields.md": log_fields_page.page,
-    "metrics.md": metrics_page.page,
-    "parameters.md": parameters_page.page,
-    "presets.md": presets_page.page,
-    "project.md": project_page.page,
-    "sources.md": sources_page.page,
+    "aws.md": aws_page.page,
+    "reference/access-log.md": access_log_page.page,
+    "reference/commands.md": commands_page.page,
+    "reference/environment.md": environment_page.page,
+    "reference/errors.md": errors_page.page,
+    "reference/event-item.md": event_item_page.page,
+    "reference/log-fields.md": log_fields_page.page,
+    "reference/metrics.md": metrics_page.page,
+    "reference/parameters.md": parameters_page.page,
+    "reference/presets.md": presets_page.page,
+    "reference/project.md": project_page.page,
+    "reference/sources.md": sources_page.page,
 }
