@@ -26,6 +26,7 @@ from weir.operate.lookup.events import SUMMARY, Table, summary
 
 # By how much the clock of a function may be behind that of the gateway.
 _SKEW_MS = 2000
+_CHUNK = 100  # a call takes as many keys
 _NOTABLE_ITEMS = 10_000  # fewer are read in a second
 _EVENT, _METRICS = '"event"', '"_aws"'
 
@@ -102,11 +103,15 @@ def newest(
 
 @dataclass
 class _Found:
-    """What the log has named so far. ``later``: keys whose items are not read yet, by the arrival that a line says."""
+    """What the log has named so far. ``later``: keys whose items are not read yet, by the arrival that a line says.
+
+    An item arrived when its line says or, where that is of a repeat, before. So what is read in the order of these
+    arrivals is complete down to the next of them.
+    """
 
     table: Table
     wanted: Listed
-    complete_ms: int = 1 << 62
+    complete_ms: int = 1 << 62  # the log is read so far back that every event is named that arrived since
     later: dict[str, int] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     done_count: int = 0  # what the metrics say went well
@@ -115,17 +120,11 @@ class _Found:
     def read(self, part: LogPart) -> None:
         for line in event_lines(part.lines):
             self.line_count += line["outcome"] in DONE
-            if self.wanted.may_be(line) and (key := item_key(line)) not in self.facts:
+            if self.wanted.may_be(line) and (key := item_key(line)) and key not in self.facts:
                 at_ms = line.get("received_at", line["at"])
                 self.later[key] = min(at_ms, self.later.get(key, at_ms))
         self.done_count += sum(_done(part.lines))
         self.complete_ms = part.since_ms + _SKEW_MS if part.since_ms else 0
-        due = [key for key, at_ms in self.later.items() if at_ms >= self.complete_ms]
-        for key in due:
-            del self.later[key]
-        wanted = [{"pk": {"S": key}} for key in due if key]
-        for item in read_items(self.table.dynamodb, self.table.name, wanted, attributes=SUMMARY):
-            self.facts[item["pk"]["S"]] = summary(item)
 
     @property
     def is_silent(self) -> bool:
@@ -133,19 +132,28 @@ class _Found:
         return self.line_count * 2 < self.done_count
 
     def is_enough(self, limit: int | None) -> bool:
-        since_ms = self.wanted.since_ms
-        if since_ms is not None and self.complete_ms <= since_ms:
-            return True
-        return limit is not None and len(self._complete()) >= limit
+        """Tell whether the list is known as far as it is asked for, and read the items that it takes."""
+        reaches = self.wanted.since_ms is not None and self.complete_ms <= self.wanted.since_ms
+        if limit is None and not reaches:
+            return False
+        due = sorted((at_ms, key) for key, at_ms in self.later.items() if at_ms >= self.complete_ms)
+        while due and (limit is None or len(self._known(due[-1][0] + 1)) < limit):
+            chunk, due = due[-_CHUNK:], due[:-_CHUNK]
+            for _, key in chunk:
+                del self.later[key]
+            keys = [{"pk": {"S": key}} for _, key in chunk]
+            for item in read_items(self.table.dynamodb, self.table.name, keys, attributes=SUMMARY):
+                self.facts[item["pk"]["S"]] = summary(item)
+        return reaches or (limit is not None and len(self._known(self.complete_ms)) >= limit)
 
     def listed(self, limit: int | None) -> list[dict[str, Any]]:
-        return _largest(self._complete(), self.wanted, limit)
+        return _largest(self._known(self.complete_ms), self.wanted, limit)
 
-    def _complete(self) -> list[dict[str, Any]]:
+    def _known(self, since_ms: int) -> list[dict[str, Any]]:
         return [
             facts
             for facts in self.facts.values()
-            if (facts["received_at_ms"] or 0) >= self.complete_ms and _is_event(facts) and self.wanted.wants(facts)
+            if (facts["received_at_ms"] or 0) >= since_ms and _is_event(facts) and self.wanted.wants(facts)
         ]
 
 

@@ -148,7 +148,11 @@ class Calls:
 def test_the_table_is_not_read_whole(stack_env: StackEnv) -> None:
     """However many lines the log has, as many items are read as the newest part of it names."""
     rng = Random(1)
-    parts = consumed(stack_env, deliveries(stack_env, rng), rng)
+    older = [
+        json.dumps({"action": "event", "outcome": "applied", "source": "payments", "event_id": f"no_{n}", "at": 9})
+        for n in range(5000)
+    ]
+    parts = [LogPart(0, older), *consumed(stack_env, deliveries(stack_env, rng), rng)]
     newer = [stack_env.payment("new", 1, at_ms=round(time.time() * 1000) + 3 * MINUTE_MS) for _ in range(5)]
     lines: list[str] = []
     pipeline = stack_env.pipeline()
