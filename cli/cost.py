@@ -65,16 +65,18 @@ def cost(
     """
     from weir.consumers.batch.metrics import UNITS
     from weir.infra import cost as costs
-    from weir.infra import template
+    from weir.infra import silence, template
     from weir.infra.cost import alarm_metrics
     from weir.infra.flood import lines as flood_lines
+    from weir.infra.synth import silent_hours
 
     if peak is not None and peak < rate:
         raise click.BadParameter(f"{peak:g} is below the average of {rate:g}", param_hint="--peak")
     loaded = template.load()
     deployed = {"ArtifactBucket": "-", "ApiDefinitionKey": "-", "FunctionKey": "-"}
     values = template.parameters(loaded, {**deployed, **parameters(settings)})
-    alarms = sum(map(alarm_metrics, loaded["Resources"].values()))
+    silent = dict(silence.alarms(silent_hours(project.catalogue()), {}))
+    alarms = sum(map(alarm_metrics, [*loaded["Resources"].values(), *silent.values()]))
     kept_days = max(source.dedupe_days for source in project.catalogue().values())
     load = costs.Load(rate, peak or 5 * rate, body, write_units, kept_days)
     estimate = costs.Estimate(load, values, alarms_count=alarms, metrics_count=len(UNITS))

@@ -83,6 +83,7 @@ def synthesize(
         throttles(catalogue),
         readers(catalogue),
         business.tables,
+        silent_hours=silent_hours(catalogue),
         emulated=target.emulated,
     )
     if target.emulated:
@@ -188,6 +189,13 @@ def readers(catalogue: Catalogue) -> dict[str, list[str]]:
 def _answers_with_secret(source: Source) -> bool:
     asked = (one for one in source.handshakes if one.match.method in source.methods_by_function)
     return any(questions.needs_secret(handshake) for handshake in asked)
+
+
+def silent_hours(catalogue: Catalogue) -> dict[str, int]:
+    """Return for each source that has an alarm for its silence after how many hours it rings."""
+    return {
+        name: source.silent_after_hours for name, source in catalogue.items() if source.silent_after_hours is not None
+    }
 
 
 def throttles(catalogue: Catalogue) -> dict[str, tuple[float, int]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from weir.infra import tables
+from weir.infra import silence, tables
 from weir.infra.tables import TableResource
 from weir.ingest.errors import ParameterInvalid, TemplateUnsupported
 
@@ -81,12 +81,14 @@ def prepare(
     readers: Mapping[str, Iterable[str]],
     project_tables: Sequence[TableResource] = (),
     *,
+    silent_hours: Mapping[str, int] = {},
     emulated: bool = False,
 ) -> dict[str, Any]:
     """Return the template ready to deploy one API definition, given as JSON.
 
     The deployment's logical id follows the definition, since API Gateway goes on serving the old one otherwise.
     ``throttles`` maps a source to (requests per second, burst); each method of both its paths gets settings of its own.
+    ``silent_hours`` maps a source to how long it may be silent before its alarm rings.
     ``readers`` maps a role to the sources whose parameters it may read; it may read no others. ``project_tables`` are
     those of the business code; where it is ``emulated``, existing ones are made.
     Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-deployments.html
@@ -100,6 +102,8 @@ def prepare(
     for role, sources in readers.items():
         _name_parameters(resources[role]["Properties"]["Policies"][0]["PolicyDocument"], sorted(sources))
     tables.expand(ready, project_tables, emulated=emulated)
+    every = resources["RefusedAlarm"]["Properties"]
+    resources.update(silence.alarms(silent_hours, {name: every[name] for name in ("AlarmActions", "OKActions")}))
     stage["MethodSettings"] += _method_settings(json.loads(definition)["paths"], throttles)
     return ready
 

@@ -70,7 +70,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("audit", "failures", "quarantine", "rebuild", "lag", "subscriptions", "bench"),
     ),
     "infra": (
-        ("outputs", "reach", "tables", "project_file", "localstack"),
+        ("outputs", "reach", "tables", "silence", "project_file", "localstack"),
         ("business", "template", "cost"),
         ("place", "package", "flood"),
         ("control", "secrets", "lifetimes", "uploads", "stored", "parameters", "consumer_log"),

@@ -26,7 +26,7 @@ pytestmark = [
 def test_what_is_stored_outlives_the_stack(tmp_path: Path) -> None:
     """Stream, tables and bucket are named as kept and are still there; everything else is gone."""
     file = tmp_path / "sources.yaml"
-    file.write_text("github: {preset: github}\n")
+    file.write_text("github: {preset: github, silent_after_hours: 6}\n")
     where = place.at_endpoint(str(ENDPOINT), f"d{uuid.uuid4().hex[:8]}")
     given = {"DeletionProtection": "false", "ArchiveMode": "none", "StreamMode": "PROVISIONED", "ShardCount": "1"}
     outputs = deploy.deploy(

@@ -64,6 +64,9 @@ MediaType = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")
 ]
 MAX_CONTENT_TYPES = 20
+# An alarm looks back seven days at most, by hours.
+# Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+SILENT_HOURS_MAX = 168
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$")]
 
 
@@ -254,6 +257,7 @@ class Source(Definition):
     preset: str | None = None
     dedupe_days: int = Field(default=DEFAULT_DEDUPE_DAYS, ge=1, le=3650)
     throttle: Throttle | None = None
+    silent_after_hours: int | None = Field(default=None, ge=1, le=SILENT_HOURS_MAX)
     redact: tuple[HeaderName, ...] = ("Cookie", "Authorization")
     effects: bool = True
     secret: SecretStore = SSM

@@ -16,6 +16,7 @@ from weir.ingest.sources import presets
 from weir.ingest.sources.catalogue import (
     DEFAULT_DEDUPE_DAYS,
     MAX_CONTENT_TYPES,
+    SILENT_HOURS_MAX,
     SSM,
     UNTIMED_DEDUPE_DAYS,
     Ack,
@@ -71,6 +72,13 @@ class SourceEntry(Strict):
     throttle: Throttle | None = Field(
         default=None,
         description="requests per second and burst at the gateway, for each method of each of the source's two paths",
+    )
+    silent_after_hours: int | None = Field(
+        default=None,
+        ge=1,
+        le=SILENT_HOURS_MAX,
+        description="how long, in hours, nothing of it may be stored before an alarm rings; a little more than its "
+        "longest usual pause. An alarm costs 0.60 USD a month",
     )
     key: Location | None = Field(
         default=None, description="the ordering key shown with events; the partition key is in the URL"

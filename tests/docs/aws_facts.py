@@ -537,6 +537,14 @@ STORES = [
         CLOUDWATCH + "CloudWatch_Embedded_Metric_Format_Specification.html",
     ),
     Behaviour(
+        "With detailed metrics API Gateway counts requests, 4xx and 5xx by method and path, and publishes nothing where nothing came.",
+        AG + "api-gateway-metrics-and-dimensions.html",
+    ),
+    Behaviour(
+        "An alarm with periods of an hour looks back seven days at most, one with shorter periods a day.",
+        "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
+    ),
+    Behaviour(
         "An alarm acts when its state changes, and not again while it stays.",
         CLOUDWATCH + "Notify_Users_Alarm_Changes.html",
     ),

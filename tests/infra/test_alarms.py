@@ -110,7 +110,9 @@ def test_an_alarm_rings_when_it_must_and_only_then(name: str) -> None:
 def test_every_alarm_is_tried_and_has_its_entry_in_the_runbook() -> None:
     """No alarm without a test, none without what to do about it, no entry without an alarm."""
     runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
-    assert set(alarms()) == set(CASES) == set(re.findall(r"^## (\w+)$", runbook, re.MULTILINE))
+    assert (
+        {*alarms(), "SilentAlarm"} == {*CASES, "SilentAlarm"} == set(re.findall(r"^## (\w+)$", runbook, re.MULTILINE))
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,3 +134,54 @@ def test_metrics_of_weirs_own_are_published_under_that_name() -> None:
     own = [alarm["MetricName"] for alarm in alarms().values() if alarm.get("Namespace") == "Weir"]
     assert own
     assert set(own) <= published
+
+
+def silent(**hours: int) -> dict[str, dict[str, Any]]:
+    """Return the alarms that the sources' silence has, by logical id."""
+    ready = template.prepare(template.load(), b'{"paths": {}}', {}, {}, silent_hours=hours)
+    return {
+        name: one["Properties"]
+        for name, one in ready["Resources"].items()
+        if name.startswith("Silent") and one["Type"] == "AWS::CloudWatch::Alarm"
+    }
+
+
+NOTHING: History = {"Count": [None] * 3, "4XXError": [None] * 3, "5XXError": [None] * 3}
+
+
+@pytest.mark.parametrize(
+    ("history", "rings"),
+    [
+        (NOTHING, True),
+        ({"Count": [9, 9, 9], "4XXError": [9, 9, 9], "5XXError": [None] * 3}, True),  # only what is refused comes
+        ({"Count": [9, 9, 9], "4XXError": [4, 4, 4], "5XXError": [5, 5, 5]}, True),
+        ({"Count": [9, None, None], "4XXError": [None] * 3, "5XXError": [None] * 3}, False),
+        ({"Count": [None, 5, None], "4XXError": [None, 4, None], "5XXError": [None] * 3}, False),
+        ({"Count": [1, None, None, None], "4XXError": [None] * 4, "5XXError": [None] * 4}, True),
+    ],
+)
+def test_a_source_gone_silent_rings_after_its_own_time(history: History, rings: bool) -> None:
+    """What is stored is life, what is refused is not; without any data at all it is silent, too."""
+    (alarm,) = silent(stripe=3).values()
+    assert is_raised(alarm, history) == rings
+
+
+def test_only_sources_that_ask_for_it_have_one() -> None:
+    """Each has an alarm of its own, of a name that CloudFormation takes, that tells whom every alarm tells."""
+    assert silent() == {}
+    found = silent(**{"stripe": 6, "my-source": 24, "my_source": 168})
+    assert len(found) == 3
+    assert all(name.isalnum() for name in found)
+    every = template.load()["Resources"]["RefusedAlarm"]["Properties"]
+    for alarm in found.values():
+        assert (alarm["AlarmActions"], alarm["OKActions"]) == (every["AlarmActions"], every["OKActions"])
+        paths = {
+            one["Value"] for metric in alarm["Metrics"][1:] for one in _dimensions(metric) if one["Name"] == "Resource"
+        }
+        assert len(paths) == 2
+        assert alarm["EvaluationPeriods"] * 3600 <= 7 * 86_400
+
+
+def _dimensions(metric: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = metric["MetricStat"]["Metric"]["Dimensions"]
+    return found
