@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
+from weir.consumers.batch.metrics import UNITS
 from weir.consumers.business.tables import Table
 from weir.infra import parameters, tables, template
 from weir.infra.tables import TableResource
@@ -165,3 +168,38 @@ def test_a_stage_waits_for_what_its_deliveries_need(given: dict[str, str]) -> No
     assert "weir-archive" in waits_for
     assert "weir-api-gateway-account" in waits_for
     assert ("weir-handshake-permission" in waits_for) == bool(given)
+
+
+# Metrics that AWS publishes and no alarm reads.
+# Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+# Source: https://docs.aws.amazon.com/streams/latest/dev/monitoring-with-cloudwatch.html
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+# Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
+PUBLISHED = {
+    *(("AWS/ApiGateway", name) for name in ("Count", "Latency", "IntegrationLatency")),
+    ("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds"),
+    *(("AWS/Lambda", name) for name in ("Invocations", "ConcurrentExecutions")),
+    *(("AWS/DynamoDB", name) for name in ("ConsumedWriteCapacityUnits", "WriteThrottleEvents")),
+}
+
+
+def test_the_dashboard_shows_what_is_published() -> None:
+    """It is JSON once its names are filled in; each metric is Weir's own, an alarm's, or one that AWS documents."""
+    made = Made(Dashboard="on")
+    assert not Made().has("StackDashboard")
+    text = made._ready["Resources"]["StackDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    assert set(re.findall(r"\$\{([A-Za-z]+)\}", text)) <= set(made._ready["Resources"])
+    body = json.loads(re.sub(r"\$\{[A-Za-z:]+\}", "name", text))
+    read = {(row[0], row[1]) for widget in body["widgets"] for row in widget["properties"]["metrics"]}
+    alarms = [one["Properties"] for one in made._ready["Resources"].values() if one["Type"] == "AWS::CloudWatch::Alarm"]
+    watched = {(one["Namespace"], one["MetricName"]) for one in alarms if "MetricName" in one}
+    watched |= {
+        (metric["MetricStat"]["Metric"]["Namespace"], metric["MetricStat"]["Metric"]["MetricName"])
+        for one in alarms
+        for metric in one.get("Metrics", ())
+        if "MetricStat" in metric
+    }
+    assert read - watched - PUBLISHED == {("Weir", name) for namespace, name in read - watched if namespace == "Weir"}
+    assert {name for namespace, name in read if namespace == "Weir"} <= set(UNITS)
+    places = [(widget["x"], widget["y"]) for widget in body["widgets"]]
+    assert len(set(places)) == len(places) == 8
