@@ -51,6 +51,7 @@ ELSEWHERE = {
     ("pause",),
     ("resume",),
     ("deploy",),
+    ("doctor",),
     ("destroy",),
     ("synth",),
     ("sources", "confirm"),
