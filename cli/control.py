@@ -26,8 +26,8 @@ def pause(place: Place, as_json: bool) -> None:
         emit_json({"paused": True})
     else:
         emit(
-            "paused; `weir resume` lets the consumer continue. `weir lag` shows until when: what is older then than "
-            "MaxRecordAgeSeconds is given up, and kept as a failure"
+            "paused; `weir resume` lets the consumer continue. `weir lag` shows the time that is left: a record older "
+            "than MaxRecordAgeSeconds is given up, and kept as a failure"
         )
 
 

@@ -79,7 +79,7 @@ def cost(
     alarms = sum(map(alarm_metrics, [*loaded["Resources"].values(), *silent.values()]))
     kept_days = max(source.dedupe_days for source in project.catalogue().values())
     load = costs.Load(rate, peak or 5 * rate, body, write_units, kept_days)
-    estimate = costs.Estimate(load, values, alarms_count=alarms, metrics_count=len(UNITS))
+    estimate = costs.Estimate(load, values, alarms_count=alarms, metrics_count=len(UNITS) + len(silent))
     if hostile is None:
         _show(estimate.document(), costs.lines(estimate), as_json=as_json)
         return

@@ -99,7 +99,7 @@ def _list(
             emit_json(event)
         return
     most = _SHOWN if limit is None and since is None else limit
-    found = newest(stored, consumer_log.backwards(place, until_ms=until_ms), wanted, most, note)
+    found = newest(stored, consumer_log.backwards(place), wanted, most, note)
     for event in found:
         if as_json:
             emit_json(event)

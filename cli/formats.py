@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from weir.operate.lookup.events import Table
 
 _PREVIEW_BYTES = 2000
+_CLOCKS_MS = 60_000  # by how much two clocks of AWS may differ, and more
 
 
 def show_row(event: Mapping[str, Any]) -> str:
@@ -25,7 +27,10 @@ def show_event(place: Place, stored: Table, item: Mapping[str, Any], *, as_json:
     """Print one event: its facts and its history."""
     from weir.operate.lookup import events as history
 
-    facts, deliveries = history.summary(item), place.log_lines(_identifiers(item))
+    facts = history.summary(item)
+    received_at_ms = facts["received_at_ms"] or 0  # of a record from elsewhere any number
+    since_ms = min(max(0, received_at_ms - _CLOCKS_MS), round(time.time() * 1000) - _CLOCKS_MS)
+    deliveries = place.log_lines(_identifiers(item), since_ms=since_ms)
     if as_json:
         emit_json({**facts, "history": deliveries})
         return

@@ -108,9 +108,11 @@ def apply(
 def settle(place: Place, say: Say) -> str | None:
     """Wait until no other command changes the stack; return its status, or None when there is none.
 
-    Raises: StackFailed for a state that nothing can be deployed to, with the way out.
+    Raises: StackFailed for a state that nothing can be deployed to, with the way out, and for another product's stack.
     """
     status = status_of(place)
+    if status not in _NEW:
+        stored.check_is_weir(place, description_of(place))
     if status is not None and status not in _NEW and not status.endswith(_DONE):
         say(f"  the stack is {status}, by another command: waiting for its end")
         _follow(place, say)
@@ -218,6 +220,11 @@ def _new_events(place: Place, seen: set[str], since_s: float) -> Iterator[StackE
         if event["EventId"] not in seen and event["Timestamp"].timestamp() >= since_s:
             seen.add(event["EventId"])
             yield event
+
+
+def description_of(place: Place) -> str:
+    """Return the description of the stack, which must be there."""
+    return place.client("cloudformation").describe_stacks(StackName=place.stack)["Stacks"][0].get("Description", "")
 
 
 def status_of(place: Place) -> str | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1 << 20
 # The metrics of a batch are stamped when it ends, and are the last line of what is written at once.
-_WRITTEN = re.compile(r'"_aws": ?\{[^{]*"Timestamp": ?(\d{13})')
+_WRITTEN = re.compile(r'^\{.*"_aws": ?\{[^{]*"Timestamp": ?(\d{13}).*"Namespace": ?"Weir"')
 _FIRST_WINDOW_MS = 2000
 _DAY_MS = 86_400_000
 # A line may be dated a little ahead of this machine's clock, and the newest arrive some seconds late.
@@ -42,15 +42,15 @@ class LogPart(NamedTuple):
     lines: list[str]
 
 
-def backwards(place: Place, *, until_ms: int | None = None) -> Iterator[LogPart]:
+def backwards(place: Place) -> Iterator[LogPart]:
     """Yield the log in parts, the newest first, to its beginning; nothing is read that is not asked for.
 
-    What was written after ``until_ms`` may be left out. Raises: StackFailed when the log cannot be read.
+    Raises: StackFailed when the log cannot be read.
     """
     outputs = place.outputs()
     if outputs.consumer_log is not None:
         return _of_file(outputs.consumer_log)
-    return _of_group(place, outputs.consumer_log_group, until_ms)
+    return _of_group(place, outputs.consumer_log_group)
 
 
 def writer(place: Place, say: Callable[[str], object]) -> Callable[[str], object]:
@@ -112,7 +112,7 @@ def _of_file(log: Path) -> Iterator[LogPart]:
             begun, end = block[:cut] if cut or not start else block, start
             if start and not cut:
                 continue
-            lines = block[cut:].decode("utf-8", "replace").splitlines()
+            lines = block[cut:].decode("utf-8", "replace").split("\n")[:-1]  # it ends with a whole one
             written = next((int(found[1]) for line in lines if (found := _WRITTEN.search(line))), since_ms)
             since_ms = min(since_ms, written) if start else 0
             yield LogPart(since_ms, lines)
@@ -131,11 +131,12 @@ def _last_whole(file: BinaryIO) -> int:
     return 0
 
 
-def _of_group(place: Place, group: str, until_ms: int | None) -> Iterator[LogPart]:
+def _of_group(place: Place, group: str) -> Iterator[LogPart]:
     logs = place.client("logs")
     try:
         oldest_ms = _oldest_ms(logs, group)
-        end_ms, window_ms = _end_ms(until_ms), _FIRST_WINDOW_MS + _AHEAD_MS
+        end_ms = round(time.time() * 1000) + _AHEAD_MS
+        window_ms = _FIRST_WINDOW_MS + _AHEAD_MS
         while end_ms > oldest_ms:
             start_ms = max(oldest_ms, end_ms - window_ms)
             pages = logs.get_paginator("filter_log_events").paginate(
@@ -147,11 +148,6 @@ def _of_group(place: Place, group: str, until_ms: int | None) -> Iterator[LogPar
             end_ms, window_ms = start_ms, window_ms * 2 if len(lines) < 10_000 else window_ms
     except (ClientError, BotoCoreError) as error:
         raise StackFailed(f"{place.label}: the consumer's log: {error}") from error
-
-
-def _end_ms(until_ms: int | None) -> int:
-    now_ms = round(time.time() * 1000) + _AHEAD_MS
-    return now_ms if until_ms is None else min(now_ms, until_ms + _AHEAD_MS)
 
 
 def _oldest_ms(logs: CloudWatchLogsClient, group: str) -> int:

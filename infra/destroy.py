@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir.infra import Say, stored
-from weir.infra.change_sets import delete_stack, status_of
+from weir.infra.change_sets import delete_stack, description_of, status_of
 from weir.infra.place import Place
 from weir.infra.stored import Stored
 from weir.ingest.errors import DataLeft, StackFailed
@@ -41,6 +41,7 @@ def at_stake(place: Place) -> list[Stored]:
 
 def _at_stake(place: Place) -> list[Stored]:
     if status_of(place) is not None:
+        stored.check_is_weir(place, description_of(place))
         return stored.of_stack(place)
     return next(iter(stored.of_deleted(place)), [])
 
@@ -67,7 +68,7 @@ def delete_all(place: Place, found: Sequence[Stored], say: Say) -> None:
     for one in found:
         try:
             stored.delete(place, one, say)
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, StackFailed) as error:
             refused[one] = error
     if refused:
         raise DataLeft(

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import botocore
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir.infra import change_sets, deploy, parameters, secrets
@@ -52,8 +50,6 @@ def checked(name: str, look: Callable[[], Check]) -> Check:
 
 def this_machine(home: Path, port: int, *, is_running: bool) -> Iterator[Check]:
     """Check what `weir run` needs of this machine: disk, a folder that can be written, a port that is free."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    yield Check("python", OK, f"Python {version}, botocore {botocore.__version__}")
     yield checked("disk", lambda: _disk(home))
     if not is_running:
         yield checked("port", lambda: _port(port))
@@ -92,9 +88,13 @@ def account(place: Place, catalogue: Catalogue, given: Mapping[str, str]) -> Ite
     yield credentials
     if credentials.verdict != OK:
         return
-    status = change_sets.status_of(place)
+    try:
+        status = change_sets.status_of(place)
+        have = change_sets.parameters_of(place) if status in change_sets.WORKING else {}
+    except (ClientError, BotoCoreError) as error:
+        yield Check("stack", UNKNOWN, str(error))
+        return
     yield _state(place, status)
-    have = change_sets.parameters_of(place) if status in change_sets.WORKING else {}
     try:
         values = _values(place, catalogue, given, have)
     except ServiceError as error:
@@ -112,7 +112,7 @@ def account(place: Place, catalogue: Catalogue, given: Mapping[str, str]) -> Ite
     if not have:
         yield Check(
             "secrets",
-            OK,
+            UNKNOWN,
             "to be set after the deployment: " + ", ".join(f"`weir secrets set {one}`" for one in catalogue),
         )
         return
@@ -204,17 +204,16 @@ def _throttle(place: Place, values: Values, _have: Mapping[str, str]) -> Check:
 
 def _shards(place: Place, values: Values, have: Mapping[str, str]) -> Check:
     limits = place.client("kinesis").describe_limits()
+    has = have.get("StreamMode")
     if values.all["StreamMode"] == "ON_DEMAND":
         count, limit = limits.get("OnDemandStreamCount"), limits.get("OnDemandStreamCountLimit")
         if count is None or limit is None:
             return Check("shards", UNKNOWN, "Kinesis does not say how many on-demand streams there may be")
-        seen, over = f"{count} of {limit} on-demand streams", count >= limit and not have
+        seen, over = f"{count} of {limit} on-demand streams", has != "ON_DEMAND" and count >= limit
     else:
-        wanted, open_, limit = int(values.all["ShardCount"]), limits["OpenShardCount"], limits["ShardLimit"]
-        seen, over = (
-            f"{open_} of {limit} shards are open; this stream has {wanted}",
-            open_ + wanted > limit and not have,
-        )
+        wanted, open_count, limit = int(values.all["ShardCount"]), limits["OpenShardCount"], limits["ShardLimit"]
+        more = wanted - (int(have["ShardCount"]) if has == "PROVISIONED" else 0)
+        seen, over = f"{open_count} of {limit} shards are open; this stream has {wanted}", more > limit - open_count
     return (
         Check("shards", FAIL, seen, "Ask for more in Service Quotas (Kinesis).") if over else Check("shards", OK, seen)
     )

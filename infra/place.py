@@ -198,22 +198,25 @@ class Place:
             found["Endpoint"] = f"{self.endpoint}/_aws/execute-api/{found['ApiId']}/live/v1"
         return Outputs.read(found, origin=f"{self.label}: stack {self.stack}")
 
-    def log_lines(self, identifiers: Sequence[str]) -> list[dict[str, Any]]:
+    def log_lines(self, identifiers: Sequence[str], *, since_ms: int = 0) -> list[dict[str, Any]]:
         """Return the consumer's log lines about an event or request, oldest first; ``time`` is when their batch began.
+
+        ``since_ms``: nothing about it was logged before, so that CloudWatch need not look there.
 
         Raises: StackFailed when the log group cannot be read.
         """
         if (log := self.outputs().consumer_log) is not None:
             texts = _matching_lines(log, identifiers)
         else:
-            texts = self._cloudwatch_lines(identifiers)
+            texts = self._cloudwatch_lines(identifiers, since_ms)
         return [found for text in texts if (found := _log_line(text, identifiers)) is not None]
 
-    def _cloudwatch_lines(self, identifiers: Sequence[str]) -> Iterator[str]:
+    def _cloudwatch_lines(self, identifiers: Sequence[str], since_ms: int) -> Iterator[str]:
         quoted = " ".join(f'?"{identifier}"' for identifier in identifiers if '"' not in identifier)
         pages = self.client("logs").get_paginator("filter_log_events")
         try:
-            for page in pages.paginate(logGroupName=self.outputs().consumer_log_group, filterPattern=quoted):
+            group = self.outputs().consumer_log_group
+            for page in pages.paginate(logGroupName=group, filterPattern=quoted, startTime=since_ms):
                 yield from (event["message"] for event in page["events"])
         except (ClientError, BotoCoreError) as error:
             raise StackFailed(f"{self.label}: the consumer's log: {error}") from error

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from weir.infra import control, sender
 from weir.infra.doctor import FAIL, OK, UNKNOWN, WARN, Check, checked
@@ -20,10 +21,15 @@ from weir.ingest.errors import ServiceError
 from weir.ingest.ids import EventId, RequestId, SourceName
 from weir.ingest.sources.catalogue import Catalogue
 
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.literals import StateValueType
+
 T = TypeVar("T")
 
 _POLL_S = 0.2
+_STATES: tuple[StateValueType, ...] = ("ALARM", "OK")
 _BODY = b'{"weir":"doctor"}'
+_READING = ("GET", "HEAD")
 # More than any MaxRecordKiB lets through, and less than API Gateway's own limit of 10 MB, whose answer is its own.
 _TOO_LARGE_BYTES = 5_000_000
 _JSON = {"Content-Type": "application/json"}
@@ -57,6 +63,12 @@ def door(place: Place, catalogue: Catalogue) -> Iterator[Check]:
     """Check each status with which the door refuses. 429 is not tried: it would take the flood that it is against."""
     name = next(iter(catalogue), None)
     asked = [Refusal("unknown source", "weir-doctor-no-such-source", 404)]
+    unasked = [name for name, source in catalogue.items() if not source.handshakes]
+    asked += [
+        Refusal(f"{method} where none is asked", each, 405, method=method)
+        for each in unasked[:1]
+        for method in _READING
+    ]
     if name is not None:
         asked += [
             Refusal("another method", name, 405, method="PUT"),
@@ -96,19 +108,36 @@ def way(
     except ServiceError as error:
         yield Check(label, FAIL, error.detail or str(error), error.hint)
         return
-    if answer.request_id is None:
+    request_id = RequestId(answer.request_id or "")
+    if not request_id:
         yield Check(
             label, FAIL, f"{answer.status}: {answer.body[:200]}", "The query `refused` of Logs Insights says why."
         )
         return
-    outcome = _await(lambda: stored.outcome(SourceName(name), identities, RequestId(answer.request_id or "")), wait_s)
-    is_refused = outcome is not None and stored.is_refused(outcome)
-    yield _judged(label, answer.request_id, outcome, is_right=is_refused != signed, signed=signed)
-    if outcome is not None:
-        yield checked(f"{name}: consumer's log", lambda: _logged(place, name, answer.request_id or "", wait_s))
-    yield checked(f"{name}: access log", lambda: _access(place, name, answer.request_id or "", wait_s))
-    if not signed and outcome is not None:
-        stored.discard(SourceName(name), RequestId(answer.request_id))
+    seen: list[str] = []
+
+    def look() -> Check:
+        outcome = _await(lambda: stored.outcome(SourceName(name), identities, request_id), wait_s)
+        seen.extend([outcome] if outcome else [])
+        return _judged(label, request_id, outcome, stored, signed=signed)
+
+    yield checked(label, look)
+    if seen:
+        yield checked(f"{name}: consumer's log", lambda: _logged(place, name, request_id, wait_s))
+    yield checked(f"{name}: access log", lambda: _access(place, name, request_id, wait_s))
+    if seen and not signed:
+        yield from _discarded(name, request_id, stored)
+
+
+def _discarded(name: str, request_id: RequestId, stored: Outcomes) -> Iterator[Check]:
+    """Take the delivery out of the quarantine; yield only what stood against that."""
+
+    def look() -> Check:
+        stored.discard(SourceName(name), request_id)
+        return Check(f"{name}: discarded", OK, request_id)
+
+    if (check := checked(f"{name}: discarded", look)).verdict != OK:
+        yield check._replace(fix=f"`weir quarantine discard {request_id}`")
 
 
 def _sent(place: Place, catalogue: Catalogue, name: str, *, signed: bool) -> tuple[Answer, list[EventId]]:
@@ -119,11 +148,12 @@ def _sent(place: Place, catalogue: Catalogue, name: str, *, signed: bool) -> tup
     return answer, [EventId(one) for one in sent.identities_of(answer.request_id or "")]
 
 
-def _judged(label: str, request_id: str, outcome: str | None, *, is_right: bool, signed: bool) -> Check:
+def _judged(label: str, request_id: str, outcome: str | None, stored: Outcomes, *, signed: bool) -> Check:
     if outcome is None:
-        fix = f"`weir lag` says whether it was read; later: `weir events {request_id}`"
+        later = f"`weir events {request_id}`" if signed else f"`weir quarantine discard {request_id}`"
+        fix = f"`weir lag` says whether it was read; when it was: {later}"
         return Check(label, FAIL, f"stored as {request_id}, and no outcome yet", fix)
-    if not is_right:
+    if stored.is_refused(outcome) == signed:
         fix = f"`weir events {request_id}` shows it." if signed else "Its signature is not checked: do not use it."
         return Check(label, FAIL, outcome, fix)
     return Check(label, OK, outcome)
@@ -200,7 +230,7 @@ def archive(place: Place) -> Check:
     return checked("archive", look)
 
 
-def alarm(place: Place) -> Check:
+def alarm(place: Place, wait_s: float) -> Check:
     """Take one alarm to ALARM and back to OK, so that whom it reaches sees both; return what CloudWatch did."""
 
     def look() -> Check:
@@ -213,15 +243,22 @@ def alarm(place: Place) -> Check:
             for one in page["StackResourceSummaries"]
         }
         cloudwatch, name = place.client("cloudwatch"), names["RefusedAlarm"]
-        for state in ("ALARM", "OK"):
+        began = datetime.now(UTC) - timedelta(seconds=5)
+        for state in _STATES:
             cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="weir doctor: this is a test")
-        history = cloudwatch.describe_alarm_history(AlarmName=name, HistoryItemType="Action")["AlarmHistoryItems"]
-        failed = [one["HistorySummary"] for one in history if "Failed" in one["HistorySummary"]]
-        if failed:
+
+        def actions() -> list[str] | None:
+            found = cloudwatch.describe_alarm_history(AlarmName=name, HistoryItemType="Action", StartDate=began)
+            return [one["HistorySummary"] for one in found["AlarmHistoryItems"]] or None
+
+        told = _await(actions, wait_s) or []
+        if failed := [one for one in told if "Fail" in one]:
             return Check(
                 "alarm", FAIL, failed[0], "May CloudWatch publish to the topic? See the topic's policy and key."
             )
-        return Check("alarm", OK, f"{name} went to ALARM and back to OK; did you hear of both?")
+        if not told:
+            return Check("alarm", UNKNOWN, f"{name} went to ALARM and back; CloudWatch tells of no action so far")
+        return Check("alarm", OK, f"{name} went to ALARM and back: {told[0]}. Did you hear of both?")
 
     return checked("alarm", look)
 

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from weir.infra import Say
 from weir.infra.place import Place
+from weir.ingest.errors import StackFailed
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackResourceSummaryTypeDef
@@ -34,6 +35,15 @@ class Stored(NamedTuple):
 def of_stack(place: Place, stack: str = "") -> list[Stored]:
     """Return what holds data of the stack of a place, or of the one with this id, which may be deleted."""
     return _stored(_resources(place, stack or place.stack))
+
+
+def check_is_weir(place: Place, description: str) -> None:
+    """Refuse to touch a stack that another product has made: the name may be a slip. Raises: StackFailed.
+
+    It is Weir's by its description, which the template has, or by its resources, where another tool has left that out.
+    """
+    if not description.startswith("Weir:") and not _is_weir(_resources(place, place.stack)):
+        raise StackFailed(f"The stack {place.stack} in {place.label} is not one of Weir's: is --stack right?")
 
 
 def of_deleted(place: Place) -> list[list[Stored]]:
@@ -72,7 +82,7 @@ def exists(place: Place, one: Stored) -> bool:
 def delete(place: Place, one: Stored, say: Say) -> None:
     """Delete a resource with all that it holds; one that is gone is left alone.
 
-    Raises: ClientError as its service refuses it.
+    Raises: ClientError as its service refuses it; StackFailed for an object that cannot be deleted.
     """
     if not exists(place, one):
         return
@@ -80,10 +90,18 @@ def delete(place: Place, one: Stored, say: Say) -> None:
     if one.kind == STREAM:
         place.client("kinesis").delete_stream(StreamName=one.name, EnforceConsumerDeletion=True)
     elif one.kind == TABLE:
-        place.client("dynamodb").update_table(TableName=one.name, DeletionProtectionEnabled=False)
-        place.client("dynamodb").delete_table(TableName=one.name)
+        _delete_table(place, one.name)
     else:
         _delete_bucket(place, one.name, say)
+
+
+def _delete_table(place: Place, name: str) -> None:
+    """Delete a table, its protection taken off. One that is being updated is refused: it is waited for."""
+    dynamodb = place.client("dynamodb")
+    if dynamodb.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
+        dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+    dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 60})
+    dynamodb.delete_table(TableName=name)
 
 
 def _delete_bucket(place: Place, name: str, say: Say) -> None:
@@ -110,7 +128,9 @@ def _empty(place: Place, bucket: str) -> None:
             for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         ]
         if keys:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            for refused in answer.get("Errors", []):
+                raise StackFailed(f"{bucket}/{refused.get('Key')}: {refused.get('Message') or refused.get('Code')}")
 
 
 def _resources(place: Place, stack: str) -> list[StackResourceSummaryTypeDef]:
@@ -127,5 +147,4 @@ def _stored(resources: list[StackResourceSummaryTypeDef]) -> list[Stored]:
 
 
 def _is_weir(resources: list[StackResourceSummaryTypeDef]) -> bool:
-    """Tell whether a stack was one of Weir's: another may have had its name."""
     return {"Stream", "EventsTable", "Bucket"} <= {resource["LogicalResourceId"] for resource in resources}

@@ -88,7 +88,6 @@ def synthesize(
     )
     if target.emulated:
         _retain_on_emulator(ready)
-        _without_firewall(ready)
     if target.boundary:
         _bound(ready, target.boundary)
     function = package.build(
@@ -154,12 +153,6 @@ def _retain_on_emulator(ready: Mapping[str, Any]) -> None:
     for resource in ready["Resources"].values():
         if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
             resource["DeletionPolicy"] = "Retain"
-
-
-def _without_firewall(ready: Mapping[str, Any]) -> None:
-    """Leave out AWS WAF, of which LocalStack 4.14 has nothing: it refuses an update for a resource that is not made."""
-    for name in [name for name, one in ready["Resources"].items() if one["Type"].startswith("AWS::WAFv2::")]:
-        del ready["Resources"][name]
 
 
 def sources_parameters(catalogue: Catalogue, *, partition: str, region: str, account: str) -> dict[str, str]:

@@ -90,7 +90,7 @@ def prepare(
     ``throttles`` maps a source to (requests per second, burst); each method of both its paths gets settings of its own.
     ``silent_hours`` maps a source to how long it may be silent before its alarm rings.
     ``readers`` maps a role to the sources whose parameters it may read; it may read no others. ``project_tables`` are
-    those of the business code; where it is ``emulated``, existing ones are made.
+    those of the business code; where it is ``emulated``, existing ones are made and AWS WAF is left out.
     Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-deployments.html
     """
     ready = copy.deepcopy(dict(template))
@@ -105,7 +105,30 @@ def prepare(
     every = resources["RefusedAlarm"]["Properties"]
     resources.update(silence.alarms(silent_hours, {name: every[name] for name in ("AlarmActions", "OKActions")}))
     stage["MethodSettings"] += _method_settings(json.loads(definition)["paths"], throttles)
+    if emulated:
+        _leave_out_firewall(resources)
+    _map_domain_last(resources)
     return ready
+
+
+def _leave_out_firewall(resources: dict[str, Any]) -> None:
+    """Leave out AWS WAF, of which LocalStack 4.14 has nothing: it refuses an update for a resource that is not made."""
+    for name in [name for name, one in resources.items() if one["Type"].startswith("AWS::WAFv2::")]:
+        del resources[name]
+
+
+def _map_domain_last(resources: dict[str, Any]) -> None:
+    """Let a domain lead to the stage when all else is made.
+
+    A domain's URLs are known before the stack is. What a sender is answered 2xx while a first creation is under way
+    would be deleted with the stream if that failed. A conditional resource can be waited for only by naming it.
+    """
+    mapping = resources["DomainMapping"]
+    others = {name: one for name, one in resources.items() if one is not mapping}
+    referred_to = {mapping["Properties"]["RestApiId"]["Ref"], mapping["Properties"]["Stage"]["Ref"]}
+    mapping["DependsOn"] = [name for name, one in others.items() if "Condition" not in one and name not in referred_to]
+    named = [{"Fn::If": [one["Condition"], {"Ref": name}, "-"]} for name, one in others.items() if "Condition" in one]
+    mapping["Properties"]["Stage"] = {"Fn::Select": ["0", [mapping["Properties"]["Stage"], *named]]}
 
 
 def parameters(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:

@@ -49,7 +49,7 @@ class Consumer:
         # A batch is of one shard.
         facts = {"at": now_ms(), "invocation": invocation, "shard_id": records[0].shard_id}
         log = Log(self._stream, self._settings.log_level, **facts)
-        tally = Tally(log, records)
+        tally = Tally(log, records, self._judge.watched)
         try:
             judged = self._judge.judge(records)
             done = self._commit(judged, lambda: left_s() - self._settings.deadline_margin_ms / 1000)

@@ -1,8 +1,8 @@
 """Metric names, units and dimensions; one embedded-metric document per batch, made by aws-embedded-metrics.
 
 A document of its own for each batch: the library forgets its dimensions at each flush and stamps the time at which its
-context was made, so a context is never used twice. The only dimension is the stack; counts by source are a property,
-which costs log bytes and no metric.
+context was made, so a context is never used twice. The dimension is the stack; counts by source are a property, which
+costs log bytes and no metric. Only a source that asks for an alarm for its silence has a metric of its own.
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -18,6 +18,10 @@ from weir.consumers.outcome import METRICS
 
 NAMESPACE = "Weir"
 DIMENSION = "Stack"
+SOURCE_DIMENSION = "Source"
+
+# Of one source, how many of its events a secret has proven.
+PROVEN = "Proven"
 
 # Every metric of a batch and its unit, as CloudWatch names units.
 UNITS = {
@@ -43,17 +47,18 @@ UNITS = {
 }
 
 
-def document(stack: str, values: Mapping[str, float], properties: Mapping[str, Any]) -> str:
-    """Return one line of embedded-metric JSON.
+def document(stack: str, values: Mapping[str, float], properties: Mapping[str, Any], *, source: str = "") -> str:
+    """Return one line of embedded-metric JSON, of a stack or of one source of it.
 
-    ``values`` are metrics by their name in ``UNITS``; one that is not given is not reported. ``properties`` are members
-    that CloudWatch Logs Insights can search and no metric is made of.
+    ``values`` are metrics by their name in ``UNITS``, or `PROVEN`; one that is not given is not reported.
+    ``properties`` are members that CloudWatch Logs Insights can search and no metric is made of.
     """
     context_type, serializer, config = _library()
-    context = context_type(config.namespace or NAMESPACE, dict(properties), [{DIMENSION: stack}])
+    dimensions = {DIMENSION: stack, **({SOURCE_DIMENSION: source} if source else {})}
+    context = context_type(config.namespace or NAMESPACE, dict(properties), [dimensions])
     context.should_use_default_dimensions = False
     for name, value in values.items():
-        context.put_metric(name, value, UNITS[name])
+        context.put_metric(name, value, UNITS.get(name, "Count"))
     lines: list[str] = serializer.serialize(context)
     return "\n".join(lines)
 

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from weir.consumers.batch import metrics
-from weir.consumers.batch.item_key import unusual_key
+from weir.consumers.batch.event_lines import BUG, add_event
 from weir.consumers.batch.logs import Log
 from weir.consumers.events_table.item import EventResult, JudgedEvent
 from weir.consumers.judging.records import Record, lowest
 from weir.consumers.outcome import METRICS, Outcome
 from weir.consumers.raised import raised_at
 from weir.consumers.settings import LOG_LEVELS
-from weir.ingest.errors import AggregateDamaged, EventFailed, TransientError
-from weir.ingest.ids import SequenceNumber
+from weir.ingest.errors import AggregateDamaged, TransientError
+from weir.ingest.ids import SequenceNumber, SourceName
 
 Response = dict[str, list[dict[str, str]]]
 
-_DEBUG, _INFO, _WARNING, _ERROR = (LOG_LEVELS[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR"))
-_LEVELS = {outcome: _INFO if outcome.is_done else _WARNING for outcome in Outcome}
-
-# The reason of a failure that no code foresaw; its detail names a place in the code, never a value.
-BUG = EventFailed.code
+_INFO, _WARNING, _ERROR = (LOG_LEVELS[name] for name in ("INFO", "WARNING", "ERROR"))
 
 
 class Tally:
     """Counts outcomes as they are added, a log line each."""
 
-    def __init__(self, log: Log, records: Sequence[Record]) -> None:
-        """Count for a batch whose events name their records by position."""
+    def __init__(self, log: Log, records: Sequence[Record], watched: Set[SourceName] = frozenset()) -> None:
+        """Count for a batch whose events name their records by position; for each source ``watched`` also by itself."""
         self._log = log
         self._records = records
+        self._watched = watched
         self._outcomes: Counter[str] = Counter()
         self._by_source: dict[str, Counter[str]] = {}
+        self._proven: Counter[SourceName] = Counter()
         self._retried: set[SequenceNumber] = set()
         self._bug_count = 0
         self._oldest_ms: int | None = None
@@ -45,25 +43,19 @@ class Tally:
         self._outcomes[outcome] += 1
         known = judged.source if judged.scheme else "unverified"
         self._by_source.setdefault(known, Counter())[outcome] += 1
+        if judged.scheme and judged.source in self._watched and outcome is not Outcome.RETRY:
+            self._proven[judged.source] += 1
         if outcome is Outcome.RETRY:
             self._retried.add(record.sequence_number)
         if judged.received_at_ms and (self._oldest_ms is None or judged.received_at_ms < self._oldest_ms):
             self._oldest_ms = judged.received_at_ms
         is_bug = result.reason == BUG
         self._bug_count += is_bug
-        self._log.add(
-            _ERROR if is_bug else _LEVELS[outcome],
-            "event",
-            outcome=outcome,
-            reason=result.reason or (result.error.code if result.error else None),
-            # Only words of our own: a reason that business code or a database gives may quote the payload.
+        add_event(
+            self._log,
+            judged,
+            result,
             detail=result.detail if is_bug else _cause(result.error),
-            source=judged.source,
-            event_id=judged.event_id,
-            type=judged.type,
-            request_id=judged.request_id,
-            received_at=judged.received_at_ms or None,
-            item=unusual_key(judged, outcome),
             sequence_number=record.sequence_number,
             sub_sequence=record.sub_sequence or None,
         )
@@ -87,6 +79,8 @@ class Tally:
         self._log.add(level, "batch", first_not_done=failed, **facts)
         properties = {"shard_id": self._records[0].shard_id, "sources": self._by_source}
         self._log.add_document(metrics.document(stack, values, properties))
+        for source, proven in sorted(self._proven.items()):
+            self._log.add_document(metrics.document(stack, {metrics.PROVEN: proven}, {}, source=source))
         return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}
 
     def _values(self, now_ms: int, duration_ms: float) -> dict[str, float]:

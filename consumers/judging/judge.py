@@ -97,6 +97,8 @@ class Judge:
         self._quarantine_s = quarantine_s
         self._unproven_s = unproven_s
         self._fetch = fetch
+        # Sources whose silence rings an alarm.
+        self.watched = frozenset(source.name for source in catalogue.values() if source.silent_after_hours is not None)
 
     def judge(self, records: Iterable[Record]) -> list[JudgedEvent]:
         """Return at least one judged event for each record, in order; nothing is raised for one record."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from weir.consumers.batch import metrics
 from weir.consumers.batch.batch import isolate
-from weir.consumers.batch.item_key import unusual_key
+from weir.consumers.batch.event_lines import add_event
 from weir.consumers.batch.logs import Log
 from weir.consumers.commit.commit import CommitReport, commit
 from weir.consumers.events_table.item import EventResult, JudgedEvent, detail
@@ -125,19 +125,7 @@ class Retry:
 
     def _say(self, event: WaitingEvent, judged: JudgedEvent, result: EventResult) -> None:
         if self._log is not None:
-            self._log.add(
-                LOG_LEVELS["INFO" if result.outcome.is_done else "WARNING"],
-                "event",
-                outcome=result.outcome,
-                reason=result.reason or (result.error.code if result.error else None),
-                source=judged.source,
-                event_id=judged.event_id,
-                type=judged.type,
-                request_id=judged.request_id,
-                received_at=judged.received_at_ms or None,
-                item=unusual_key(judged, result.outcome),
-                attempts=event.attempts + 1,
-            )
+            add_event(self._log, judged, result, attempts=event.attempts + 1)
 
 
 def _refused(judged: JudgedEvent) -> EventResult:

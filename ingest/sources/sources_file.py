@@ -77,8 +77,8 @@ class SourceEntry(Strict):
         default=None,
         ge=1,
         le=SILENT_HOURS_MAX,
-        description="how long, in hours, nothing of it may be stored before an alarm rings; a little more than its "
-        "longest usual pause. An alarm costs 0.60 USD a month",
+        description="after how many hours without a delivery that a secret has proven an alarm rings; a little more "
+        "than its longest usual pause. Metric and alarm cost 0.40 USD a month",
     )
     key: Location | None = Field(
         default=None, description="the ordering key shown with events; the partition key is in the URL"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal, TypeAlias
 
-from weir.consumers.batch.tally import BUG
+from weir.consumers.batch.event_lines import BUG
 from weir.consumers.outcome import Outcome
 from weir.operate.lookup.times import show_time
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Protocol
 
-from weir.consumers.batch.item_key import item_key
+from weir.consumers.batch.event_lines import ACTION, item_key
 from weir.consumers.events_table.bulk import read_items
 from weir.consumers.events_table.mark import waiting_parts
 from weir.consumers.outcome import DONE, HELD_BACK, METRICS, Outcome
@@ -28,7 +28,8 @@ from weir.operate.lookup.events import SUMMARY, Table, summary
 _SKEW_MS = 2000
 _CHUNK = 100  # a call takes as many keys
 _NOTABLE_ITEMS = 10_000  # fewer are read in a second
-_EVENT, _METRICS = '"event"', '"_aws"'
+_KEY_CHARS_MAX = 2048  # more is not a key of DynamoDB
+_EVENT, _METRICS = f'"{ACTION}"', '"_aws"'
 
 
 class LogPart(Protocol):
@@ -89,12 +90,12 @@ def newest(
     """
     if wanted.outcome == Outcome.WAITING:
         return _largest(_waiting(table), wanted, limit)
-    found = _Found(table, wanted)
     if limit is not None or wanted.since_ms is not None:
+        found = _Found(table, wanted, limit)
         for part in log:
             found.read(part)
-            if found.is_enough(limit) and not found.is_silent:
-                return found.listed(limit)
+            if found.is_enough() and not found.is_silent:
+                return found.listed()
     items = table.dynamodb.describe_table(TableName=table.name)["Table"].get("ItemCount", 0)
     if items > _NOTABLE_ITEMS:
         say(f"the consumer's log does not reach that far back: reading the whole table, {items:,} items")
@@ -103,26 +104,35 @@ def newest(
 
 @dataclass
 class _Found:
-    """What the log has named so far. ``later``: keys whose items are not read yet, by the arrival that a line says.
+    """What the log has named so far.
 
-    An item arrived when its line says or, where that is of a repeat, before. So what is read in the order of these
-    arrivals is complete down to the next of them.
+    An item arrived when a line says or, where that is the line of a repeat, before. So items are read in the order of
+    these arrivals, the latest first, and what arrived later than the next of them is certain: it is in ``certain``,
+    in its order. ``named`` and ``read_ones`` are heaps, of keys and of items, the latest arrival on top.
     """
 
     table: Table
     wanted: Listed
+    limit: int | None
     complete_ms: int = 1 << 62  # the log is read so far back that every event is named that arrived since
-    later: dict[str, int] = field(default_factory=dict)
-    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    named: list[tuple[int, str]] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+    read_ones: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
+    certain: list[dict[str, Any]] = field(default_factory=list)
     done_count: int = 0  # what the metrics say went well
     line_count: int = 0  # lines of what went well
 
     def read(self, part: LogPart) -> None:
+        """Take what a part of the log names."""
         for line in event_lines(part.lines):
             self.line_count += line["outcome"] in DONE
-            if self.wanted.may_be(line) and (key := item_key(line)) and key not in self.facts:
-                at_ms = line.get("received_at", line["at"])
-                self.later[key] = min(at_ms, self.later.get(key, at_ms))
+            if (
+                self.wanted.may_be(line)
+                and (key := item_key(line)) not in self.known
+                and 0 < len(key) <= _KEY_CHARS_MAX
+            ):
+                self.known.add(key)
+                heapq.heappush(self.named, (-_arrival(line), key))
         self.done_count += sum(_done(part.lines))
         self.complete_ms = part.since_ms + _SKEW_MS if part.since_ms else 0
 
@@ -131,47 +141,71 @@ class _Found:
         """Whether the log leaves out what went well, so that it names only what did not."""
         return self.line_count * 2 < self.done_count
 
-    def is_enough(self, limit: int | None) -> bool:
+    def is_enough(self) -> bool:
         """Tell whether the list is known as far as it is asked for, and read the items that it takes."""
         reaches = self.wanted.since_ms is not None and self.complete_ms <= self.wanted.since_ms
-        if limit is None and not reaches:
+        if self.limit is None and not reaches:
             return False
-        due = sorted((at_ms, key) for key, at_ms in self.later.items() if at_ms >= self.complete_ms)
-        while due and (limit is None or len(self._known(due[-1][0] + 1)) < limit):
-            chunk, due = due[-_CHUNK:], due[:-_CHUNK]
-            for _, key in chunk:
-                del self.later[key]
-            keys = [{"pk": {"S": key}} for _, key in chunk]
-            for item in read_items(self.table.dynamodb, self.table.name, keys, attributes=SUMMARY):
-                self.facts[item["pk"]["S"]] = summary(item)
-        return reaches or (limit is not None and len(self._known(self.complete_ms)) >= limit)
+        while not self._is_full and self.named and -self.named[0][0] >= self.complete_ms:
+            self._read_some()
+            is_next_named = self.named and -self.named[0][0] >= self.complete_ms
+            self._make_certain(1 - self.named[0][0] if is_next_named else self.complete_ms)
+        return reaches or self._is_full
 
-    def listed(self, limit: int | None) -> list[dict[str, Any]]:
-        return _largest(self._known(self.complete_ms), self.wanted, limit)
+    def listed(self) -> list[dict[str, Any]]:
+        return self.certain[: self.limit]
 
-    def _known(self, since_ms: int) -> list[dict[str, Any]]:
-        return [
-            facts
-            for facts in self.facts.values()
-            if (facts["received_at_ms"] or 0) >= since_ms and _is_event(facts) and self.wanted.wants(facts)
-        ]
+    @property
+    def _is_full(self) -> bool:
+        return self.limit is not None and len(self.certain) >= self.limit
+
+    def _read_some(self) -> None:
+        keys: list[Mapping[str, Any]] = []
+        while self.named and len(keys) < _CHUNK and -self.named[0][0] >= self.complete_ms:
+            keys.append({"pk": {"S": heapq.heappop(self.named)[1]}})
+        for item in read_items(self.table.dynamodb, self.table.name, keys, attributes=SUMMARY):
+            facts = summary(item)
+            if _is_event(facts) and self.wanted.wants(facts):
+                heapq.heappush(self.read_ones, (-_age(facts)[0], facts["pk"], facts))
+
+    def _make_certain(self, since_ms: int) -> None:
+        found = []
+        while self.read_ones and -self.read_ones[0][0] >= since_ms:
+            found.append(heapq.heappop(self.read_ones)[2])
+        self.certain += sorted(found, key=_age, reverse=True)
 
 
 def event_lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the lines of the consumer's log that say what became of an event."""
+    """Yield the lines of the consumer's log that say what became of an event.
+
+    A line that a kill has cut is left out, and so is what business code has printed.
+    """
     for text in lines:
-        if _EVENT in text:
-            line = json.loads(text[text.index("{") :])
-            if line.get("action") == "event" and "outcome" in line:
-                yield line
+        line = _json(text) if _EVENT in text else {}
+        if line.get("action") == ACTION and isinstance(line.get("outcome"), str) and isinstance(line.get("at"), int):
+            yield line
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text[text.index("{") :])
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _arrival(line: Mapping[str, Any]) -> int:
+    arrived_at_ms = line.get("received_at")
+    return arrived_at_ms if isinstance(arrived_at_ms, int) else int(line["at"])
 
 
 def _done(lines: Iterable[str]) -> Iterator[int]:
     """Yield how many events each batch says went well: these lines are there whatever the log's level."""
+    names = [metric for outcome, metric in METRICS.items() if outcome.is_done]
     for text in lines:
         if _METRICS in text:
-            values = json.loads(text[text.index("{") :])
-            yield sum(int(values.get(metric, 0)) for outcome, metric in METRICS.items() if outcome.is_done)
+            values = _json(text)
+            yield sum(int(values[name]) for name in names if isinstance(values.get(name), int | float))
 
 
 def _waiting(table: Table) -> Iterator[dict[str, Any]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from tests.support.cloudformation import PlaceWithStates, Stack
 from tests.support.running import Running, running
 from weir.cli.exit_codes import BAD_ANSWER, FINE
 from weir.cli.main import main
-from weir.infra import doctor, template
+from weir.infra import doctor, probe, template
 from weir.infra.doctor import FAIL, OK, UNKNOWN, WARN
+from weir.infra.outputs import Outputs
 from weir.ingest.sources import sources_file
 from weir.ingest.sources.catalogue import Catalogue
 
@@ -53,7 +56,7 @@ def asked(*arguments: str) -> tuple[Result, dict[str, str]]:
 def test_a_machine_on_which_all_is_well(project: Path) -> None:
     done, found = asked()
     assert done.exit_code == FINE, done.output
-    assert found == dict.fromkeys(("sources", "business code", "python", "disk", "port"), OK)
+    assert found == dict.fromkeys(("sources", "business code", "disk", "port"), OK)
 
 
 def test_a_port_in_use(project: Path) -> None:
@@ -127,8 +130,10 @@ SETTINGS = {"ArtifactBucket": "a", "ApiDefinitionKey": "b", "FunctionKey": "c"}
 class Account(PlaceWithStates):
     """An account with these answers of its services, and perhaps a stack."""
 
-    def __init__(self, answers: Mapping[str, Mapping[str, Any]], status: str | None = None) -> None:
-        super().__init__("weir", endpoint="http://127.0.0.1:9", access_key=ACCESS_KEY)
+    def __init__(
+        self, answers: Mapping[str, Mapping[str, Any]], status: str | None = None, outputs: Outputs | None = None
+    ) -> None:
+        super().__init__("weir", endpoint="http://127.0.0.1:9", access_key=ACCESS_KEY, outputs=outputs)
         self._answers = answers
         if status is not None:
             have = {**template.defaults(template.load()), **SETTINGS}
@@ -151,7 +156,7 @@ def verdicts(place: Account, catalogue: Catalogue, **given: str) -> dict[str, st
 
 def test_an_account_in_which_all_is_well(catalogue: Catalogue) -> None:
     found = verdicts(Account(GOOD), catalogue)
-    assert set(found.values()) == {OK}, found
+    assert {name for name, verdict in found.items() if verdict != OK} == {"secrets"}, found  # there is no stack yet
     assert set(found) >= {
         "credentials",
         "stack",
@@ -207,6 +212,7 @@ REFUSED = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no
             FAIL,
         ),
         ("kinesis", {"describe_limits": {"OpenShardCount": 1, "ShardLimit": 2}}, {}, "shards", UNKNOWN),
+        ("kinesis", {"describe_limits": REFUSED}, {}, "shards", UNKNOWN),
         ("kinesis", GOOD["kinesis"], {"MaxRecordKiB": "1000"}, "parameters", FAIL),
         ("kinesis", GOOD["kinesis"], {"ConsumerConcurrency": "1"}, "parameters", FAIL),
         ("kinesis", GOOD["kinesis"], {"NoSuchParameter": "1"}, "parameters", FAIL),
@@ -233,6 +239,79 @@ def test_each_state_of_a_stack(status: str, verdict: str, catalogue: Catalogue) 
     found = {check.name: check for check in doctor.account(Account(GOOD, status), catalogue, {})}
     assert found["stack"].verdict == verdict
     assert bool(found["stack"].fix) == (verdict != OK)
+
+
+def test_more_shards_of_a_stack_that_is_there_are_counted(catalogue: Catalogue) -> None:
+    """What it has already is not counted twice."""
+    limits = {"OpenShardCount": 10, "ShardLimit": 12}
+    summary = {"StreamDescriptionSummary": {"OpenShardCount": 4}}
+    answers = {**GOOD, "kinesis": {"describe_limits": limits, "describe_stream_summary": summary}}
+    place = Account(answers, "UPDATE_COMPLETE", Outputs(stream_name="stream"))
+    place.cloudformation.stacks["weir"].parameters |= {"StreamMode": "PROVISIONED", "ShardCount": "4"}
+    for wanted, verdict in (("4", OK), ("6", OK), ("7", FAIL)):
+        assert verdicts(place, catalogue, ShardCount=wanted)["shards"] == verdict
+
+
+def test_a_stack_that_may_not_be_asked_for_is_unknown(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Account(GOOD)
+
+    def refuse(**_options: object) -> None:
+        raise REFUSED
+
+    monkeypatch.setattr(place.cloudformation, "describe_stacks", refuse)
+    assert verdicts(place, catalogue)["stack"] == UNKNOWN
+
+
+# ------------------------------------------------------------------------------------------ a door that is not Weir's
+
+
+class Anything(BaseHTTPRequestHandler):
+    """Answers 200 to whatever is asked, and names no id."""
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = do_POST = do_PUT = _answer
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Nothing:
+    """A table that must not be asked."""
+
+    def outcome(self, *_: object) -> str | None:
+        raise AssertionError("asked for what was not stored")
+
+    def is_refused(self, outcome: str) -> bool:
+        raise AssertionError(outcome)
+
+    def discard(self, *_: object) -> None:
+        raise AssertionError("discarded what was not stored")
+
+
+@pytest.fixture
+def anything() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Anything)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_door_that_takes_everything_fails(catalogue: Catalogue, anything: str) -> None:
+    """Every refusal that is promised, and a delivery whose answer names no id."""
+    place = Account(GOOD, outputs=Outputs(endpoint=anything))
+    found = list(probe.door(place, catalogue))
+    assert len(found) == 6
+    assert {check.verdict for check in found} == {FAIL}
+    (sent,) = probe.way(place, catalogue, "github", Nothing(), signed=False, wait_s=0)
+    assert sent.verdict == FAIL
 
 
 # ------------------------------------------------------------------------------------------ a stack that runs
@@ -274,7 +353,7 @@ def test_signed_samples_are_sent_only_when_that_is_asked_for(stack: Running) -> 
 
 @pytest.mark.engine
 def test_a_consumer_that_is_paused_fails(stack: Running) -> None:
-    """And so do the deliveries that it does not read; with the way out, and no longer than --wait."""
+    """With the way out; nothing is sent that it would not read."""
     stack.weir("pause")
     try:
         began_s = time.monotonic()
@@ -283,9 +362,10 @@ def test_a_consumer_that_is_paused_fails(stack: Running) -> None:
     finally:
         stack.weir("resume")
     assert code == BAD_ANSWER
-    assert found["consumer"]["verdict"] == found["github: unsigned delivery"]["verdict"] == FAIL
+    assert found["consumer"]["verdict"] == FAIL
     assert "weir resume" in found["consumer"]["fix"]
-    assert found["github: access log"]["verdict"] == OK
+    assert not [name for name in found if "delivery" in name]  # it would be quarantined later, and stay
+    assert found["door: unknown source"]["verdict"] == OK
 
 
 @pytest.mark.engine
@@ -316,10 +396,11 @@ def test_before_and_after_a_deployment_there(project: Path) -> None:
     assert made.exit_code == FINE, made.output
     try:
         run.invoke(main, ["secrets", "set", "github", *where], input="It's a Secret to Everybody\n")
-        done, found = asked(*where, "--send", "--alarm", "--wait", "60")
+        done, found = asked(*where, "--send", "--alarm", "--wait", "30")
         assert done.exit_code == FINE, done.output
-        expected = {"secret of github", "consumer", "door: unknown source", "github: signed delivery", "alarm"}
+        expected = {"secret of github", "consumer", "door: unknown source", "github: signed delivery"}
         assert {one for one in expected if found[one] == OK} == expected
+        assert found["alarm"] == UNKNOWN  # LocalStack changes the state, and tells of no action
     finally:
         gone = run.invoke(main, ["destroy", *where, "--delete-data", "--yes"])
         assert gone.exit_code == FINE, gone.output

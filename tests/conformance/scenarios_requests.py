@@ -18,9 +18,9 @@ ALL_BYTES = bytes(range(256))
 
 @scenario(
     API_GATEWAY,
-    documents="A template is chosen by the media type of the Content-Type; whether parameters such as charset are left "
-    "out is not said, and assumed.",
-    page=AG + "integration-passthrough-behaviors.html",
+    documents="A template is chosen by the media type of the Content-Type alone; its parameters, such as charset, are left "
+    "out.",
+    page=AG + "request-response-data-mappings.html",
     expected={"charset": 200, "boundary": 200},
 )
 async def content_type_with_parameters(bench: Bench) -> Observation:

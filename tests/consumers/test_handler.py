@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.engine_env import AT_MS, SECRET, Context, EngineEnv, kinesis_event
 from weir.consumers import wiring
+from weir.consumers.batch import metrics
 from weir.consumers.batch.batch import Consumer, isolate
 from weir.consumers.business.changes import Change, Update
 from weir.consumers.business.effects import effect
@@ -193,6 +194,20 @@ def test_a_damaged_aggregate_is_quarantined_whole_and_counted(engine_env: Engine
     assert run.metrics["AggregatesDamaged"] == 1
     assert codec.unpack_raw(engine_env.events()["!shardId-000000000000:7200.0"]["envelope"]["B"]) == data
     assert "damaged" not in engine_env.balances()
+
+
+def test_a_source_that_is_watched_is_counted_by_what_is_proven(engine_env: EngineEnv, consume: Consume) -> None:
+    """Whatever became of it, repeats included; a stranger's POST does not count, and other sources have no metric."""
+    quiet = engine_env.delivery(b'{"type":"x"}', source="quiet")
+    forged = engine_env.delivery(b"{}", source="quiet", secret=OTHER_SECRET)
+    malformed = engine_env.delivery(b"not JSON", source="quiet")
+    run = consume(quiet, quiet, forged, malformed, engine_env.payment("beside", 1))
+    documents = [json.loads(line) for line in run.output.splitlines() if '"_aws"' in line]
+    dimensions = [one["_aws"]["CloudWatchMetrics"][0]["Dimensions"] for one in documents]
+    assert dimensions == [[["Stack"]], [["Stack", "Source"]]]
+    assert (documents[1]["Source"], documents[1][metrics.PROVEN]) == ("quiet", 3)
+    alone = consume(engine_env.delivery(b"{}", source="quiet", secret=OTHER_SECRET), engine_env.payment("beside", 1))
+    assert metrics.PROVEN not in alone.output
 
 
 def test_a_long_path_leaves_room_for_the_place() -> None:

@@ -438,8 +438,8 @@ STREAM = [
         scenarios=("restart", "disabled mapping"),
     ),
     Behaviour(
-        "IteratorAge comes with invocations: none while a mapping is paused.",
-        LAMBDA + "monitoring-concurrency.html",
+        "IteratorAge comes with invocations. That there is none while a mapping is paused follows from that.",
+        LAMBDA + "monitoring-metrics-types.html",
         ("operate/audit/sources.py", _TEMPLATE),
     ),
     Behaviour(
@@ -537,8 +537,10 @@ STORES = [
         CLOUDWATCH + "CloudWatch_Embedded_Metric_Format_Specification.html",
     ),
     Behaviour(
-        "With detailed metrics API Gateway counts requests, 4xx and 5xx by method and path, and publishes nothing where nothing came.",
-        AG + "api-gateway-metrics-and-dimensions.html",
+        "What FILL makes of a series that has no data at all is not said. An alarm for a silent source does not depend on it; ConsumerSilentAlarm and AccountSilentAlarm do.",
+        CLOUDWATCH + "using-metric-math.html",
+        (_TEMPLATE, "infra/silence.py"),
+        UNKNOWN,
     ),
     Behaviour(
         "An alarm with periods of an hour looks back seven days at most, one with shorter periods a day.",

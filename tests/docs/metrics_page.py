@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tests.docs import markdown
-from weir.consumers.batch.metrics import DIMENSION, NAMESPACE, UNITS
+from weir.consumers.batch.metrics import DIMENSION, NAMESPACE, PROVEN, SOURCE_DIMENSION, UNITS
 
 # The names and units are the code's; each name must have its meaning here, and none may have one that is not a metric.
 BATCH = {
@@ -42,11 +42,23 @@ def page() -> str:
     """Return the page."""
     return markdown.page(
         "Metrics",
-        f"Namespace `{NAMESPACE}`, one dimension: `{DIMENSION}`, the name of the CloudFormation stack. They are written as embedded metrics,\n"
+        f"Namespace `{NAMESPACE}`; dimension `{DIMENSION}`, the name of the CloudFormation stack. They are written as embedded metrics,\n"
         "one document a batch, so no call is made for them. Counts by source are a property (`sources`) of the same document: CloudWatch Logs\n"
         "Insights finds them, and no metric has to be paid for. The alarms are in [parameters.md](parameters.md#alarms).",
         "## Of each batch",
         _table(BATCH),
+        "## Of each batch, for a source that has `silent_after_hours`",
+        f"With the dimensions `{DIMENSION}` and `{SOURCE_DIMENSION}`. A batch without an event of the source reports none.",
+        markdown.table(
+            ["metric", "unit", "meaning"],
+            [
+                (
+                    markdown.code(PROVEN),
+                    "Count",
+                    "Events of the source that a secret has proven, whatever became of them.",
+                )
+            ],
+        ),
         "## Of a cold start",
         _table(COLD_START),
         "## Of the scheduled run for what waits",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from weir.consumers.batch import metrics
 from weir.infra import template
 
 ROOT = Path(__file__).parents[2]
@@ -128,9 +129,7 @@ def test_every_alarm_tells_somebody(given: dict[str, str], wanted: str) -> None:
 
 def test_metrics_of_weirs_own_are_published_under_that_name() -> None:
     """An alarm on a metric that nothing publishes could never ring."""
-    from weir.consumers.batch.metrics import UNITS
-
-    published = {*UNITS, "Unaccounted", "Unarchived"}
+    published = {*metrics.UNITS, "Unaccounted", "Unarchived"}
     own = [alarm["MetricName"] for alarm in alarms().values() if alarm.get("Namespace") == "Weir"]
     assert own
     assert set(own) <= published
@@ -146,42 +145,36 @@ def silent(**hours: int) -> dict[str, dict[str, Any]]:
     }
 
 
-NOTHING: History = {"Count": [None] * 3, "4XXError": [None] * 3, "5XXError": [None] * 3}
-
-
 @pytest.mark.parametrize(
-    ("history", "rings"),
+    ("proven", "rings"),
     [
-        (NOTHING, True),
-        ({"Count": [9, 9, 9], "4XXError": [9, 9, 9], "5XXError": [None] * 3}, True),  # only what is refused comes
-        ({"Count": [9, 9, 9], "4XXError": [4, 4, 4], "5XXError": [5, 5, 5]}, True),
-        ({"Count": [9, None, None], "4XXError": [None] * 3, "5XXError": [None] * 3}, False),
-        ({"Count": [None, 5, None], "4XXError": [None, 4, None], "5XXError": [None] * 3}, False),
-        ({"Count": [1, None, None, None], "4XXError": [None] * 4, "5XXError": [None] * 4}, True),
+        ([None] * 3, True),
+        ([9, None, None, None], True),
+        ([9, None, None], False),
+        ([None, 1, None], False),
+        ([0, 0, 0], True),
     ],
 )
-def test_a_source_gone_silent_rings_after_its_own_time(history: History, rings: bool) -> None:
-    """What is stored is life, what is refused is not; without any data at all it is silent, too."""
+def test_a_source_gone_silent_rings_after_its_own_time(proven: Sequence[float | None], rings: bool) -> None:
+    """Whether FILL makes zeros where there is no data at all, or nothing: both are silence."""
     (alarm,) = silent(stripe=3).values()
-    assert is_raised(alarm, history) == rings
+    assert is_raised(alarm, {"Proven": proven}) == rings
+    assert alarm["TreatMissingData"] == "breaching"
 
 
 def test_only_sources_that_ask_for_it_have_one() -> None:
     """Each has an alarm of its own, of a name that CloudFormation takes, that tells whom every alarm tells."""
     assert silent() == {}
-    found = silent(**{"stripe": 6, "my-source": 24, "my_source": 168})
+    found = silent(**{"stripe": 6, "my-source": 24, "mysource": 168})
     assert len(found) == 3
     assert all(name.isalnum() for name in found)
     every = template.load()["Resources"]["RefusedAlarm"]["Properties"]
     for alarm in found.values():
         assert (alarm["AlarmActions"], alarm["OKActions"]) == (every["AlarmActions"], every["OKActions"])
-        paths = {
-            one["Value"] for metric in alarm["Metrics"][1:] for one in _dimensions(metric) if one["Name"] == "Resource"
-        }
-        assert len(paths) == 2
         assert alarm["EvaluationPeriods"] * 3600 <= 7 * 86_400
-
-
-def _dimensions(metric: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = metric["MetricStat"]["Metric"]["Dimensions"]
-    return found
+    read = [alarm["Metrics"][1]["MetricStat"]["Metric"] for alarm in found.values()]
+    assert [{one["Name"]: one["Value"] for one in metric["Dimensions"]} for metric in read] == [
+        {metrics.DIMENSION: {"Ref": "AWS::StackName"}, metrics.SOURCE_DIMENSION: name}
+        for name in ("my-source", "mysource", "stripe")
+    ]
+    assert {(metric["Namespace"], metric["MetricName"]) for metric in read} == {(metrics.NAMESPACE, metrics.PROVEN)}

@@ -203,3 +203,15 @@ def test_the_dashboard_shows_what_is_published() -> None:
     assert {name for namespace, name in read if namespace == "Weir"} <= set(UNITS)
     places = [(widget["x"], widget["y"]) for widget in body["widgets"]]
     assert len(set(places)) == len(places) == 8
+
+
+def test_a_domain_leads_to_the_stage_when_all_else_is_made() -> None:
+    """Its URLs are known before: what is answered 2xx must not go with a stream that a failed creation takes away."""
+    ready = template.prepare(template.load(), b'{"paths": {}}', {}, {}, silent_hours={"stripe": 6})
+    resources = ready["Resources"]
+    mapping = resources["DomainMapping"]
+    first, *named = mapping["Properties"]["Stage"]["Fn::Select"][1]
+    assert first == {"Ref": "Stage"}
+    conditional = {each["Fn::If"][1]["Ref"]: each["Fn::If"][0] for each in named}
+    assert {*mapping["DependsOn"], *conditional, "Api", "Stage"} == set(resources) - {"DomainMapping"}
+    assert all(resources[name].get("Condition") == condition for name, condition in conditional.items())

@@ -164,13 +164,40 @@ def test_what_an_older_stack_has_left_is_deleted_by_a_run_of_its_own(place: Plac
 
 
 def test_another_product_s_stack_of_the_same_name_is_left_alone(place: PlaceWithStates) -> None:
+    """Whether it lives, has failed or is deleted: a name given by mistake must not cost another team its data."""
     found = made(place)
-    other = stack_of(found, "DELETE_COMPLETE")
+    other = stack_of(found, "UPDATE_COMPLETE")
+    other.description = "The shop"
     other.resources = [(f"Other{logical}", kind, name) for logical, kind, name in other.resources]
-    place.cloudformation.stacks[place.stack] = other
+    for other.status in ("UPDATE_COMPLETE", "ROLLBACK_FAILED"):
+        place.cloudformation.stacks[place.stack] = other
+        for touch in (
+            lambda: destroy.destroy(place, delete_data=True, say=quiet),
+            lambda: change_sets.settle(place, quiet),
+        ):
+            with pytest.raises(StackFailed, match="is not one of Weir's"):
+                touch()
     place.cloudformation.delete_stack(StackName=place.stack)
     assert destroy.at_stake(place) == []
     assert left(place, found) == found
+
+
+def test_a_stack_that_another_tool_deployed_is_known_by_its_resources(place: PlaceWithStates) -> None:
+    stack = stack_of(made(place), "UPDATE_COMPLETE")
+    stack.description = ""
+    place.cloudformation.stacks[place.stack] = stack
+    assert change_sets.settle(place, quiet) == "UPDATE_COMPLETE"
+
+
+def test_an_object_that_cannot_be_deleted_is_named(place: PlaceWithStates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 answers 200 with the refusal inside; that does not call for emptying the bucket again and again."""
+    found = made(place)
+    place.cloudformation.stacks[place.stack] = stack_of(found, "UPDATE_COMPLETE")
+    refused = {"Errors": [{"Key": "payloads/one", "Code": "AccessDenied", "Message": "no right"}]}
+    monkeypatch.setattr(place.client("s3"), "delete_objects", lambda **_: refused)
+    with pytest.raises(DataLeft, match="payloads/one: no right"):
+        destroy.destroy(place, delete_data=True, say=quiet)
+    assert left(place, found) == [found[2]]
 
 
 def _refuse(**_options: object) -> None:

@@ -26,7 +26,11 @@ RETENTION_S = 86_400
 
 
 def reader(
-    stack_env: StackEnv, *, service: Service = EMULATOR, sleep: Callable[[float], object] = lambda _: None
+    stack_env: StackEnv,
+    *,
+    service: Service = EMULATOR,
+    record_age_s: float | None = None,
+    sleep: Callable[[float], object] = lambda _: None,
 ) -> LagReader:
     stack = stack_env.stack()
     return LagReader(
@@ -35,6 +39,7 @@ def reader(
         stack.statuses,
         lambda: None,
         retention_s=RETENTION_S,
+        record_age_s=record_age_s,
         service=service,
         sleep=sleep,
     )
@@ -47,17 +52,7 @@ def test_the_earlier_end_counts(stack_env: StackEnv) -> None:
     """A record is given up at the mapping's record age, which is mostly before the stream's retention."""
     stack_env.put(stack_env.payment("a", 1))
     for record_age_s, ends_s in ((3600.0, 3600.0), (2 * RETENTION_S, RETENTION_S), (None, RETENTION_S), (0.001, None)):
-        stack = stack_env.stack()
-        (found,) = LagReader(
-            stack.kinesis,
-            stack.stream,
-            stack.statuses,
-            lambda: None,
-            retention_s=RETENTION_S,
-            record_age_s=record_age_s,
-            service=EMULATOR,
-            sleep=lambda _: None,
-        ).measure(0)
+        found = measure(stack_env, record_age_s=record_age_s)
         assert found.oldest_age_s is not None
         expected = 0.0 if ends_s is None else ends_s - found.oldest_age_s
         assert found.time_to_loss_s == pytest.approx(expected)

@@ -194,3 +194,34 @@ def test_what_a_replay_applies_is_listed(stack_env: StackEnv) -> None:
     assert "msg_replayed" in stack_env.weir("events", "--limit", "1")
     assert "replay" not in stack_env.weir("rebuild")
     assert len(stack_env.place.log_lines(["msg_replayed"])) == 1  # a rebuild fills tables of its own
+
+
+@pytest.mark.engine
+def test_strange_lines_break_no_list(stack_env: StackEnv) -> None:
+    """What a kill has cut, what business code has printed, and what names no item at all is passed over."""
+    rng = Random(3)
+    parts = consumed(stack_env, deliveries(stack_env, rng), rng)
+    whole = parts[0].lines[0]
+    line = json.loads(whole)
+    strange = [
+        whole[: len(whole) // 2],
+        'printed by business code: {"action":"event"}',
+        "[1]",
+        '{"_aws": 1, "Applied": "many"}',
+        *(
+            json.dumps({**line, **change})
+            for change in (
+                {"outcome": 7},
+                {"at": None},
+                {"received_at": "yesterday"},
+                {"item": ""},
+                {"item": "x" * 5000},
+                {"item": "no such item"},
+                {"outcome": "fenced"},
+            )
+        ),
+        '"event"',
+    ]
+    everything = newest(stack_env.table(), [], Listed(), None)
+    mixed = [LogPart(part.since_ms, [*strange, *part.lines, *strange]) for part in parts]
+    assert newest(stack_env.table(), mixed, Listed(), 7) == everything[:7]

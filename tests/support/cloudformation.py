@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from weir.infra.outputs import Outputs
 from weir.infra.place import Place
 
 
@@ -26,6 +27,7 @@ class Stack:
     resources: list[tuple[str, str, str]]
     parameters: dict[str, str] = field(default_factory=dict)
     ends_in: str = "UPDATE_COMPLETE"
+    description: str = "Weir: of a test"
     deleted: datetime | None = None
 
 
@@ -47,7 +49,7 @@ class CloudFormation:
             )
         stack = self.stacks[StackName]
         listed = [{"ParameterKey": name, "ParameterValue": value} for name, value in stack.parameters.items()]
-        return {"Stacks": [{"StackStatus": stack.status, "Parameters": listed}]}
+        return {"Stacks": [{"StackStatus": stack.status, "Parameters": listed, "Description": stack.description}]}
 
     def create_change_set(self, **asked: Any) -> None:
         self.asked.append(asked)
@@ -107,8 +109,8 @@ class _Pages:
 class PlaceWithStates(Place):
     """A place whose storage is the embedded engine's, and whose stacks are these."""
 
-    def __init__(self, stack: str, *, endpoint: str, access_key: str) -> None:
-        super().__init__("embedded", stack, endpoint=endpoint, access_key=access_key)
+    def __init__(self, stack: str, *, endpoint: str, access_key: str, outputs: Outputs | None = None) -> None:
+        super().__init__("embedded", stack, endpoint=endpoint, access_key=access_key, outputs=outputs)
         self.cloudformation = CloudFormation(stack)
 
     def client(self, service: str) -> Any:

@@ -23,7 +23,7 @@ AT_MS = round(time.time() * 1000) - 60_000  # lately: marks of what is older wou
 
 SOURCES = """
 payments: {preset: standard-webhooks}
-quiet: {preset: standard-webhooks, redact: [Cookie, Authorization, X-Tracking]}
+quiet: {preset: standard-webhooks, redact: [Cookie, Authorization, X-Tracking], silent_after_hours: 6}
 unset: {preset: standard-webhooks}
 probe: {preset: standard-webhooks}
 stored: {preset: standard-webhooks, effects: false}

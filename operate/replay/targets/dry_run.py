@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from weir.consumers.batch.tally import BUG
+from weir.consumers.batch.event_lines import BUG
 from weir.consumers.commit.pending import compiled
 from weir.consumers.events_table.item import JudgedEvent, detail, quarantine_key, refusal_key
 from weir.consumers.events_table.mark import Mark, mark_key

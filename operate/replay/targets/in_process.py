@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from weir.consumers.batch.batch import isolate, now_ms
-from weir.consumers.batch.item_key import unusual_key
+from weir.consumers.batch.event_lines import add_event
 from weir.consumers.batch.logs import Log
 from weir.consumers.commit.commit import CommitReport, commit
 from weir.consumers.commit.recent_marks import RecentMarks
@@ -133,7 +133,7 @@ class Pipeline:
     holds: Callable[[Sequence[JudgedEvent]], AbstractSet[int]] = lambda _: frozenset()
     over_ignored: bool = False
     retries: bool = False
-    log: Callable[[str], object] = lambda _: None
+    log: Callable[[str], object] | None = None
     _recent: RecentMarks = field(init=False, default_factory=RecentMarks)
     _rng: Random = field(init=False, default_factory=Random)
 
@@ -177,22 +177,14 @@ class Pipeline:
         return [(one, HELD if id(one) in held else next(given)) for one in judged]
 
     def _say(self, judged: Sequence[JudgedEvent], results: Sequence[EventResult]) -> None:
+        """Log what is stored now, and not what was there before or could not be stored."""
+        if self.log is None:
+            return
         text = StringIO()
         log = Log(text, LOG_LEVELS["INFO"], at=now_ms(), invocation="replay")
         for one, result in zip(judged, results, strict=True):
             if result.outcome not in {Outcome.RETRY, Outcome.DUPLICATE}:
-                log.add(
-                    LOG_LEVELS["INFO" if result.outcome.is_done else "WARNING"],
-                    "event",
-                    outcome=result.outcome,
-                    reason=result.reason,
-                    source=one.source,
-                    event_id=one.event_id,
-                    type=one.type,
-                    request_id=one.request_id,
-                    received_at=one.received_at_ms or None,
-                    item=unusual_key(one, result.outcome),
-                )
+                add_event(log, one, result)
         log.flush()
         if written := text.getvalue():
             self.log(written)
