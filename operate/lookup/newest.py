@@ -106,9 +106,10 @@ def newest(
 class _Found:
     """What the log has named so far.
 
-    An item arrived when a line says or, where that is the line of a repeat, before. So items are read in the order of
-    these arrivals, the latest first, and what arrived later than the next of them is certain: it is in ``certain``,
-    in its order. ``named`` and ``read_ones`` are heaps, of keys and of items, the latest arrival on top.
+    One of the lines about an item is of the delivery that it keeps, and says when that arrived; the others are of
+    repeats, which arrived before or after. So items are read in the order of the latest arrival that any line says,
+    and what arrived later than the next of them is certain: it is in ``certain``, in its order. ``named`` and
+    ``read_ones`` are heaps, of keys and of items, the latest arrival on top.
     """
 
     table: Table
@@ -116,7 +117,8 @@ class _Found:
     limit: int | None
     complete_ms: int = 1 << 62  # the log is read so far back that every event is named that arrived since
     named: list[tuple[int, str]] = field(default_factory=list)
-    known: set[str] = field(default_factory=set)
+    latest: dict[str, int] = field(default_factory=dict)  # the arrival under which a key is in ``named``
+    asked: set[str] = field(default_factory=set)  # keys whose items were read
     read_ones: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
     certain: list[dict[str, Any]] = field(default_factory=list)
     done_count: int = 0  # what the metrics say went well
@@ -126,15 +128,16 @@ class _Found:
         """Take what a part of the log names."""
         for line in event_lines(part.lines):
             self.line_count += line["outcome"] in DONE
-            if (
-                self.wanted.may_be(line)
-                and (key := item_key(line)) not in self.known
-                and 0 < len(key) <= _KEY_CHARS_MAX
-            ):
-                self.known.add(key)
-                heapq.heappush(self.named, (-_arrival(line), key))
+            if self.wanted.may_be(line):
+                self._name(item_key(line), _arrival(line))
         self.done_count += sum(_done(part.lines))
         self.complete_ms = part.since_ms + _SKEW_MS if part.since_ms else 0
+
+    def _name(self, key: str, arrived_at_ms: int) -> None:
+        is_key = 0 < len(key) <= _KEY_CHARS_MAX
+        if is_key and key not in self.asked and arrived_at_ms > self.latest.get(key, -1):
+            self.latest[key] = arrived_at_ms
+            heapq.heappush(self.named, (-arrived_at_ms, key))
 
     @property
     def is_silent(self) -> bool:
@@ -162,7 +165,10 @@ class _Found:
     def _read_some(self) -> None:
         keys: list[Mapping[str, Any]] = []
         while self.named and len(keys) < _CHUNK and -self.named[0][0] >= self.complete_ms:
-            keys.append({"pk": {"S": heapq.heappop(self.named)[1]}})
+            key = heapq.heappop(self.named)[1]
+            if key not in self.asked:
+                self.asked.add(key)
+                keys.append({"pk": {"S": key}})
         for item in read_items(self.table.dynamodb, self.table.name, keys, attributes=SUMMARY):
             facts = summary(item)
             if _is_event(facts) and self.wanted.wants(facts):

@@ -18,8 +18,8 @@ ALL_BYTES = bytes(range(256))
 
 @scenario(
     API_GATEWAY,
-    documents="A template is chosen by the media type of the Content-Type alone; its parameters, such as charset, are left "
-    "out.",
+    documents="A template is chosen by the media type of the Content-Type alone; its parameters, such as charset, are "
+    "left out.",
     page=AG + "request-response-data-mappings.html",
     expected={"charset": 200, "boundary": 200},
 )

@@ -17,10 +17,12 @@ from weir.consumers.batch import metrics
 from weir.infra import consumer_log, place
 from weir.infra.consumer_log import LogPart, backwards
 from weir.ingest.envelope import Envelope
+from weir.operate.lookup import newest as lookup
 from weir.operate.lookup.newest import Listed, newest
 
 FORGED = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 MINUTE_MS = 60_000
+_BATCH = 5
 
 # ------------------------------------------------------------------------------------------ the log, backwards
 
@@ -73,32 +75,40 @@ def test_a_log_that_is_not_there_has_no_parts(tmp_path: Path) -> None:
 
 
 def consumed(env: StackEnv, envelopes: list[Envelope], rng: Random) -> list[LogPart]:
-    """Have deliveries consumed in this order; return the log as parts of any size, the newest first."""
-    lines: list[str] = []
+    """Have deliveries consumed in this order, each batch when all of it was there; return the log as parts of any size.
+
+    The lines are the consumer's, but for the time: they are dated as if the batches had followed the arrivals.
+    """
+    lines: list[dict[str, Any]] = []
     pipeline = env.pipeline()
-    pipeline.log = lambda text: lines.extend(text.splitlines())
     env.put(*envelopes)
     shard = env.kinesis.list_shards(StreamName=env.stream)["Shards"][0]["ShardId"]
-    records = env.unread(shard)
-    for start in range(0, len(records), 10):
-        pipeline.run(records[start : start + 10])
-        again = json.loads(rng.choice(lines))  # what a repeat of it, or a reading from before it, logs
-        lines.append(json.dumps({**again, "outcome": "duplicate", "at": json.loads(lines[-1])["at"]}))
+    records, at_ms = env.unread(shard), 0
+    for start in range(0, len(records), _BATCH):
+        at_ms = max([at_ms, *(one.arrived_at_ms for one in envelopes[start : start + _BATCH])]) + 100
+        texts: list[str] = []
+        pipeline.log = texts.append
+        pipeline.run(records[start : start + _BATCH])
+        lines += [{**json.loads(line), "at": at_ms} for text in texts for line in text.splitlines()]
+        for again in rng.sample(lines, 3):
+            # A reading of the same record again, or a repeat that arrived later, or earlier in another shard.
+            arrived_ms = min(at_ms, again["received_at"] + rng.choice([0, rng.randrange(-5 * MINUTE_MS, MINUTE_MS)]))
+            lines.append({**again, "received_at": arrived_ms, "outcome": "duplicate", "at": at_ms})
     parts, end = [], len(lines)
     while end:
-        start = max(0, end - rng.randrange(1, 9))
-        since_ms = json.loads(lines[start])["at"] if start else 0
-        parts.append(LogPart(since_ms, lines[start:end]))
+        start = max(0, end - rng.randrange(1, 40))
+        since_ms = lines[start]["at"] if start else 0
+        parts.append(LogPart(since_ms, [json.dumps(line, separators=(",", ":")) for line in lines[start:end]]))
         end = start
     return parts
 
 
 def deliveries(env: StackEnv, rng: Random) -> list[Envelope]:
-    """Deliveries of every outcome whose arrivals lie within minutes, in any order."""
+    """Deliveries of every outcome that arrived within minutes, some consumed long after others that arrived later."""
     now_ms = round(time.time() * 1000)
+    arrivals = sorted(now_ms - rng.randrange(5 * MINUTE_MS) for _ in range(60))
     made = []
-    for number in range(60):
-        at_ms = now_ms - rng.randrange(5 * MINUTE_MS)
+    for number, at_ms in enumerate(arrivals):
         options: dict[str, Any] = {"at_ms": at_ms, "message_id": f"msg_{number % 50}"}
         if number % 7 == 3:
             made.append(env.payment("ann", 1, **options, secret=FORGED))
@@ -106,13 +116,17 @@ def deliveries(env: StackEnv, rng: Random) -> list[Envelope]:
             made.append(env.delivery({"type": "of.no.interest"}, **options))
         else:
             made.append(env.payment("bob", 1, **options))
+    for _ in range(5):
+        late = made.pop(rng.randrange(len(made)))
+        made.insert(rng.randrange(len(made)), late)
     return made
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("seed", range(3))
-def test_it_is_what_the_whole_table_says(stack_env: StackEnv, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_it_is_what_the_whole_table_says(stack_env: StackEnv, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """For every filter and limit, whatever order events arrived, were consumed and were repeated in."""
+    monkeypatch.setattr(lookup, "_CHUNK", (1, 2, 3, 7, 100)[seed])
     rng = Random(seed)
     parts = consumed(stack_env, deliveries(stack_env, rng), rng)
     table, now_ms = stack_env.table(), round(time.time() * 1000)
@@ -146,21 +160,19 @@ class Calls:
 
 @pytest.mark.engine
 def test_the_table_is_not_read_whole(stack_env: StackEnv) -> None:
-    """However many lines the log has, as many items are read as the newest part of it names."""
+    """However many lines the log has, and its newest part: as many items are read as it takes to be certain."""
     rng = Random(1)
-    older = [
-        json.dumps({"action": "event", "outcome": "applied", "source": "payments", "event_id": f"no_{n}", "at": 9})
-        for n in range(5000)
-    ]
-    parts = [LogPart(0, older), *consumed(stack_env, deliveries(stack_env, rng), rng)]
+    parts = consumed(stack_env, deliveries(stack_env, rng), rng)
     newer = [stack_env.payment("new", 1, at_ms=round(time.time() * 1000) + 3 * MINUTE_MS) for _ in range(5)]
     lines: list[str] = []
     pipeline = stack_env.pipeline()
     pipeline.log = lambda text: lines.extend(text.splitlines())
     stack_env.put(*newer)
     pipeline.run(stack_env.unread("shardId-000000000000")[-5:])
-    calls = Calls(stack_env.dynamodb)
     since_ms = json.loads(lines[0])["at"]
+    line = {"action": "event", "outcome": "applied", "source": "payments", "at": since_ms}
+    lines += [json.dumps({**line, "event_id": f"no_{n}", "received_at": since_ms + MINUTE_MS}) for n in range(500)]
+    calls = Calls(stack_env.dynamodb)
     taken = iter([LogPart(since_ms, lines), *parts])
     found = newest(stack_env.table(), taken, Listed(), 5)
     assert {one["request_id"] for one in found} == {one.request_id for one in newer}
