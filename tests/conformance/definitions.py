@@ -50,14 +50,24 @@ def kinesis(
     return _document({path: {"post": _operation(integration, declared)}}, path, root)
 
 
-def mock(request: str, responses: Mapping[str, Any], *, declared: Iterable[str] = ("200",), **root: Any) -> Any:
+def mock(
+    request: str,
+    responses: Mapping[str, Any],
+    *,
+    declared: Iterable[str] = ("200",),
+    binary: Iterable[str] = (),
+    **root: Any,
+) -> Any:
     """Return an API whose POST is a mock."""
-    integration = {
+    integration: dict[str, Any] = {
         "type": "mock",
         "passthroughBehavior": "never",
         "requestTemplates": {JSON: request},
         "responses": responses,
     }
+    if binary:
+        integration["contentHandling"] = "CONVERT_TO_TEXT"
+        root["x-amazon-apigateway-binary-media-types"] = list(binary)
     return _document({"/probe": {"post": _operation(integration, declared)}}, "/probe", root)
 
 

@@ -22,6 +22,51 @@ async def mock_integration(bench: Bench) -> Observation:
     return {"status": answer.status, "body": answer.document, "content_type": kind}
 
 
+_EVERY_TYPE = ("*/*", "application/json")  # LocalStack skips the first
+_ACCEPTING = (*TEXT, ("Accept", "application/json"))
+
+
+@scenario(
+    API_GATEWAY,
+    documents="Where every type is binary, a mock's answer with a template is text if its contentHandling is "
+    "CONVERT_TO_TEXT.",
+    page=AG + "api-gateway-payload-encodings-workflow.html",
+    expected={"status": 200, "body": {"mocked": True}},
+)
+async def answer_converted_to_text(bench: Bench) -> Observation:
+    response = {**answering("200", '{"mocked": true}'), "contentHandling": "CONVERT_TO_TEXT"}
+    api = await bench.api(mock('{"statusCode": 200}', {"default": response}, binary=_EVERY_TYPE))
+    answer = await api.send("/probe", b"{}", _ACCEPTING)
+    return {"status": answer.status, "body": answer.document}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="Where every type is binary, an answer with a template and without contentHandling is 500: there is no "
+    "template for bytes.",
+    page=AG + "api-gateway-payload-encodings-workflow.html",
+    expected={"status": 500},
+    known={"embedded": "By decision: a definition that can only fail is refused when it is loaded."},
+)
+async def answer_without_content_handling(bench: Bench) -> Observation:
+    response = answering("200", '{"mocked": true}')
+    api = await bench.api(mock('{"statusCode": 200}', {"default": response}, binary=_EVERY_TYPE))
+    return {"status": (await api.send("/probe", b"{}", _ACCEPTING)).status}
+
+
+@scenario(
+    API_GATEWAY,
+    documents="The header x-amz-apigw-id of an answer is `$context.extendedRequestId`.",
+    page=AG + "set-up-logging.html",
+    expected={"same": True},
+)
+async def id_of_a_delivery(bench: Bench) -> Observation:
+    template = '{"id":"$context.extendedRequestId"}'
+    api = await bench.api(mock('{"statusCode": 200}', {"default": answering("200", template)}))
+    answer = await api.send("/probe", b"{}", TEXT)
+    return {"same": answer.document["id"] == answer.headers.get("x-amz-apigw-id")}
+
+
 @scenario(
     API_GATEWAY,
     documents="selectionPattern is a regular expression on the backend's status; the default is for what matches none.",

@@ -43,6 +43,18 @@ async def no_content_type(bench: Bench) -> Observation:
 
 @scenario(
     API_GATEWAY,
+    documents="Where every type is binary, a body without a Content-Type is binary, too.",
+    page=AG + "api-gateway-payload-encodings-workflow.html",
+    expected={"unchanged": True},
+)
+async def bytes_without_content_type(bench: Bench) -> Observation:
+    stream, api = await stored(bench, kinesis(BODY, binary=("*/*", JSON)))  # LocalStack skips `*/*`
+    answer = await api.send("/probe", ALL_BYTES, ())
+    return {"unchanged": await data_of(stream, answer) == ALL_BYTES}
+
+
+@scenario(
+    API_GATEWAY,
     documents="With passthroughBehavior NEVER a Content-Type without a template is answered 415.",
     page=AG + "integration-passthrough-behaviors.html",
     expected={"status": 415},

@@ -54,6 +54,18 @@ async def header_shadowed_by_query(bench: Bench) -> Observation:
 
 @scenario(
     API_GATEWAY,
+    documents="`$util.base64Decode` gives a string.",
+    page=REFERENCE,
+    expected={"contains": "true", "text": '{"a":1}'},
+)
+async def text_in_base64(bench: Bench) -> Observation:
+    decoded = '#set($text = $util.base64Decode("eyJhIjoxfQ=="))'
+    contains, _, text = (await seen(bench, "\"$text.contains('a')|$text\"", before=decoded)).partition("|")
+    return {"contains": contains.lower(), "text": text}
+
+
+@scenario(
+    API_GATEWAY,
     documents="`$stageVariables` has the variables of the stage.",
     page=REFERENCE,
     expected={"value": "blue"},

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.conformance.embedded import Embedded
 from tests.conformance.localstack import LocalStack
+from tests.conformance.patches import PATCHES
 from tests.conformance.scenarios import SECTIONS, UNDOCUMENTED, Observation, Scenario, load
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,11 @@ _SAYING = (
     "that run against each stand-in for AWS. A difference is a row here with its reason; a difference without one "
     "fails the tests, and so does a reason whose difference is gone. Where AWS does not say what happens, what each "
     "one does is shown."
+)
+
+_SAYING_OF_PATCHES = (
+    "`infra/localstack/start.d` changes LocalStack where it differs from AWS in what the product's definition needs. "
+    "`tests/conformance/test_patches.py` starts it without each; then these scenarios fail, and no others."
 )
 
 Results = Mapping[str, Mapping[str, Observation]]
@@ -65,6 +71,7 @@ def render(results: Results) -> str:
         parts += [f"## {section}: differences", "", _differences(rows, results), ""]
         rest = [each for each in of_section if each not in rows]
         parts += [f"## {section}: as documented in both", "", _agreements(rest), ""]
+    parts += ["## The fixes of LocalStack, each turned off", "", _patches(), ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -126,6 +133,19 @@ def _differences(rows: list[Scenario], results: Results) -> str:
 def _agreements(rows: list[Scenario]) -> str:
     lines = ["| Scenario | AWS documents | AWS |", "| --- | --- | --- |"]
     return "\n".join(lines + [f"| {each.name} | {_text(each.documents)} | [page]({each.page}) |" for each in rows])
+
+
+def _patches() -> str:
+    lines = [
+        _SAYING_OF_PATCHES,
+        "",
+        "| Fix | LocalStack without it | AWS | Scenarios that need it | AWS |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, each in PATCHES.items():
+        needed = "<br>".join(each.scenarios)
+        lines.append(f"| `{name}` | {each.localstack} | {each.aws} | {needed} | [page]({each.page}) |")
+    return "\n".join(lines)
 
 
 def _cell(each: Scenario, emulator: str, results: Results) -> str:

@@ -69,14 +69,14 @@ DOOR = [
         _BODIES,
         (_OPENAPI,),
         seen("https://github.com/clebert/aws-simple/issues/167", "a log of API Gateway"),
-        ("no content type",),
+        ("bytes without content type",),
     ),
     Behaviour(
         "Under `*/*` a mock's answer with a template needs `contentHandling: CONVERT_TO_TEXT` on the integration response, or it is 500.",
         _BODIES,
-        (_OPENAPI, "infra/local/gateway/definition.py"),
+        (_OPENAPI, "infra/local/gateway/parameter_mapping.py"),
         seen("https://github.com/serverless/serverless/pull/11010", "serverless/serverless, on AWS"),
-        ("mock integration",),
+        ("answer converted to text", "answer without content handling"),
     ),
     Behaviour(
         "Parameters of a Content-Type are left out when a template is chosen; none at all is application/json.",

@@ -269,6 +269,11 @@ REFUSED: dict[str, Callable[[], dict[str, Any]]] = {
     ),
     "a response to binary": mocked(responses=answering("x", contentHandling="CONVERT_TO_BINARY")),
     "a binary answer": changed(lambda document: integration(document)["responses"][r"4\d{2}"].pop("contentHandling")),
+    "a mock's answer that is bytes": changed(
+        lambda document: document["paths"]["/v1/github"]["x-amazon-apigateway-any-method"][
+            "x-amazon-apigateway-integration"
+        ]["responses"]["default"].pop("contentHandling")
+    ),
     "mapped to a mock": mocked(requestParameters={"integration.request.header.A": "'a'"}),
     "a bad template": mocked(responses=answering("#macro(x)#end")),
     "a greedy path": changed(lambda document: document["paths"].update({"/{all+}": document["paths"]["/v1/github"]})),

@@ -132,8 +132,10 @@ def _answer(
     templates = {
         media_type: vtl.load(source, where) for media_type, source in (settings.get("responseTemplates") or {}).items()
     }
-    if handling is None and KINESIS_JSON in binary and any(template.uses_body for template in templates.values()):
-        raise TemplateUnsupported("a binary answer without contentHandling: CONVERT_TO_TEXT", where=where)
+    # Where every Accept is a binary type, an answer with a template is 500 otherwise, a mock's too.
+    # Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-payload-encodings-workflow.html
+    if handling is None and KINESIS_JSON in binary and templates:
+        raise TemplateUnsupported("an answer with a template needs contentHandling: CONVERT_TO_TEXT", where=where)
     return IntegrationResponse(
         pattern=None if key == "default" else _pattern(where, key),
         status=int(status),
