@@ -91,9 +91,12 @@ def cost(
 def _flood(rate: float, body: int | None, values: Mapping[str, str]) -> tuple[Flood, FloodLimits]:
     from weir.infra.flood import Flood, FloodLimits
     from weir.infra.synth import throttles
+    from weir.ingest.contract import routes
 
     catalogue = project.catalogue()
-    return Flood(rate, body, values), FloodLimits.of(values, throttles(catalogue), len(catalogue))
+    shared = routes.shared_sources(catalogue)
+    pairs = len(catalogue) - len(shared) + bool(shared)
+    return Flood(rate, body, values), FloodLimits.of(values, throttles(catalogue), pairs)
 
 
 def _show(document: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:

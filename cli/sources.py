@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,9 +38,11 @@ def check(as_json: bool, **where: Any) -> None:
     from weir.ingest.contract import routes
 
     found = project.catalogue()
-    routes.api_definition(found, {})
+    shared = set(routes.shared_sources(found))
     stored = routes.stored_types()
-    secrets = {name: _secrets(source, **where) for name, source in found.items()}
+    place = functools.cache(lambda: choose_place(**where))
+    demanded = any(where[name] for name in ("at", "endpoint", "env"))
+    secrets = {name: _secrets(source, place, demanded=demanded) for name, source in found.items()}
     values = template.defaults(template.load())
     for name, source in found.items():
         live_secrets = secrets[name]
@@ -52,6 +55,7 @@ def check(as_json: bool, **where: Any) -> None:
             "scheme": source.scheme.label,
             "secrets": count,
             "dedupe_days": source.dedupe_days,
+            "shares_path": name in shared,
             "outlived_by": [one.parameter for one in lifetimes.outlived_by(source, values)],
         }
         if as_json:
@@ -63,6 +67,11 @@ def check(as_json: bool, **where: Any) -> None:
             emit(f"{'':24} warning: {warning}")
     if not as_json:
         emit_lines(list(lifetimes.summary(found, values)))
+        if shared:
+            emit(
+                f"{len(shared)} sources share the path /v1/{{source}} and what that takes a second: more than "
+                f"{len(found) - len(shared)} do not fit. A source with a throttle has paths of its own."
+            )
 
 
 def _shared(name: str, secrets: Mapping[str, set[str] | None]) -> list[str]:
@@ -81,16 +90,14 @@ def _needless(source: Source, stored: frozenset[str]) -> list[str]:
     return [f"{one} is stored for every source: remove it from content_types." for one in known]
 
 
-def _secrets(
-    source: Source, at: str | None, endpoint: str | None, stack: str | None, env: str | None
-) -> set[str] | None:
-    """Return the live secrets of a source; None if no stack is there to ask."""
+def _secrets(source: Source, place: Callable[[], Place], *, demanded: bool) -> set[str] | None:
+    """Return the live secrets of a source; None if no stack is there to ask, and none was ``demanded``."""
     from weir.infra import secrets as store
 
     try:
-        return {secret.value for secret in store.live(choose_place(at, endpoint, stack, env), source)}
+        return {secret.value for secret in store.live(place(), source)}
     except (StackAbsent, StackFailed):
-        if at or endpoint or env:
+        if demanded:
             raise
         return None
 

@@ -27,6 +27,10 @@ from weir.ingest.sources.catalogue import Catalogue
 # that reserve nothing.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 _HANDSHAKES, _UNRESERVED = 20, 100
+# A parameter's value may have so many.
+_PARAMETER_CHARS = 4096
+# So many are named in one role's own policy, however long their names are.
+_FEW_SOURCES = 10
 
 
 class Wanted(NamedTuple):
@@ -143,6 +147,7 @@ def check(catalogue: Catalogue, values: Mapping[str, str], say: Say) -> None:
     parameters.check_together(checked)
     say(f"  {_concurrency(checked)}")
     _check_record_age(checked)
+    _check_secrets(catalogue, checked)
     lifetimes.check(catalogue, checked)
     for line in lifetimes.summary(catalogue, checked):
         say(f"  {line}")
@@ -194,6 +199,25 @@ def _check_record_age(values: Mapping[str, str]) -> None:
             max_record_age_s=age_s,
             retention_s=retention_s,
         )
+
+
+def _check_secrets(catalogue: Catalogue, values: Mapping[str, str]) -> None:
+    """Refuse what IAM or CloudFormation would only refuse in the middle of the update.
+
+    Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+    """
+    prefix = values["SecretsPrefix"]
+    if len(prefix) > template.MAX_PREFIX_CHARS and len(catalogue) > _FEW_SOURCES:
+        raise StackFailed(
+            f"SecretsPrefix={prefix}: with more than {_FEW_SOURCES} sources it may have {template.MAX_PREFIX_CHARS} "
+            "characters, or the policies that name each source's parameter grow too long."
+        )
+    for name in ("SecretsManagerArns", "HandshakeSecretsManagerArns"):
+        if len(values[name]) > _PARAMETER_CHARS:
+            raise StackFailed(
+                f"The ARNs of {values[name].count(',') + 1} secrets in Secrets Manager are longer than a parameter "
+                f"may be ({_PARAMETER_CHARS} characters): keep some of the sources' secrets in SSM."
+            )
 
 
 def _fix_emulator(place: Place, definition: Mapping[str, Any]) -> None:

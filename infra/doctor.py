@@ -26,7 +26,6 @@ _DISK_BYTES = 2_000_000_000
 # What Lambda keeps for functions that reserve nothing.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 _UNRESERVED = 100
-_NEARLY = 0.8
 
 
 class Check(NamedTuple):
@@ -101,7 +100,7 @@ def account(place: Place, catalogue: Catalogue, given: Mapping[str, str]) -> Ite
         yield Check("parameters", FAIL, error.detail or str(error), error.hint)
         return
     yield Check("parameters", OK, ", ".join(f"{name}={value}" for name, value in sorted(given.items())) or "defaults")
-    yield checked("definition", lambda: _definition(catalogue))
+    yield checked("paths", lambda: _definition(catalogue))
     for name, look in (
         ("concurrency", _concurrency),
         ("log role", _log_role),
@@ -157,12 +156,13 @@ def _values(place: Place, catalogue: Catalogue, given: Mapping[str, str], have: 
 
 
 def _definition(catalogue: Catalogue) -> Check:
-    names = ("partition", "region", "credentials", "handshake_function")
-    size = len(routes.render(routes.api_definition(catalogue, dict.fromkeys(names, "x" * 100))))
-    seen = f"{size:,} of {routes.MAX_DEFINITION_BYTES:,} bytes for {len(catalogue)} sources"
-    if size > _NEARLY * routes.MAX_DEFINITION_BYTES:
-        return Check("definition", WARN, seen, "Sources beyond that need a stack of their own.")
-    return Check("definition", OK, seen)
+    shared = routes.shared_sources(catalogue)
+    if not shared:
+        return Check("paths", OK, f"each of {len(catalogue)} sources has paths of its own")
+    seen = f"{len(shared)} of {len(catalogue)} sources share the path /v1/{{source}} and what that takes a second"
+    return Check(
+        "paths", WARN, seen, "Give a source that must not wait for others a throttle: it has paths of its own then."
+    )
 
 
 def _concurrency(place: Place, values: Values, have: Mapping[str, str]) -> Check:

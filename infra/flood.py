@@ -37,10 +37,10 @@ class FloodLimits:
     all_sources_per_s: float
 
     @classmethod
-    def of(cls, parameters: Mapping[str, str], throttles: Mapping[str, tuple[float, int]], sources: int) -> FloodLimits:
-        """Return the limits: those of the sources that have their own, the stage's for all others."""
+    def of(cls, parameters: Mapping[str, str], throttles: Mapping[str, tuple[float, int]], pairs: int) -> FloodLimits:
+        """Return the limits: those of the sources that have their own, the stage's for all other pairs of paths."""
         stage = float(parameters["ThrottleRate"])
-        rates = [rate for rate, _ in throttles.values()] + [stage] * (sources - len(throttles))
+        rates = [rate for rate, _ in throttles.values()] + [stage] * (pairs - len(throttles))
         return cls(2 * max(rates, default=stage), 2 * sum(rates))
 
 

@@ -34,6 +34,16 @@ _NAME_FIELDS = {
 }
 # Members of a path in an API definition that are methods.
 _METHODS = frozenset(("delete", "get", "head", "options", "patch", "post", "put"))
+# Characters of a parameter's ARN before the source's name: the longest partition and Region, and a prefix of 40.
+_ARN_CHARS = len("arn:aws-us-gov:ssm:ap-southeast-1:123456789012:parameter/") + 40
+MAX_PREFIX_CHARS = 40
+# What a policy may have beside the rest: in a role 10,240 in all, in a managed policy 6,144, of which a role takes 10.
+# Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+_INLINE_CHARS = 2_000
+_MANAGED_CHARS = 6_144 - 200
+_MANAGED_POLICIES = 10
+# What is made after the rights of a role to read secrets.
+_READS_SECRETS = {"ConsumerRole": "ConsumerMapping", "HandshakeRole": "Handshake"}
 _NO_VALUE = object()
 _SUB = re.compile(r"\$\{(!?)([^}]+)\}")
 
@@ -100,7 +110,7 @@ def prepare(
     stage = resources["Stage"]["Properties"]
     stage["DeploymentId"] = {"Ref": deployment_id}
     for role, sources in readers.items():
-        _name_parameters(resources[role]["Properties"]["Policies"][0]["PolicyDocument"], sorted(sources))
+        _name_parameters(resources, role, sorted(sources))
     tables.expand(ready, project_tables, emulated=emulated)
     every = resources["RefusedAlarm"]["Properties"]
     resources.update(silence.alarms(silent_hours, {name: every[name] for name in ("AlarmActions", "OKActions")}))
@@ -292,13 +302,60 @@ class _Scope:
         return arns[kind]
 
 
-def _name_parameters(policy: dict[str, Any], sources: list[str]) -> None:
-    """Let a policy read the parameters of these sources, and none if there are none."""
+def _name_parameters(resources: dict[str, Any], role: str, sources: list[str]) -> None:
+    """Let a role read the parameters of these sources, and none if there are none.
+
+    A role's own policies may have 10,240 characters together, so many sources need managed policies, each as a
+    resource that the stage and the mapping wait for.
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+    """
+    policy = resources[role]["Properties"]["Policies"][0]["PolicyDocument"]
     (statement,) = (one for one in policy["Statement"] if one.get("Action") == "ssm:GetParameters")
     whole = statement["Resource"]["Fn::Sub"].removesuffix("*")
+    inline = sum(map(_arn_chars, sources)) <= _INLINE_CHARS
     statement["Resource"] = [{"Fn::Sub": f"{whole}{source}"} for source in sources]
-    if not sources:
+    if not sources or not inline:
         policy["Statement"].remove(statement)
+    if inline:
+        return
+    chunks = _chunks(sources)
+    if len(chunks) > _MANAGED_POLICIES:
+        raise ParameterInvalid(
+            f"{len(sources)} sources keep secrets in SSM: more than the policies of one role can name. Split the "
+            "sources file over two stacks, or keep some in Secrets Manager."
+        )
+    for number, chunk in enumerate(chunks, 1):
+        named = {**statement, "Resource": [{"Fn::Sub": f"{whole}{source}"} for source in chunk]}
+        name = f"{role}Secrets{number}"
+        resources[name] = {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Properties": {"Roles": [{"Ref": role}], "PolicyDocument": {**policy, "Statement": [named]}},
+        }
+        if "Condition" in resources[role]:
+            resources[name]["Condition"] = resources[role]["Condition"]
+        waiting = resources[_READS_SECRETS[role]]
+        waiting["DependsOn"] = [*_listed(waiting.get("DependsOn", [])), name]
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _arn_chars(source: str) -> int:
+    """Return what the ARN of a source's parameter takes in a policy at most, with quotes and comma."""
+    return _ARN_CHARS + len(source) + 3
+
+
+def _chunks(sources: list[str]) -> list[list[str]]:
+    chunks: list[list[str]] = []
+    left = 0
+    for source in sources:
+        if left < _arn_chars(source):
+            chunks.append([])
+            left = _MANAGED_CHARS
+        chunks[-1].append(source)
+        left -= _arn_chars(source)
+    return chunks
 
 
 def _method_settings(

@@ -272,3 +272,56 @@ def test_failing_kinesis_is_503(failing_api: tuple[Any, str], code: str) -> None
     connection.close()
     assert (response.status, document["error"]) == (503, "unavailable"), document
     assert response.headers["Retry-After"] == "5"
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[str]:
+    """300 sources of one API on LocalStack, before a stream of its own; its stage's address."""
+    where = place.at_endpoint(str(ENDPOINT), STACK)
+    gateway, kinesis = where.client("apigateway"), where.client("kinesis")
+    kinesis.create_stream(StreamName=f"{STACK}-many", ShardCount=1)
+    kinesis.get_waiter("stream_exists").wait(StreamName=f"{STACK}-many", WaiterConfig={"Delay": 1})
+    names = [f"shop-{number:03}" for number in range(300)]
+    role = "arn:aws:iam::000000000000:role/any"
+    definition = routes.api_definition(names, {"partition": "aws", "region": "us-east-1", "credentials": role})
+    api = gateway.import_rest_api(body=routes.render(definition))["id"]
+    variables = {"stream": f"{STACK}-many", "maxRecordKiB": "1024", "maxBodyKiB": "750"}
+    gateway.create_deployment(restApiId=api, stageName="live", variables=variables)
+    yield f"/_aws/execute-api/{api}/live"
+    gateway.delete_rest_api(restApiId=api)
+    kinesis.delete_stream(StreamName=f"{STACK}-many")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/shop-000", 200),
+        ("POST", "/v1/shop-299", 200),
+        ("POST", "/v1/shop-299/a-key", 200),
+        ("POST", "/v1/shop-300", 404),
+        ("POST", "/v1/shop-298%2Fshop-299", 404),
+        ("POST", "/v1/shop-300/key", 404),
+        ("GET", "/v1/shop-300", 404),
+        ("GET", "/v1/shop-299", 405),
+    ],
+)
+def test_sources_that_share_a_path(many: str, method: str, path: str, status: int) -> None:
+    """What 300 sources store and refuse is the same on LocalStack, those that share a path included."""
+    import http.client
+
+    connection = http.client.HTTPConnection(urlsplit(str(ENDPOINT)).netloc, timeout=60)
+    connection.request(method, many + path, body=b"{}" if method == "POST" else None)
+    response = connection.getresponse()
+    document = json.loads(response.read())
+    connection.close()
+    assert response.status == status, document
+    if status != 200:
+        return
+    kinesis = place.at_endpoint(str(ENDPOINT), STACK).client("kinesis")
+    (shard,) = kinesis.list_shards(StreamName=f"{STACK}-many")["Shards"]
+    start = kinesis.get_shard_iterator(
+        StreamName=f"{STACK}-many", ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+    )
+    records = kinesis.get_records(ShardIterator=start["ShardIterator"])["Records"]
+    envelope = next(found for record in records if (found := decode(record["Data"])).request_id == document["id"])
+    assert (envelope.source, envelope.key) == (path.split("/")[2], "a-key" if "key" in path else "")

@@ -111,7 +111,7 @@ def test_checking_warns_of_what_may_surprise(file: Path) -> None:
     assert "does nothing here" in told["github"]["warnings"][0]
     assert told["shop"] == {
         "source": "shop", "preset": "shopify", "scheme": "shopify-sha256", "secrets": None,
-        "dedupe_days": 400, "outlived_by": [], "warnings": [],
+        "dedupe_days": 400, "shares_path": False, "outlived_by": [], "warnings": [],
     }  # fmt: skip
     assert any("a record may wait 2 days" in one for one in told["short"]["warnings"])
     assert told["short"]["outlived_by"] == ["RetentionHours", "FailureDays", "QuarantineDays", "ArchiveDays"]
@@ -144,7 +144,8 @@ def test_a_shared_secret_is_pointed_out(file: Path, engine: Engine) -> None:
 
 def test_checking_finds_what_the_gateway_could_not_serve(file: Path) -> None:
     """More sources than one API holds, and an answer that no template can give, are found before a deployment."""
-    file.write_text("".join(f"s{n}: {{preset: github}}\n" for n in range(60)))
+    needing = "{preset: github, throttle: {rate_per_s: 5, burst: 5}}"
+    file.write_text("".join(f"s{n}: {needing}\n" for n in range(60)))
     assert "split the sources file over two stacks" in weir("sources", "check").output
     file.write_text("odd:\n  preset: github\n  handshakes:\n  - {match: {method: GET, query: {a: '$b'}}, reply: {}}\n")
     assert "mapping template cannot hold" in weir("sources", "check").output

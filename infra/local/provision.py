@@ -25,6 +25,7 @@ _ELSEWHERE = {
     "AWS::ApiGateway::Deployment",
     "AWS::ApiGateway::Stage",
     "AWS::ApiGateway::Account",
+    "AWS::IAM::ManagedPolicy",
     "AWS::IAM::Role",  # the engine checks no rights
     "AWS::Lambda::Function",  # processes of the supervisor
     "AWS::Lambda::EventSourceMapping",  # the poller

@@ -161,7 +161,7 @@ def test_an_account_in_which_all_is_well(catalogue: Catalogue) -> None:
         "credentials",
         "stack",
         "parameters",
-        "definition",
+        "paths",
         "concurrency",
         "log role",
         "throttle",

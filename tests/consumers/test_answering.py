@@ -281,7 +281,7 @@ def test_what_is_stored_is_what_the_mapping_template_stores(
 ) -> None:
     """For any request, record and partition key are those of the mapping template, byte for byte."""
     parameters = {} if key is None else {"key": key}
-    put = render(mapping_template(), Given(b64encode(body).decode(), parameters, query, headers))
+    put = render(mapping_template("github"), Given(b64encode(body).decode(), parameters, query, headers))
     assert put.text is not None
     expected = json.loads(put.text)
     fixture = Fixture("slack")

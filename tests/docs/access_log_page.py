@@ -13,7 +13,7 @@ MEANINGS = {
     "id": "the request id: the id in the answer, in the envelope and in the events table, and the answer's header `x-amz-apigw-id`; no caller can choose it",
     "request_id": "API Gateway's other id, which Weir does not use; a caller may choose it",
     "at": "arrival at the gateway, milliseconds since the epoch",
-    "resource": "the path of the API definition that matched, such as `/v1/shop/{key}`: it names the source",
+    "resource": "the path of the API definition that matched, such as `/v1/shop/{key}`: it names the source, or is `/v1/{source}` where sources share a path",
     "method": "the HTTP method",
     "status": "the status that the sender got; a delivery is stored if it and `integration_status` are 2xx",
     "integration_status": "the status that Kinesis (or the handshake function) answered with",

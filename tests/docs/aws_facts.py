@@ -112,7 +112,7 @@ DOOR = [
     Behaviour(
         "`$input.params()` can be read in a response template. AWS shows it for request templates only.",
         _VELOCITY,
-        (_OPENAPI, "ingest/contract/routes.py"),
+        (_OPENAPI, "ingest/contract/routes.py", "ingest/contract/sharing.py"),
         seen(
             "https://github.com/serverless/serverless/issues/10254",
             "the CORS answers of serverless/serverless, deployed on AWS",
@@ -267,6 +267,16 @@ DEPLOYMENT = [
     Behaviour(
         "A deployment is a snapshot: a changed definition is served only after a new deployment.",
         AG + "set-up-deployments.html",
+    ),
+    Behaviour(
+        "A role's own policies may have 10,240 characters together, a managed policy 6,144, and a role takes ten of these.",
+        "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html",
+        ("infra/template.py",),
+    ),
+    Behaviour(
+        "The value of a stack's parameter may have 4,096 bytes.",
+        CFN + "UserGuide/cloudformation-limits.html",
+        ("infra/deploy.py",),
     ),
     Behaviour(
         "A resource that is RetainExceptOnCreate is deleted when the stack's own creation fails, and kept otherwise.",

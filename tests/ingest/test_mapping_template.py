@@ -20,13 +20,10 @@ from tests.support.templates import (
     started_velocity,
 )
 from tests.support.velocity import Velocity
-from weir.ingest.contract.routes import MAX_DEFINITION_BYTES, api_definition, mapping_template
-from weir.ingest.contract.routes import render as rendered
+from weir.ingest.contract.routes import api_definition, mapping_template
 from weir.ingest.envelope import Envelope, decode, encode, partition_key
-from weir.ingest.errors import CatalogueInvalid
-from weir.ingest.sources.sources_file import SourceEntry, resolve
 
-TEMPLATE = mapping_template()
+TEMPLATE = mapping_template("github")
 SUBSTITUTIONS = {"partition": "aws", "region": "us-east-1", "credentials": "arn:role"}
 
 
@@ -172,16 +169,3 @@ def test_responses_render_the_same_on_velocity(velocity: Velocity, pattern: str,
     request = Given(body=body, stage_variables={"maxRecordKiB": "1024", "maxBodyKiB": "500"})
     for template in RESPONSES[pattern]["responseTemplates"].values():
         assert render(template, request) == render_on_velocity(velocity, template, request)
-
-
-def test_content_types_count_in_what_one_api_can_hold() -> None:
-    """As many sources as fit are too many once each has content types of its own, and the error says so."""
-    two, one = (len(rendered(api_definition([f"s{n}" for n in range(count)], SUBSTITUTIONS))) for count in (2, 1))
-    count = (MAX_DEFINITION_BYTES - one) // (two - one) - 1
-    plain = {f"s{n}": resolve(f"s{n}", SourceEntry(preset="hmac")) for n in range(count)}
-    assert len(api_definition(plain, SUBSTITUTIONS)["paths"]) == 2 * count
-    types = tuple(f"application/vnd.acme-{n}+json" for n in range(20))
-    with pytest.raises(CatalogueInvalid, match="content types"):
-        api_definition(
-            {name: source.model_copy(update={"content_types": types}) for name, source in plain.items()}, SUBSTITUTIONS
-        )
