@@ -66,6 +66,19 @@ def synthesize(
     target: Target, catalogue: Catalogue, business: Business, *, architecture: str, cache: Path
 ) -> Artifacts:
     """Return the parts of a stack, the same for the same input. Raises: StackFailed, TableInvalid."""
+    definition, ready = prepared(target, catalogue, business)
+    function = package.build(
+        catalogue.dump(),
+        architecture=architecture,
+        cache=cache,
+        requirements=_extra_requirements(catalogue),
+        business=business,
+    )
+    return Artifacts(definition, function, json.dumps(ready, indent=1).encode("utf-8"))
+
+
+def prepared(target: Target, catalogue: Catalogue, business: Business) -> tuple[bytes, dict[str, Any]]:
+    """Return the API definition and the finished template; neither needs the package. Raises: as `synthesize`."""
     role_name = f"{target.stack}-{target.region}-gateway"
     if len(role_name) > _ROLE_NAME_CHARS:
         raise StackFailed(f"--stack {target.stack} is too long: {role_name} may have {_ROLE_NAME_CHARS} characters.")
@@ -90,14 +103,7 @@ def synthesize(
         _retain_on_emulator(ready)
     if target.boundary:
         _bound(ready, target.boundary)
-    function = package.build(
-        catalogue.dump(),
-        architecture=architecture,
-        cache=cache,
-        requirements=_extra_requirements(catalogue),
-        business=business,
-    )
-    return Artifacts(definition, function, json.dumps(ready, indent=1).encode("utf-8"))
+    return definition, ready
 
 
 def parameters_of(

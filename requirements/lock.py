@@ -20,6 +20,8 @@ LOCKS = {
     "test": ("--extra=build", "--extra=load", "--extra=test", *RUN, "-c", "requirements/load.txt", "pyproject.toml"),
     "function": (*RUN, *(f"--unsafe-package={name}" for name in LEFT_OUT), "infra/requirements/function.in"),
     "oracles": ("-c", "requirements/test.txt", "requirements/oracles.in"),
+    # Without the constraints of the others: checkov pins an old boto3.
+    "checkers": ("requirements/checkers.in",),
     "function-crypto": (*RUN, "-c", "requirements/test.txt", "infra/requirements/function-crypto.in"),
 }
 

@@ -29,7 +29,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def test_each_source_stores_what_is_its_own(stack: Running) -> None:
     """A signed delivery of the first source and of the last, with a key and without, has its outcome there."""
-    sent = {}
+    sent: dict[str, str] = {}
     for name in (OWN, SHARED):
         for path in (f"/v1/{name}", f"/v1/{name}/order%2F7"):
             body = json.dumps({"zen": path}).encode()

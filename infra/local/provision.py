@@ -33,6 +33,7 @@ _ELSEWHERE = {
     "AWS::Logs::LogStream",
     "AWS::KinesisFirehose::DeliveryStream",  # the archiver
     "AWS::Events::Rule",  # `weir account` by hand
+    "AWS::Lambda::EventInvokeConfig",  # the supervisor starts a run when the one before has ended
     "AWS::Lambda::Permission",
     "AWS::CloudWatch::Alarm",
     "AWS::SNS::Topic",

@@ -462,6 +462,10 @@ STREAM = [
         scenarios=("throttled function",),
     ),
     Behaviour(
+        "What starts a function without an answer is kept six hours while the function is throttled, and tried twice more when it fails; MaximumEventAgeInSeconds and MaximumRetryAttempts say otherwise.",
+        LAMBDA + "invocation-async-error-handling.html",
+    ),
+    Behaviour(
         "An invocation has 6 MB at most, and an account 1,000 at once unless AWS allows more or less.",
         LAMBDA + "gettingstarted-limits.html",
         scenarios=("batch of 6 mb", "record over 6 mb"),
