@@ -1,45 +1,44 @@
-"""What a load needs and costs on AWS, by the template's parameters: a calculation before the bill, part by part.
+"""What a load needs of a stack, by the template's parameters: shards, batches, write units, bytes of each kind.
 
-The load is steady but for its peak. What is left out: free and volume tiers, KMS, data transfer, reads by people and
-replays.
+What that costs is in `weir.infra.costs`. The load is steady but for its peak. Reads by people and replays are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from math import ceil
-from pathlib import Path
-from typing import Any
 
-import yaml
-
+from weir.infra import template
 from weir.ingest.envelope import Envelope, encode
 from weir.ingest.ids import RequestId, SourceName
 
-PRICES = Path(__file__).parent / "prices.yaml"
-
-_HOURS = 730  # of a month, as AWS' own calculator has it
-_SECONDS = _HOURS * 3600
-_GB = 1 << 30
+HOURS = 730  # of a month, as AWS' own calculator has it
+SECONDS = HOURS * 3600
+GB = 1 << 30
 # Source: https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
 _SHARD_BYTES_PER_S, _SHARD_RECORDS_PER_S = 1 << 20, 1000
 # An on-demand stream begins with 4 MB/s.
 # Source: https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html
 _ON_DEMAND_SHARDS = 4
-_WEEK_HOURS, _DAY_HOURS = 168, 24
+# An invocation takes 6 MB, records in base64.
+_INVOCATION_BYTES = 6_000_000
 # Seen in `weir bench consumer`: a batch's own time, which is waiting, and each of its events', which is a processor's.
-_BATCH_MS, _EVENT_MS = 15.0, 0.2
+BATCH_MS, _EVENT_MS = 15.0, 0.2
+# Seen with GitHub's scheme (29 ms for 560 KiB): unpacking, proving and packing, beyond a body of the usual size.
+MS_PER_BYTE, _USUAL_BYTES = 29 / (560 * 1024), 1500
 # So much memory brings a function a whole processor.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 _PROCESSOR_MB = 1769
-# Lines of the access log and of the consumer's log, one each an event; one with the metrics for each batch.
-ACCESS_LINE_BYTES, EVENT_LINE_BYTES, _BATCH_LINES_BYTES = 460, 360, 1900
-# An item that says no more than that an event was applied: key, outcome, expiry, and DynamoDB's own 100 bytes.
-# Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
-_MARK_BYTES = 220
-# Samples of all providers go down to 0.23 under gzip; real bodies are less alike.
-_ARCHIVED_SHARE = 0.4
+# Of the consumer's log: the line of an event; what a batch has beside them, its line, its metrics and Lambda's own.
+EVENT_LINE_BYTES, BATCH_LINES_BYTES = 385, 1900
+# Of an event's item: key, outcome, ids and times; the head of its envelope, packed; the share of a body that is left
+# when it is packed. Seen with JSON of 300 bytes to 100 KB: 0.32 to 0.26.
+_FACTS_BYTES, _HEAD_BYTES, _PACKED_SHARE = 270, 200, 0.31
+# What the business code writes for an event, in units of a transaction: seen with one balance each, some joined.
+_BUSINESS_UNITS = 1.8
 # What a webhook brings beside its body, as API Gateway hands it on.
 _HEADERS = {
     "Accept": "*/*",
@@ -53,58 +52,87 @@ _HEADERS = {
     "X-Forwarded-Port": "443",
     "X-Forwarded-Proto": "https",
 }
+# What the variables of an access log line become.
+_LOGGED = {
+    "extendedRequestId": "HhQbcGzSoAMEZ7Q=",
+    "requestId": "00000000-0000-0000-0000-000000000000",
+    "requestTimeEpoch": "1700000000000",
+    "resourcePath": "/v1/provider/{key}",
+    "httpMethod": "POST",
+    "status": "200",
+    "integration.status": "200",
+    "responseLatency": "25",
+    "integration.latency": "20",
+    "responseLength": "25",
+    "error.responseType": "-",
+    "identity.sourceIp": "203.0.113.100",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What arrives: webhooks a second on average and at the peak, bytes of a body, write units an event."""
+    """What arrives: webhooks a second on average and at the peak, bytes of a body, days that an event is kept.
+
+    ``mark_units`` are the DynamoDB write units of an event's own item, ``business_units`` those of what it changes.
+    """
 
     rate_per_s: float
     peak_per_s: float
     body_bytes: int
-    write_units: float
     kept_days: int
+    mark_units: float
+    business_units: float
+
+    @classmethod
+    def of(
+        cls,
+        rate_per_s: float,
+        peak_per_s: float,
+        body_bytes: int,
+        kept_days: int,
+        *,
+        write_units: float | None = None,
+        changes_tables: bool = True,
+    ) -> Load:
+        """Return a load; write units that were measured are split into the item's own and the rest.
+
+        Without tables to change, events are inserted many a call; else a transaction takes two units a KB.
+        """
+        kilobytes = ceil(item_bytes(body_bytes) / 1024)
+        mark = float(2 * kilobytes if changes_tables else kilobytes)
+        business = _BUSINESS_UNITS if changes_tables else 0.0
+        if write_units is not None:
+            mark = min(mark, write_units)
+            business = write_units - mark
+        return cls(rate_per_s, peak_per_s, body_bytes, kept_days, mark, business)
 
     @property
     def month(self) -> float:
         """Return how many webhooks come in a month."""
-        return self.rate_per_s * _SECONDS
+        return self.rate_per_s * SECONDS
+
+    @property
+    def write_units(self) -> float:
+        """Return the write units of an event."""
+        return self.mark_units + self.business_units
 
     @property
     def record_bytes(self) -> int:
         """Return how large a record with such a body is."""
         return record_bytes(self.body_bytes)
 
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One line of the bill: USD a month."""
-
-    part: str
-    what: str
-    month: float
-
-
-def alarm_metrics(resource: Mapping[str, Any]) -> int:
-    """Return for how many metrics a resource of the template is billed as an alarm: each that its expression reads.
-
-    Source: https://aws.amazon.com/cloudwatch/pricing/
-    """
-    if resource["Type"] != "AWS::CloudWatch::Alarm":
-        return 0
-    return max(1, sum("MetricStat" in one for one in resource["Properties"].get("Metrics", ())))
+    @property
+    def item_bytes(self) -> int:
+        """Return how large the item of an event with such a body is."""
+        return item_bytes(self.body_bytes)
 
 
 class Estimate:
-    """What one load needs of a stack with these parameters (`weir.infra.template.parameters`), and what it costs."""
+    """What one load needs of a stack with these parameters (`weir.infra.template.parameters`)."""
 
-    def __init__(self, load: Load, parameters: Mapping[str, str], alarms_count: int, metrics_count: int) -> None:
+    def __init__(self, load: Load, parameters: Mapping[str, str]) -> None:
         self.load = load
         self._given = parameters
-        self._counts = {"alarms": float(alarms_count), "metrics": float(metrics_count)}
-        self._cost = Prices().cost
-
-    # ------------------------------------------------------------------------------------------ capacity
 
     @property
     def shards(self) -> int:
@@ -121,115 +149,31 @@ class Estimate:
     @property
     def batch_records(self) -> float:
         """Return how many records a batch has on average: what a lane gets within the window, or a full batch."""
-        window_s = max(float(self._given["BatchWindowSeconds"]), _BATCH_MS / 1000)
+        window_s = max(float(self._given["BatchWindowSeconds"]), BATCH_MS / 1000)
         waiting = self.load.rate_per_s / self.batches_at_once * window_s
-        return min(float(self._given["BatchSize"]), max(1.0, waiting))
+        return min(full_batch(self._given, self.load.record_bytes), max(1.0, waiting))
+
+    @property
+    def batches(self) -> float:
+        """Return how many batches a month has."""
+        return self.load.month / self.batch_records
 
     @property
     def keeps_up(self) -> float:
         """Return how many times the peak the consumer can take."""
-        full = float(self._given["BatchSize"])
-        per_s = self.batches_at_once * full / ((_BATCH_MS + self._event_ms * full) / 1000)
+        full = full_batch(self._given, self.load.record_bytes)
+        per_s = self.batches_at_once * full / ((BATCH_MS + self.event_ms * full) / 1000)
         return per_s / self.load.peak_per_s
+
+    @property
+    def event_ms(self) -> float:
+        """Return an event's time in the consumer, without its share of the batch's own."""
+        return event_ms(self._given, self.load.body_bytes)
 
     @property
     def write_units_per_s(self) -> float:
         """Return the tables' write units a second at the peak."""
         return self.load.peak_per_s * self.load.write_units
-
-    @property
-    def _event_ms(self) -> float:
-        return event_ms(self._given)
-
-    @property
-    def _provisioned(self) -> bool:
-        return self._given["StreamMode"] == "PROVISIONED"
-
-    # ------------------------------------------------------------------------------------------ cost
-
-    def items(self) -> Iterator[Item]:
-        """Yield the lines of the bill."""
-        month = self.load.month
-        yield Item("API Gateway", "requests", self._cost("api_requests", month))
-        yield from self._stream()
-        yield from self._function()
-        yield Item("DynamoDB", "writes", self._cost("write_units", month * self.load.write_units))
-        # A transactional write takes two units a KB, so half of them bounds what is stored.
-        kept_bytes = self.load.rate_per_s * 86_400 * self.load.kept_days * self.load.write_units / 2 * 1024
-        yield Item("DynamoDB", f"{self.load.kept_days} days of events", self._cost("table_gb_month", kept_bytes / _GB))
-        if self._given["ArchiveMode"] == "firehose":
-            yield from self._archive()
-        yield from self._watching()
-
-    @property
-    def marks_month(self) -> float:
-        """Return what the marks alone would cost, without the events that they hold."""
-        kept = self.load.rate_per_s * 86_400 * self.load.kept_days
-        return self._cost("table_gb_month", kept * _MARK_BYTES / _GB)
-
-    def document(self) -> dict[str, Any]:
-        """Return the estimate for machines."""
-        return {
-            "webhooks_a_month": self.load.month,
-            "record_bytes": self.load.record_bytes,
-            "shards": self.shards,
-            "batches_at_once": self.batches_at_once,
-            "write_units_per_s": self.write_units_per_s,
-            "times_the_peak": self.keeps_up,
-            "usd_a_month": [asdict(item) for item in self.items()],
-            "usd_a_month_of_marks_alone": self.marks_month,
-        }
-
-    def _stream(self) -> Iterator[Item]:
-        month, retention = self.load.month, int(self._given["RetentionHours"])
-        gb = month * _whole(self.load.record_bytes, 1024) / _GB
-        held_gb = gb / _HOURS * (min(retention, _WEEK_HOURS) - _DAY_HOURS)
-        readers = 2 if self._given["ArchiveMode"] == "firehose" else 1
-        if self._provisioned:
-            hours = self.shards * _HOURS
-            units = month * ceil(self.load.record_bytes / 25_000)
-            taken = self._cost("shard_hours", hours) + self._cost("put_units", units)
-            kept = self._cost("shard_hours_kept", hours if retention > _DAY_HOURS else 0)
-        else:
-            taken = self._cost("stream_hours", _HOURS) + self._cost("stream_gb_in", gb)
-            taken += self._cost("stream_gb_out", gb * readers)
-            kept = self._cost("stream_gb_month", held_gb)
-        kept += self._cost("long_gb_month", gb / _HOURS * max(0, retention - _WEEK_HOURS))
-        yield Item("Kinesis", f"in, and out to {readers} reader{'s' * (readers > 1)}", taken)
-        yield Item("Kinesis", f"{retention} hours of retention", kept)
-
-    def _function(self) -> Iterator[Item]:
-        invocations = self.load.month / self.batch_records
-        busy_s = (invocations * _BATCH_MS + self.load.month * self._event_ms) / 1000
-        memory_gb = int(self._given["FunctionMemoryMB"]) / 1024
-        cost = self._cost("invocations", invocations)
-        cost += self._cost(f"gb_seconds_{self._given['Architecture']}", busy_s * memory_gb)
-        yield Item("Lambda", f"batches of {self.batch_records:,.0f}", cost)
-
-    def _archive(self) -> Iterator[Item]:
-        gb = self.load.month * _whole(self.load.record_bytes, 5 * 1024) / _GB
-        yield Item("Firehose", "records in whole 5 KB", self._cost("firehose_gb", gb))
-        days = int(self._given["ArchiveDays"])
-        kept_gb = self.load.rate_per_s * 86_400 * days * self.load.record_bytes * _ARCHIVED_SHARE / _GB
-        yield Item("S3", f"{days} days of archive, once full", self._cost("bucket_gb_month", kept_gb))
-
-    def _watching(self) -> Iterator[Item]:
-        lines = ACCESS_LINE_BYTES + EVENT_LINE_BYTES + _BATCH_LINES_BYTES / self.batch_records
-        yield Item("CloudWatch", "logs", self._cost("log_gb", self.load.month * lines / _GB))
-        cost = sum(self._cost(name, count) for name, count in self._counts.items())
-        yield Item("CloudWatch", "metrics and alarms", cost)
-
-
-class Prices:
-    """AWS's list prices."""
-
-    def __init__(self) -> None:
-        self._prices: dict[str, list[Any]] = yaml.safe_load(PRICES.read_text(encoding="utf-8"))
-
-    def cost(self, name: str, amount: float) -> float:
-        """Return what so many units of something cost, in USD."""
-        price, units = self._prices[name][:2]
-        return float(amount * price / units)
 
 
 def record_bytes(body_bytes: int) -> int:
@@ -239,9 +183,27 @@ def record_bytes(body_bytes: int) -> int:
     return len(encode(Envelope(RequestId("0" * 16), 10**12, source, "", "192.0.2.1", path, {}, headers, body)))
 
 
-def event_ms(parameters: Mapping[str, str]) -> float:
+def item_bytes(body_bytes: int) -> int:
+    """Return how large the item of an event is whose delivery has such a body."""
+    return _FACTS_BYTES + _HEAD_BYTES + ceil(_PACKED_SHARE * body_bytes)
+
+
+@cache
+def access_line_bytes() -> int:
+    """Return how long a line of the access log is, by the template's format. Raises: KeyError for a new variable."""
+    setting = template.load()["Resources"]["Stage"]["Properties"]["AccessLogSetting"]
+    return len(re.sub(r"\$context\.([A-Za-z.]+)", lambda found: _LOGGED[found[1]], setting["Format"]))
+
+
+def event_ms(parameters: Mapping[str, str], body_bytes: int = _USUAL_BYTES) -> float:
     """Return an event's time with the share of a processor that the function's memory brings; never several."""
-    return _EVENT_MS * max(1.0, _PROCESSOR_MB / int(parameters["FunctionMemoryMB"]))
+    alone_ms = _EVENT_MS + max(0, body_bytes - _USUAL_BYTES) * MS_PER_BYTE
+    return alone_ms * max(1.0, _PROCESSOR_MB / int(parameters["FunctionMemoryMB"]))
+
+
+def full_batch(parameters: Mapping[str, str], size_bytes: int) -> float:
+    """Return how many records of a size a batch has at most."""
+    return max(1.0, min(float(parameters["BatchSize"]), _INVOCATION_BYTES / (size_bytes * 4 / 3)))
 
 
 def first_shards(parameters: Mapping[str, str]) -> int:
@@ -249,25 +211,6 @@ def first_shards(parameters: Mapping[str, str]) -> int:
     return int(parameters["ShardCount"]) if parameters["StreamMode"] == "PROVISIONED" else _ON_DEMAND_SHARDS
 
 
-def lines(estimate: Estimate) -> Iterator[str]:
-    """Yield the estimate as a person reads it."""
-    load, bill = estimate.load, list(estimate.items())
-    yield (
-        f"{load.rate_per_s:,g} webhooks/s on average, {load.peak_per_s:,g}/s at the peak: "
-        f"{load.month / 1e6:,.1f} million a month, {load.body_bytes:,} bytes each (records of {load.record_bytes:,})"
-    )
-    yield (
-        f"needs {estimate.shards} shards, {estimate.batches_at_once} batches at once, "
-        f"{estimate.write_units_per_s:,.0f} write units/s at the peak; "
-        f"the consumer can take {estimate.keeps_up:,.1f} times the peak"
-    )
-    yield f"{'USD, list prices of us-east-1':46}{'a month':>12}{'a million':>12}"
-    for item in bill:
-        yield f"{item.part:12}{item.what:34}{item.month:>12,.2f}{item.month / load.month * 1e6:>12.3f}"
-    total = sum(item.month for item in bill)
-    yield f"{'total':46}{total:>12,.2f}{total / load.month * 1e6:>12.3f}"
-    yield f"marks without their events, for the same {load.kept_days} days: {estimate.marks_month:,.2f} a month"
-
-
-def _whole(size_bytes: int, step_bytes: int) -> int:
+def whole(size_bytes: int, step_bytes: int) -> int:
+    """Return a size as it is billed in whole steps."""
     return ceil(size_bytes / step_bytes) * step_bytes

@@ -1,7 +1,8 @@
 """What a flood of unsigned POSTs costs: a stranger who knows a URL can send them, and each is stored.
 
-What they leave behind is counted for all of the time that it is kept. Requests that are throttled cost nothing, as
-people of AWS say: https://repost.aws/questions/QU5y4fo-e3RWyU5r4VmyPIzA/pricing-clarification-for-api-gateway
+What they leave behind is counted for all of the time that it is kept; what the account check reads of it is not.
+Requests that are throttled cost nothing but what AWS WAF asks for each, as people of AWS say:
+https://repost.aws/questions/QU5y4fo-e3RWyU5r4VmyPIzA/pricing-clarification-for-api-gateway
 """
 
 from __future__ import annotations
@@ -11,17 +12,28 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from weir.infra.cost import ACCESS_LINE_BYTES, EVENT_LINE_BYTES, Estimate, Prices, event_ms, first_shards, record_bytes
+from weir.infra.cost import (
+    BATCH_MS,
+    EVENT_LINE_BYTES,
+    GB,
+    MS_PER_BYTE,
+    access_line_bytes,
+    event_ms,
+    first_shards,
+    full_batch,
+    record_bytes,
+    whole,
+)
+from weir.infra.prices import Prices
 
 DAY_S = 86_400
 _MONTH_DAYS = 730 / 24
-_GB = 1 << 30
 _SHARD_BYTES_PER_S, _SHARD_RECORDS_PER_S = 1 << 20, 1000
 # From here on an unproven body is an object of the bucket (consumers/events_table/item.py); what an item has beside it.
 INLINE_BYTES = 8 * 1024
 _FACTS_BYTES, _INDEX_UNITS, _INDEX_BYTES = 1448, 1, 600
-# Seen with GitHub's scheme (29 ms for 560 KiB): unpacking, proving and packing what cannot be compressed.
-_MS_PER_BYTE = 29 / (560 * 1024)
+# Head and body of the answer; what is left of a log line that is stored, and what is added to it (costs/watching.py).
+_ANSWER_BYTES, _STORED_SHARE, _LINE_OVERHEAD_BYTES = 395, 0.15, 26
 # Assumed: a PUT of 40 ms, eight at once.
 _UPLOAD_MS = 5.0
 # Base64 of what cannot be compressed is three quarters of itself under gzip.
@@ -69,11 +81,14 @@ class Flood:
             "Kinesis": self._stream(record),
             "Lambda": self._function(body_bytes, record, is_object=is_object),
             "DynamoDB": price("write_units", ceil(item_bytes / 1024) + _INDEX_UNITS)
-            + price("table_gb_month", _kept(item_bytes + _INDEX_BYTES, days)),
-            "CloudWatch": price("log_gb", (ACCESS_LINE_BYTES + EVENT_LINE_BYTES) / _GB),
+            + self._table(_kept(item_bytes + _INDEX_BYTES, days)),
+            "CloudWatch": self._logs(),
+            "Data transfer": price("data_out_gb", _ANSWER_BYTES / GB),
         }
+        if self._is_judged:
+            found["AWS WAF"] = price("waf_requests", 1)
         if self._given["ArchiveMode"] == "firehose":
-            found["Firehose"] = price("firehose_gb", ceil(record / 5120) * 5120 / _GB)
+            found["Firehose"] = price("firehose_gb", whole(record, 5120) / GB)
             bucket += price("bucket_gb_month", _kept(record * _ARCHIVED_SHARE, int(self._given["ArchiveDays"])))
         return {**found, "S3": bucket}
 
@@ -98,12 +113,31 @@ class Flood:
             "usd_a_day": self.usd(DAY_S),
             "usd_a_month": self.usd(_MONTH_DAYS * DAY_S),
             "throttled_per_s": let_through,
-            "throttled_usd_a_day": self.usd(DAY_S, let_through),
-            "throttled_usd_a_month": self.usd(_MONTH_DAYS * DAY_S, let_through),
+            "throttled_usd_a_day": self._throttled(DAY_S, let_through),
+            "throttled_usd_a_month": self._throttled(_MONTH_DAYS * DAY_S, let_through),
             "one_source_takes_per_s": limits.one_source_per_s,
             "all_sources_take_per_s": limits.all_sources_per_s,
             "stream_takes_per_s": self.stream_takes_per_s,
         }
+
+    @property
+    def _is_judged(self) -> bool:
+        """Tell whether a web ACL judges each request, before the throttle."""
+        return self._given["WafRequestsPerIp"] != "0" or bool(self._given["WebAclArn"])
+
+    def _throttled(self, seconds: float, let_through_per_s: float) -> dict[str, float]:
+        found = self.usd(seconds, let_through_per_s)
+        if self._is_judged:
+            found["AWS WAF"] = self._prices.cost("waf_requests", seconds * self.rate_per_s)
+        return found
+
+    def _logs(self) -> float:
+        size = access_line_bytes() + EVENT_LINE_BYTES
+        stored = _kept(size * _STORED_SHARE + 2 * _LINE_OVERHEAD_BYTES, int(self._given["LogRetentionDays"]))
+        return self._prices.cost("log_gb", size / GB) + self._prices.cost("log_gb_month", stored)
+
+    def _table(self, gb_months: float) -> float:
+        return self._prices.cost("table_gb_month", gb_months) + self._prices.cost("backup_gb_month", gb_months)
 
     def _worst_bytes(self) -> int:
         largest = int(self._given["MaxBodyKiB"]) * 1024
@@ -113,7 +147,7 @@ class Flood:
 
     def _stream(self, record: int) -> float:
         price, retention_h = self._prices.cost, int(self._given["RetentionHours"])
-        gb = ceil(record / 1024) * 1024 / _GB
+        gb = whole(record, 1024) / GB
         long = price("long_gb_month", gb * max(0, retention_h - 168) / 730)
         if self._given["StreamMode"] == "PROVISIONED":
             return price("put_units", ceil(record / 25_000)) + long
@@ -122,16 +156,15 @@ class Flood:
         return price("stream_gb_in", gb) + price("stream_gb_out", gb * readers) + held + long
 
     def _function(self, body_bytes: int, record: int, *, is_object: bool) -> float:
-        # An invocation takes 6 MB, records in base64.
-        in_a_batch = max(1.0, min(float(self._given["BatchSize"]), 6_000_000 / (record * 4 / 3)))
-        busy_ms = 15.0 / in_a_batch + event_ms(self._given) + body_bytes * _MS_PER_BYTE + _UPLOAD_MS * is_object
+        in_a_batch = full_batch(self._given, record)
+        busy_ms = BATCH_MS / in_a_batch + event_ms(self._given) + body_bytes * MS_PER_BYTE + _UPLOAD_MS * is_object
         memory_gb = int(self._given["FunctionMemoryMB"]) / 1024
         seconds = self._prices.cost(f"gb_seconds_{self._given['Architecture']}", busy_ms / 1000 * memory_gb)
         return self._prices.cost("invocations", 1 / in_a_batch) + seconds
 
 
-def lines(flood: Flood, limits: FloodLimits, estimate: Estimate) -> Iterator[str]:
-    """Yield it as a person reads it, beside what the true load costs."""
+def lines(flood: Flood, limits: FloodLimits, load: Mapping[str, float]) -> Iterator[str]:
+    """Yield it as a person reads it, beside what the true ``load`` costs: USD a month by service."""
     told, worst = flood.document(limits), " (the size that costs most)" if flood.is_worst else ""
     yield ""
     yield (
@@ -140,9 +173,6 @@ def lines(flood: Flood, limits: FloodLimits, estimate: Estimate) -> Iterator[str
     )
     yield f"{'':16}{'true load,':>17}{'flood,':>17}{'flood,':>17}{'throttled,':>17}{'throttled,':>17}"
     yield f"{'USD':16}{'a month':>17}{'a day':>17}{'a month':>17}{'a day':>17}{'a month':>17}"
-    load: dict[str, float] = {}
-    for item in estimate.items():
-        load[item.part] = load.get(item.part, 0.0) + item.month
     columns = [load, *(told[name] for name in _COLUMNS)]
     for part in load:
         yield f"{part:16}" + "".join(f" {column.get(part, 0.0):>16,.2f}" for column in columns)
@@ -150,6 +180,7 @@ def lines(flood: Flood, limits: FloodLimits, estimate: Estimate) -> Iterator[str
     yield (
         f"the gateway lets {limits.one_source_per_s:,g}/s through to both paths of one source, "
         f"{limits.all_sources_per_s:,g}/s to all; more is answered 429 and costs nothing"
+        f"{' but AWS WAF' * ('AWS WAF' in told['usd_a_day'])}"
     )
     yield (
         f"the stream takes {flood.stream_takes_per_s:,.0f}/s of this size before it grows; "
@@ -162,4 +193,4 @@ _COLUMNS = ("usd_a_day", "usd_a_month", "throttled_usd_a_day", "throttled_usd_a_
 
 def _kept(size_bytes: float, days: int) -> float:
     """Return the GB-months of what is kept for so many days."""
-    return size_bytes / _GB * days / _MONTH_DAYS
+    return size_bytes / GB * days / _MONTH_DAYS

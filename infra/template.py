@@ -170,17 +170,23 @@ def evaluate(
     Raises: TemplateUnsupported for an intrinsic function that the template does not use today.
     """
     scope = _Scope(template, parameters(template, given), stack, region, account)
-    resources = {
-        logical_id: Resource(logical_id, spec["Type"], scope.name(logical_id), scope.value(spec.get("Properties", {})))
-        for logical_id, spec in template["Resources"].items()
-        if scope.exists(logical_id)
-    }
+    resources = scope.resources()
     outputs = {
         name: str(scope.value(spec["Value"]))
         for name, spec in template["Outputs"].items()
         if scope.holds(spec.get("Condition"))
     }
     return resources, outputs
+
+
+def outline(template: Mapping[str, Any], given: Mapping[str, str], *, region: str) -> dict[str, Resource]:
+    """Return the resources that a stack ``weir`` has with these parameters, by logical id, evaluated.
+
+    What only AWS knows of a resource, an ARN or an id, is its logical id with the attribute's name: ``Stream.Arn``. So
+    any type can be outlined, also one that the embedded stack does not make.
+    Raises: ParameterInvalid; TemplateUnsupported for an intrinsic function that the template does not use today.
+    """
+    return _Outline(template, parameters(template, given), "weir", region, "000000000000").resources()
 
 
 class _Scope:
@@ -203,6 +209,16 @@ class _Scope:
             "AWS::Partition": "aws",
             "AWS::URLSuffix": "amazonaws.com",
             "AWS::NoValue": _NO_VALUE,
+        }
+
+    def resources(self) -> dict[str, Resource]:
+        """Return the resources that exist, by logical id, evaluated."""
+        return {
+            logical_id: Resource(
+                logical_id, spec["Type"], self.name(logical_id), self.value(spec.get("Properties", {}))
+            )
+            for logical_id, spec in self._resources.items()
+            if self.exists(logical_id)
         }
 
     def exists(self, logical_id: str) -> bool:
@@ -250,6 +266,9 @@ class _Scope:
             case "Fn::Split":
                 separator, text = argument
                 return str(self.value(text)).split(separator)
+            case "Fn::Select":
+                index, choices = argument
+                return self.value(choices)[int(index)]
             case "Fn::Equals":
                 left, right = self.value(argument)
                 return left == right
@@ -300,6 +319,13 @@ class _Scope:
         if kind not in arns:
             raise TemplateUnsupported("The embedded stack has no ARN for this type.", type=kind)
         return arns[kind]
+
+
+class _Outline(_Scope):
+    """A scope in which an attribute of a resource is its name."""
+
+    def _attribute(self, logical_id: str, attribute: str) -> str:
+        return f"{logical_id}.{attribute}"
 
 
 def _name_parameters(resources: dict[str, Any], role: str, sources: list[str]) -> None:

@@ -71,10 +71,11 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "infra": (
         ("outputs", "reach", "tables", "silence", "project_file", "localstack"),
-        ("business", "template", "cost"),
+        ("business", "template", "cost", "prices"),
         ("place", "package", "flood"),
         ("control", "secrets", "lifetimes", "uploads", "stored", "parameters", "consumer_log"),
         ("change_sets", "synth"),
+        ("costs",),
         ("destroy",),
         ("deploy",),
         ("signing_keys", "doctor"),

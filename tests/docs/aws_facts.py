@@ -257,6 +257,22 @@ DOOR = [
         "https://docs.aws.amazon.com/waf/latest/APIReference/API_RateBasedStatement.html",
         ("infra/parameters.py", _TEMPLATE),
     ),
+    Behaviour(
+        "Detailed metrics are five for each method of a path, without a cache, and are billed as custom ones.",
+        AG + "api-gateway-metrics-and-dimensions.html",
+    ),
+    Behaviour(
+        "An HTTP API has no mapping templates, no gateway responses and no AWS WAF.",
+        AG + "http-api-vs-rest.html",
+    ),
+    Behaviour(
+        "An HTTP API bills a request for each 512 KB.",
+        "https://aws.amazon.com/api-gateway/pricing/",
+    ),
+    Behaviour(
+        "SQS bills a request for each 64 KB; it sends, receives and deletes ten messages in one.",
+        "https://aws.amazon.com/sqs/pricing/",
+    ),
 ]
 
 DEPLOYMENT = [
@@ -377,6 +393,10 @@ STREAM = [
     ),
     Behaviour(
         "A stream on demand takes twice its peak of the last 30 days at once.", KINESIS + "how-do-i-size-a-stream.html"
+    ),
+    Behaviour(
+        "A stream asks KMS about every five minutes for each who writes or reads; the requests are billed, AWS's own key is not.",
+        KINESIS + "costs-performance.html",
     ),
     Behaviour("Sequence numbers grow within a shard and are compared as numbers.", KINESIS_API + "API_Record.html"),
     Behaviour(
@@ -573,9 +593,22 @@ STORES = [
         "https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/",
     ),
     Behaviour(
-        "An alarm is billed for each metric that it reads.",
+        "An alarm is billed for each metric that it reads. What is stored of a log is compressed, with 26 bytes more for each line; an example of AWS's counts 15 %.",
         "https://aws.amazon.com/cloudwatch/pricing/",
-        ("infra/cost.py",),
+    ),
+    Behaviour(
+        "Firehose bills each record of a stream in whole 5 KB.",
+        "https://aws.amazon.com/firehose/pricing/",
+    ),
+    Behaviour(
+        "Contributor Insights has two rules for each key of a table, and counts an item that is written or read once for each key.",
+        DDB + "developerguide/contributorinsights_HowItWorks.html",
+    ),
+    Behaviour(
+        "A table whose key is AWS's managed one asks KMS about every five minutes for each connection that uses it, and each of these is billed.",
+        DDB + "developerguide/encryption.usagenotes.html",
+        (),
+        "[seen by others](https://github.com/aws/aws-sdk-go-v2/discussions/2128)",
     ),
     Behaviour(
         "Powertools' batch processor reports failed records, and its idempotency keeps one record each; Weir is measured against both.",

@@ -9,6 +9,7 @@ import pytest
 
 from tests.docs import (
     access_log_page,
+    costs_page,
     environment_page,
     event_item_page,
     log_fields_page,
@@ -22,6 +23,7 @@ from weir.consumers.batch.metrics import UNITS
 from weir.consumers.business.changes import Wait
 from weir.consumers.events_table import item
 from weir.consumers.outcome import Outcome
+from weir.infra.costs.bill import CAUSES
 from weir.ingest.errors import NotYet
 from weir.ingest.ids import RequestId
 from weir.ingest.schemes.base import Verdict
@@ -48,6 +50,11 @@ def test_every_metric_is_explained() -> None:
 def test_every_field_of_the_access_log_is_explained() -> None:
     """Each field of the template's access log format has its meaning."""
     assert list(access_log_page.fields()) == list(access_log_page.MEANINGS)
+
+
+def test_every_line_of_the_bill_is_explained() -> None:
+    """Each key of a line that a resource causes has its meaning, and no other."""
+    assert set(costs_page.MEANINGS) == {key for keys in CAUSES.values() for key in keys}
 
 
 def test_every_leaf_is_on_the_page() -> None:
