@@ -25,7 +25,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_+/-]{15}=")
 
 _CONNECTION_ERRORS = {"ConnectionError", "HTTPClientError"}  # botocore's
 _UNREACHABLE = "Nothing answers there. `make run` starts the embedded stack; --at, --endpoint and --stack name another."
-_REFUSED = "Check the AWS credentials, their rights and the Region; --at, --endpoint and --stack name another stack."
+_REFUSED = (
+    "Check the AWS credentials, their rights (`weir policies`) and the Region; --at, --endpoint and --stack name "
+    "another stack."
+)
 
 
 class NoAnswer(click.ClickException):

@@ -135,6 +135,16 @@ class Desk:
             self.team.faults.append(told)
         return done.stdout
 
+    def tries(self, role: str, *words: str, missing: str, text: str = "") -> None:
+        """Run a command that another role is for; note it as wrong if it is not refused for want of a right."""
+        rights = Rights(self.team.policies(role, self.stack, self.region, self.options), self.named)
+        given = [*words, "--at", "localstack", "--endpoint", str(ENDPOINT), "--stack", self.stack]
+        with acting_with(rights, ACCOUNT):
+            done = CliRunner().invoke(main, given, input=text, env=self.team.environment(self.region))
+        refused = [one.action for one in rights.refused if one.action.startswith(missing)]
+        if done.exit_code != 2 or not refused or "not authorized" not in done.stderr:
+            self.team.faults.append(f"{role}: weir {' '.join(given)}: {done.exit_code} {rights.refused}\n{done.output}")
+
     def named(self, arn: str) -> str:
         """Return an ARN as AWS would have it: LocalStack names a topic without its stack."""
         return arn.replace(":topic-", f":{self.stack}-AlarmTopic-") if ":sns:" in arn else arn
@@ -287,6 +297,13 @@ def looked_at(desk: Desk, large: str, forged: str) -> None:
     told = desk.run("reader", "sources", "check")
     assert "secrets not looked up: these credentials may not read them" in told
     with_archive(desk)
+    desk.tries("reader", "pause", missing="events:DisableRule")
+    desk.tries("reader", "secrets", "set", "payments", text=SECRET, missing="ssm:GetParameter")
+    desk.tries("reader", "quarantine", "discard", forged, "--reason", "a test", missing="dynamodb:UpdateItem")
+    desk.tries("reader", "destroy", "--yes", missing="cloudformation:ListStackResources")
+    desk.tries("operator", "destroy", "--yes", missing="cloudformation:DeleteStack")
+    desk.tries("operator", "deploy", missing="s3:ListBucket")
+    desk.tries("deployer", "events", "--json", missing="dynamodb:Scan")
 
 
 def with_archive(desk: Desk) -> None:
@@ -372,7 +389,7 @@ def groups(desk: Desk) -> list[dict[str, Any]]:
 
 
 def test_no_command_is_refused(team: Team) -> None:
-    """Under the policies of its role every command does its work; what it is refused has a reason, and it goes on."""
+    """Under the policies of its role every command does its work; what is refused has a reason, or is another's."""
     assert not team.faults, "\n\n".join(team.faults)
     told = {(role, need.action) for role, found in team.refused.items() for need in found}
     assert told == set(REFUSED)

@@ -18,9 +18,9 @@ from weir.ingest.errors import OptionInvalid
 MAX_CHARS = 6144
 _VERSION = "2012-10-17"
 _EMPTY = {"Version": _VERSION, "Statement": list[Any]()}
-# Names of roles and rules have 64 characters at most. CloudFormation shortens what it makes of a longer stack's name,
-# and AWS does not say how: so many of a name are taken to be left.
-_WHOLE_CHARS, _SURE_CHARS = 32, 24
+# Names of roles and rules have 64 characters at most, of buckets 63. CloudFormation shortens what it makes of a longer
+# stack's name, and AWS does not say how: so many of a name are taken to be left.
+_WHOLE_CHARS, _WHOLE_IN_BUCKET_CHARS, _SURE_CHARS = 32, 43, 24
 _KEY = re.compile(r"arn:[^:]+:kms:[^:]*:[^:]*:key/.+")
 _BRACES = re.compile(r"\{(\w+)\}")
 
@@ -50,11 +50,11 @@ class Subject:
         """Return what takes the place of the braces of resources.yaml; a list where there may be several or none."""
         given = self.parameters
         truststore = given.get("TruststoreUri", "").removeprefix("s3://")
-        is_long = len(self.stack) > _WHOLE_CHARS
+        is_long, bucket = len(self.stack) > _WHOLE_CHARS, self.stack.lower()
         return {
             "stack": self.stack,
             "short": self.stack[:_SURE_CHARS] if is_long else f"{self.stack}-",
-            "bucket": self.stack.lower(),
+            "bucket": bucket if len(bucket) <= _WHOLE_IN_BUCKET_CHARS else f"{bucket[:_SURE_CHARS]}*",
             "account": self.account,
             "region": self.region,
             "partition": self.partition,

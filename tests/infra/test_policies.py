@@ -252,6 +252,16 @@ def test_keys_are_used_through_services_alone() -> None:
         assert "kms:Decrypt" not in json.dumps(documents.documents(role, PLAIN))
 
 
+def test_a_name_that_is_cut_is_still_known() -> None:
+    """Of a stack's name that is too long for a role or a bucket, what is left of it in their names is enough."""
+    long = Subject("s" * 46, ACCOUNT, "us-east-1", "aws", PARAMETERS)
+    made = documents.documents("cloudformation", long)
+    assert allows(
+        made, Need("iam:CreateRole", f"arn:aws:iam::{ACCOUNT}:role/{'s' * 26}-ApiGatewayLogRole-1A2B3C4D5E6F")
+    )
+    assert allows(made, Need("s3:CreateBucket", f"arn:aws:s3:::{'s' * 40}-bucket-1a2b3c4d5e6f"))
+
+
 def test_names_are_those_of_the_stack() -> None:
     """Each resource of a stack is within the policies under the name that CloudFormation gives it, or the template."""
     for subject in (PLAIN, FULL):
@@ -361,13 +371,18 @@ def test_what_the_project_says_is_in_them(nowhere: Path) -> None:
     for arn in (
         f"arn:aws-cn:dynamodb:{here}:table/live-*",
         f"arn:aws-cn:dynamodb:{here}:table/older-table",
+        f"arn:aws-cn:dynamodb:{here}:table/older-table/*",
         f"arn:aws-cn:dynamodb:{here}:table/older-table-rebuild-*",
         f"arn:aws-cn:secretsmanager:{here}:secret:acme/vault-??????",
         f"arn:aws-cn:ssm:{here}:parameter/acme/live/*",
         KEY,
     ):
         assert f'"{arn}"' in done.stdout, arn
-    assert '"AWS_ACCOUNT"' not in done.stdout
+    made = [json.loads(done.stdout)]
+    for action in ("CreateTable", "DescribeTable", "PutItem", "Scan", "UpdateItem", "DeleteTable"):
+        assert allows(made, Need(f"dynamodb:{action}", f"arn:aws-cn:dynamodb:{here}:table/older-table-rebuild-1"))
+    assert not allows(made, Need("dynamodb:DeleteTable", f"arn:aws-cn:dynamodb:{here}:table/older-table"))
+    assert not allows(made, Need("dynamodb:DeleteTable", f"arn:aws-cn:dynamodb:{here}:table/live-EventsTable-1A2B"))
 
 
 @pytest.mark.parametrize(
