@@ -181,7 +181,8 @@ class LagReader:
             return None
         for page in self._pages(shard_id, start, limit=_PROBE_RECORDS):
             if page:
-                return max(0.0, self._clock() - page[0]["ApproximateArrivalTimestamp"].timestamp())
+                arrived_s: float = page[0]["ApproximateArrivalTimestamp"].timestamp()
+                return max(0.0, self._clock() - arrived_s)
         return None
 
     def _lag(self, given: Mapping[str, Any], before: _Unread, after: _Unread, took_s: float) -> ShardLag:
