@@ -91,6 +91,7 @@ def _deploy(
     parameters.check_together(values.all, emulated=place.emulated)
     check(catalogue, values.all, say)
     parameters.check_shards(place, values, have)
+    parameters.check_key(place, values, have)
     for line in parameters.told(values, have, unsaid=set(made_of)):
         say(f"  {line}")
     for key, content in {**made.uploads, made.template_key: made.template}.items():

@@ -290,6 +290,21 @@ DEPLOYMENT = [
         ("infra/template.py",),
     ),
     Behaviour(
+        "CloudWatch Logs uses a key of one's own only if the key's policy lets the service in.",
+        "https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html",
+        ("infra/parameters.py",),
+    ),
+    Behaviour(
+        "CloudWatch publishes to a topic under a key of one's own only if the key's policy lets it in.",
+        "https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html",
+        ("infra/parameters.py",),
+    ),
+    Behaviour(
+        "S3 sends notices to a queue under a key of one's own only if the key's policy lets it in.",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html",
+        ("infra/parameters.py",),
+    ),
+    Behaviour(
         "The value of a stack's parameter may have 4,096 bytes.",
         CFN + "UserGuide/cloudformation-limits.html",
         ("infra/deploy.py",),
