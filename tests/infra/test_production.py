@@ -219,15 +219,23 @@ def test_a_domain_leads_to_the_stage_when_all_else_is_made() -> None:
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/own"
 # Where each type that stores data names the key that encrypts it.
-KEYS = {
-    "AWS::DynamoDB::Table": lambda made, name: (made.get(name, "SSESpecification") or {}).get("KMSMasterKeyId"),
-    "AWS::S3::Bucket": lambda made, name: made.get(name, "BucketEncryption")["ServerSideEncryptionConfiguration"][0][
-        "ServerSideEncryptionByDefault"
-    ].get("KMSMasterKeyID"),
-    "AWS::SQS::Queue": lambda made, name: made.get(name, "KmsMasterKeyId"),
-    "AWS::Logs::LogGroup": lambda made, name: made.get(name, "KmsKeyId"),
-    "AWS::SNS::Topic": lambda made, name: made.get(name, "KmsMasterKeyId"),
+ENCRYPTED = {
+    "AWS::DynamoDB::Table",
+    "AWS::S3::Bucket",
+    "AWS::SQS::Queue",
+    "AWS::Logs::LogGroup",
+    "AWS::SNS::Topic",
 }
+
+
+def key_of(made: Made, name: str) -> object:
+    """Return the key that encrypts what a resource stores; None if it is one of AWS's."""
+    if table := made.get(name, "SSESpecification"):
+        return table.get("KMSMasterKeyId")
+    if bucket := made.get(name, "BucketEncryption"):
+        (rule,) = bucket["ServerSideEncryptionConfiguration"]
+        return rule["ServerSideEncryptionByDefault"].get("KMSMasterKeyID")
+    return made.get(name, "KmsMasterKeyId") or made.get(name, "KmsKeyId")
 
 
 @pytest.mark.parametrize("given", [None, KEY])
@@ -235,9 +243,9 @@ def test_a_key_of_ones_own_encrypts_whatever_stores_data(given: str | None) -> N
     """Every table (the project's, too), bucket, queue, log group and topic has the key, or none of them has."""
     made = Made(HandshakeFunction="true", **({"DataKmsKey": given} if given else {}))
     found = {
-        name: KEYS[spec["Type"]](made, name)
+        name: key_of(made, name)
         for name, spec in made._ready["Resources"].items()
-        if spec["Type"] in KEYS and made.has(name)
+        if spec["Type"] in ENCRYPTED and made.has(name)
     }
     assert len(found) >= 10
     assert set(found.values()) == {given}
