@@ -59,20 +59,24 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noq
     account = compute_account(
         open_audit_sources(stack, since_ms, until_ms, now_ms, grace_ms=grace_ms), since_ms, until_ms
     )
-    lag = LagReader(
+    used_up = _lag(stack, float(event["record_age_s"])).used_up()
+    for line in report(account, configured.stack, used_up):
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+    sums = account.as_dict()
+    return {name: sums[name] for name in ("acknowledged", "unaccounted", "in_flight")}
+
+
+def _lag(stack: Stack, record_age_s: float) -> LagReader:
+    return LagReader(
         stack.kinesis,
         stack.stream,
         stack.statuses,
         stack.checkpoints,
         retention_s=stack.retention_s,
-        record_age_s=float(event["record_age_s"]),
+        record_age_s=record_age_s,
         service=stack.service,
     )
-    for line in report(account, configured.stack, lag.used_up()):
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-    sums = account.as_dict()
-    return {name: sums[name] for name in ("acknowledged", "unaccounted", "in_flight")}
 
 
 def report(account: Account, stack: str, used_up: float) -> list[str]:
