@@ -67,7 +67,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("replay.origins",),
         ("replay.targets",),
         ("replay",),
-        ("audit", "failures", "quarantine", "rebuild", "lag", "subscriptions", "bench"),
+        ("audit", "failures", "quarantine", "rebuild", "lag", "subscriptions", "bench", "alarm_relay"),
     ),
     "infra": (
         ("outputs", "reach", "tables", "silence", "project_file", "localstack"),

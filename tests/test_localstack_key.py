@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.receiver import Receiver
 from tests.support.running import github
 from tests.test_localstack_deploy import weir
 from weir.infra import place
@@ -68,7 +69,9 @@ def test_what_is_stored_is_under_the_key(kms: Any, key: str) -> None:
         KeyId=key, PolicyName="default", Policy=json.dumps({"Version": "2012-10-17", "Statement": [ACCOUNT, USERS]})
     )
     stack = f"t{uuid.uuid4().hex[:8]}"
-    settings = ("StreamMode=PROVISIONED", "ShardCount=1", f"DataKmsKey={key}", f"SecretsPrefix=/key/{stack}")
+    chat = f"/chat/{stack}"
+    settings = ["StreamMode=PROVISIONED", "ShardCount=1", f"DataKmsKey={key}", f"SecretsPrefix=/key/{stack}"]
+    settings += ["AlarmChat=slack", f"AlarmChatParameter={chat}"]
     weir("deploy", *(word for one in settings for word in ("--set", one)), at=stack)
     where = place.at_endpoint(str(ENDPOINT), stack)
     outputs = where.outputs()
@@ -89,4 +92,19 @@ def test_what_is_stored_is_under_the_key(kms: Any, key: str) -> None:
     # LocalStack's CloudFormation leaves the keys of buckets and logs out.
     queue = where.client("sqs").get_queue_attributes(QueueUrl=outputs.failure_queue_url, AttributeNames=["All"])
     assert queue["Attributes"]["KmsMasterKeyId"] == key
+    _alarm_is_posted(where, chat)
     weir("destroy", "--yes", "--delete-data", at=stack)
+
+
+def _alarm_is_posted(where: place.Place, parameter: str) -> None:
+    """An alarm goes through the topic under the key to the function, and from there to the chat."""
+    receiver = Receiver()
+    where.client("ssm").put_parameter(Name=parameter, Type="SecureString", Value=receiver.url)
+    topic = where.client("cloudformation").describe_stack_resource(
+        StackName=where.stack, LogicalResourceId="AlarmTopic"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    alarm = {"AlarmName": f"{where.stack}-LagAlarm", "NewStateValue": "ALARM", "NewStateReason": "a test"}
+    where.client("sns").publish(TopicArn=topic, Message=json.dumps(alarm))
+    assert receiver.arrived.wait(60)
+    receiver.close()
+    assert json.loads(receiver.received[0])["text"] == f"ALARM: {where.stack}-LagAlarm"

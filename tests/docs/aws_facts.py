@@ -596,6 +596,16 @@ STORES = [
         "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
     ),
     Behaviour(
+        "An alarm's message has its name, state, reason, ARN and Region as JSON.",
+        CLOUDWATCH + "AlarmThatSendsEmail.html",
+        ("operate/alarm_relay.py",),
+    ),
+    Behaviour(
+        "SNS invokes a function without waiting, with the message in each record; what fails is tried twice more.",
+        "https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html",
+        ("operate/alarm_relay.py",),
+    ),
+    Behaviour(
         "An alarm acts when its state changes, and not again while it stays.",
         CLOUDWATCH + "Notify_Users_Alarm_Changes.html",
     ),

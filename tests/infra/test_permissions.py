@@ -193,7 +193,7 @@ def whole(*names: str, **given: str) -> dict[str, template.Resource]:
     ready = template.prepare(template.load(), definition, {}, synth.readers(catalogue))
     needed = synth.sources_parameters(catalogue, partition="aws", region="r", account="123456789012")
     key = "arn:aws:kms:r:123456789012:key/k"
-    values = _GIVEN | needed | {"StreamKmsKey": key, "SecretsKmsKeyArn": key} | given
+    values = _GIVEN | needed | {"StreamKmsKey": key, "SecretsKmsKeyArn": key, "AlarmChat": "slack"} | given
     return template.evaluate(ready, values, stack="demo", region="r", account="123456789012")[0]
 
 
@@ -216,7 +216,7 @@ def test_no_role_allows_more_than_it_names(role: str) -> None:
                 assert set(actions) <= _WITHOUT_RESOURCE
                 continue
             assert "*" not in resource.removesuffix("/*").removesuffix(":*")
-            own = ("demo", ":parameter/weir/secrets/", ":key/k", "arn:aws:s:s")
+            own = ("demo", ":parameter/weir/", ":key/k", "arn:aws:s:s")
             assert any(part in resource for part in own), resource
 
 

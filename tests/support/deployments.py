@@ -97,6 +97,7 @@ SWITCHES: tuple[tuple[Choice, ...], ...] = (
     _off_or("no archive", ArchiveMode="none"),
     _off_or("own topic", AlarmTopicArn=f"arn:aws:sns:{_HERE}:alarms"),
     _off_or("mail", AlarmEmail="ops@example.com"),
+    _off_or("chat", AlarmChat="slack"),
     _off_or("dashboard", Dashboard="on"),
 )
 
