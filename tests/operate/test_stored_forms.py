@@ -63,7 +63,7 @@ def ids(paths: Iterable[Path]) -> list[str]:
 
 @pytest.mark.parametrize("path", RECORDS, ids=ids(RECORDS))
 def test_a_record_is_read_as_the_delivery_that_it_was(path: Path) -> None:
-    """Records of every version and every writer, aggregates opened; what is no envelope is told."""
+    """Records of every version and every writer, aggregates opened; any other record is refused."""
     wanted, found = expected(path), opened(path.read_bytes())
     if not wanted:
         with pytest.raises(EnvelopeMalformed):
