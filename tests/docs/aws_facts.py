@@ -431,6 +431,10 @@ STREAM = [
         "A number of shards may at most be halved or doubled in one change.", KINESIS_API + "API_UpdateShardCount.html"
     ),
     Behaviour(
+        "The largest record that a stream takes can be changed while it is written to.",
+        KINESIS_API + "API_UpdateMaxRecordSize.html",
+    ),
+    Behaviour(
         "A batch holds records of one shard, in order; several batches of a shard run at once only for different keys.",
         LAMBDA + "with-kinesis.html",
         scenarios=("one shard a batch", "parallelization factor", "event document"),
