@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
 from weir.ingest.envelope import Envelope
@@ -197,7 +197,9 @@ class _Compiled:
         if not self._identity.is_digest:
             return found
         digests = self._identity.digests(found[0].envelope, [event.type for event in found])
-        return [replace(event, digest=digest) for event, digest in zip(found, digests, strict=True)]
+        for event, digest in zip(found, digests, strict=True):
+            object.__setattr__(event, "digest", digest)  # no one else has it yet; a copy takes as long as the rest
+        return found
 
     def _at_ms(self, view: View) -> int | None:
         spec = self.source.event.time
