@@ -319,6 +319,19 @@ DEPLOYMENT = [
         CFN + "APIReference/API_ListStackResources.html",
     ),
     Behaviour(
+        "A change set of type IMPORT takes up resources that are there, by identifiers such as TableName, BucketName and a stream's Name. It makes, changes and deletes nothing, and each resource needs a DeletionPolicy and may belong to no other stack of the Region.",
+        CFN + "UserGuide/import-resources-manually.html",
+    ),
+    Behaviour(
+        "A template that is imported needs no name of the resource, which its identifier has. An update that leaves out a name that the import had gives the resource another one: it is replaced.",
+        "https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-import.html",
+        known=seen("https://github.com/go-to-k/cdkd/pull/316", "go-to-k/cdkd, 24 resources on AWS"),
+    ),
+    Behaviour(
+        "The stack that owns a resource can be asked for by the resource's name; of a large one, the answer has the first 100 resources.",
+        CFN + "APIReference/API_DescribeStackResources.html",
+    ),
+    Behaviour(
         "S3 sends a test event to a queue when a notification is set up.",
         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html",
         (_TEMPLATE,),
@@ -613,6 +626,10 @@ STORES = [
     Behaviour(
         "Powertools' batch processor reports failed records, and its idempotency keeps one record each; Weir is measured against both.",
         "https://docs.aws.amazon.com/powertools/python/latest/utilities/batch/",
+    ),
+    Behaviour(
+        "A global table with multi-Region strong consistency takes no transactions.",
+        DDB + "developerguide/V2globaltables_HowItWorks.html",
     ),
 ]
 
