@@ -350,7 +350,13 @@ def _not_together(adoption: Adoption) -> Iterator[str]:
 
 
 def _not_fitting(name: str, one: Stored, real: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what of a table no update can change: its keys and indexes."""
+    """Yield what no update can change: keys and indexes of a table, or shards by more than half or double."""
+    if one.kind == STREAM and "ShardCount" in real and "ShardCount" in wanted:
+        # Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
+        now, then = int(real["ShardCount"]), int(wanted["ShardCount"])
+        low, high = (now + 1) // 2, now * 2
+        if not low <= then <= high:
+            yield f"{name}={one.name}: it has {now} shards; one update goes to {low} at least and {high} at most."
     if one.kind != TABLE:
         return
     if not shapes.alike(real["KeySchema"], wanted["KeySchema"]):

@@ -42,6 +42,7 @@ class Behaviour:
 
 
 _TEMPLATE = "infra/template.yaml"
+_RESTORE, _SECOND = "docs/restore.md", "docs/second-region.md"
 _OPENAPI = "ingest/contract/openapi.yaml"
 _VTL = "ingest/contract/put_record.vtl"
 _LIMITS = AG + "api-gateway-execution-service-limits-table.html"
@@ -628,8 +629,49 @@ STORES = [
         "https://docs.aws.amazon.com/powertools/python/latest/utilities/batch/",
     ),
     Behaviour(
-        "A global table with multi-Region strong consistency takes no transactions.",
+        "A global table with multi-Region strong consistency takes no transactions and has no TTL. In one with eventual consistency a transaction is atomic only in the Region where it is made, conditions look at that Region's items, and of two writes the later one wins.",
         DDB + "developerguide/V2globaltables_HowItWorks.html",
+        ("infra/adopt.py", _SECOND),
+    ),
+    Behaviour(
+        "A table is restored to a second of the last 35 days, as a new table with its indexes, and without TTL, tags, auto scaling, streams and recovery.",
+        DDB + "APIReference/API_RestoreTableToPointInTime.html",
+        (_RESTORE,),
+    ),
+    Behaviour(
+        "What a transaction has changed reaches backups gradually: a restored table may hold a part of a recent one.",
+        DDB + "developerguide/transaction-apis.html",
+        (_RESTORE,),
+    ),
+    Behaviour(
+        "Of a table with point-in-time recovery that is deleted there is a system backup of its last moment, for 35 days.",
+        DDB + "developerguide/PointInTimeRecovery_Howitworks.html",
+        (_RESTORE,),
+    ),
+    Behaviour(
+        "A table can be restored into another Region.",
+        DDB + "developerguide/pointintimerecovery_restores.html",
+        (_SECOND,),
+    ),
+    Behaviour(
+        "Two Regions may have an API Gateway domain of one name, between which Route 53 fails over.",
+        AG + "dns-failover.html",
+        (_SECOND,),
+    ),
+    Behaviour(
+        "S3 replication needs versions.",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication.html",
+        (_SECOND,),
+    ),
+    Behaviour(
+        "Objects that were there before replication was set up are not replicated by it.",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-batch-replication-batch.html",
+        (_SECOND,),
+    ),
+    Behaviour(
+        "A secret in Secrets Manager can be replicated into other Regions, under the same name.",
+        "https://docs.aws.amazon.com/secretsmanager/latest/userguide/replicate-secrets.html",
+        (_SECOND,),
     ),
 ]
 

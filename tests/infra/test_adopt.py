@@ -264,6 +264,19 @@ def test_a_table_of_another_shape_is_refused_with_what_differs(place: PlaceWithS
     )
 
 
+def test_more_shards_than_kinesis_makes_at_once_are_refused(place: PlaceWithStates, ready: dict[str, Any]) -> None:
+    """By `--set ShardCount`; without it the stream keeps its shards."""
+    destroyed(place, stocked(place, ready, "old"))
+    adoption, _ = found_by(place, ready)
+    for count, is_refused in (("2", False), ("3", True)):
+        values = {**GIVEN, **adoption.parameters, "ShardCount": count}
+        if is_refused:
+            with pytest.raises(StackFailed, match="it has 1 shards; one update goes to 1 at least and 2 at most"):
+                adopt.examine(place, adoption, ready, values, quiet)
+        else:
+            adopt.examine(place, adoption, ready, values, quiet)
+
+
 def test_marks_that_this_version_cannot_read_are_refused(place: PlaceWithStates, ready: dict[str, Any]) -> None:
     """An outcome or a form of a newer version, a table of another product, a record of another version."""
     destroyed(place, found := stocked(place, ready, "old"))
