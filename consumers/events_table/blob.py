@@ -96,6 +96,11 @@ def is_envelope(blob: bytes) -> bool:
     return blob[:1] in (bytes([_PLAIN]), bytes([_DEFLATED]))
 
 
+def is_known(blob: bytes) -> bool:
+    """Return whether the form of this blob is one that this version of Weir reads."""
+    return bool(blob) and blob[0] in (_PLAIN, _DEFLATED, _RAW, _RAW_DEFLATED)
+
+
 def _shortest(content: bytes, plain: int, deflated: int) -> bytes:
     deflater = _primed(*(_SMALL if len(content) <= _SMALL_BYTES else _LARGE)).copy()
     short = deflater.compress(content) + deflater.flush()
