@@ -94,8 +94,7 @@ def _deploy(
     values = parameters.choose({**taken.parameters, **made_of, **reserved(place, catalogue, have), **given}, have)
     parameters.check_together(values.all, emulated=place.emulated)
     check(catalogue, values.all, say)
-    parameters.check_shards(place, values, have)
-    parameters.check_key(place, values, have)
+    parameters.check_there(place, values, have)
     for line in parameters.told(values, have, unsaid=set(made_of)):
         say(f"  {line}")
     adopt.examine(place, taken, ready, values.all, say)

@@ -75,6 +75,12 @@ def check_together(values: Mapping[str, str], *, emulated: bool = False) -> None
         raise StackFailed(f"WafRequestsPerIp={values['WafRequestsPerIp']}: AWS WAF takes no less than {_WAF_LEAST}.")
 
 
+def check_there(place: Place, values: Values, have: Mapping[str, str]) -> None:
+    """Refuse what AWS would only refuse in the middle of the update. Raises: StackFailed."""
+    check_shards(place, values, have)
+    check_key(place, values, have)
+
+
 def check_shards(place: Place, values: Values, have: Mapping[str, str]) -> None:
     """Refuse a number of shards that Kinesis would refuse in the middle of the update. Raises: StackFailed.
 

@@ -1,4 +1,4 @@
-"""An HTTP server of the test: keeps what is POSTed to it, and answers as it is told."""
+"""An HTTP server of the test: keeps what is POSTed to it, and answers with a status."""
 
 from __future__ import annotations
 
