@@ -35,7 +35,9 @@ _REASON = "weir doctor: a delivery without a signature, sent to see the way thro
 @set_option
 @click.option("--before", is_flag=True, help="Only what a deployment needs, also where a stack is there.")
 @click.option(
-    "--send", is_flag=True, help="Also send a signed sample of each source: business code takes it for an event."
+    "--send/--no-send",
+    default=None,
+    help="Also send a signed sample of each source: business code takes it for an event; or send nothing at all.",
 )
 @click.option("--alarm", is_flag=True, help="Also take one alarm to ALARM and back: whom it reaches is notified.")
 @click.option(
@@ -55,7 +57,7 @@ def doctor(
     env: str | None,
     settings: tuple[str, ...],
     before: bool,
-    send: bool,
+    send: bool | None,
     alarm: bool,
     wait_s: float,
     as_json: bool,
@@ -68,7 +70,7 @@ def doctor(
 
     \b
     weir doctor --at aws              # before the first deployment, and after each
-    weir doctor --at aws --send       # with a signed sample of each source
+    weir doctor --at aws --send       # with a signed sample of each source; --no-send only looks
     """
     from weir.infra.project_file import text
 
@@ -173,7 +175,7 @@ def _status(place: Place) -> str | None:
         return None
 
 
-def _works(place: Place, wait_s: float, send: bool, alarm: bool) -> Iterator[Check]:
+def _works(place: Place, wait_s: float, send: bool | None, alarm: bool) -> Iterator[Check]:
     from weir.infra import change_sets, probe
     from weir.infra.doctor import FAIL, OK, Check
 
@@ -183,10 +185,13 @@ def _works(place: Place, wait_s: float, send: bool, alarm: bool) -> Iterator[Che
     yield Check("endpoint", OK, place.outputs().endpoint)
     reads = probe.consumer(place)
     yield reads
-    yield from probe.door(place, catalogue)
-    for name in catalogue if reads.verdict != FAIL else ():  # what is not read now would be quarantined at some time
-        for signed in (False, True) if send else (False,):
-            yield from probe.way(place, catalogue, name, stored, signed=signed, wait_s=wait_s)
+    if send is not False:
+        yield from probe.door(place, catalogue)
+        for name in (
+            catalogue if reads.verdict != FAIL else ()
+        ):  # what is not read now would be quarantined at some time
+            for signed in (False, True) if send else (False,):
+                yield from probe.way(place, catalogue, name, stored, signed=signed, wait_s=wait_s)
     yield probe.archive(place)
     yield probe.metrics(place)
     if alarm:

@@ -38,6 +38,7 @@ SECTIONS = {
         "deploy": Entry("deploy:deploy", "Create or update the stack on AWS or LocalStack."),
         "record": Entry("deploy:record", "Record how long marks live, after another tool has deployed."),
         "synth": Entry("synth:synth", "Write the finished template and packages for another tool."),
+        "policies": Entry("policies:policies", "Print the IAM policies that a role needs for a stack."),
         "destroy": Entry("deploy:destroy", "Delete the stack; keep its data unless told otherwise."),
         "cost": Entry("cost:cost", "Calculate what a load costs on AWS, part by part."),
     },

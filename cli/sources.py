@@ -16,7 +16,7 @@ from weir.cli.framework import Group, NoAnswer
 from weir.cli.options import at_place, choose_place, json_option, place_options
 from weir.cli.output import emit, emit_json, emit_lines, note
 from weir.cli.stacks import events_table
-from weir.ingest.errors import StackAbsent, StackFailed
+from weir.ingest.errors import RightsMissing, StackAbsent, StackFailed
 
 if TYPE_CHECKING:
     from weir.infra.place import Place
@@ -61,7 +61,7 @@ def check(as_json: bool, **where: Any) -> None:
         if as_json:
             emit_json({**facts, "warnings": warnings})
             continue
-        live = "secrets not looked up: no stack runs" if count is None else f"{count} live in {source.secret}"
+        live = _live(source, count, demanded=demanded)
         emit(f"{name:24} {source.preset or 'own scheme':24} {source.scheme.label:24} {live}")
         for warning in warnings:
             emit(f"{'':24} warning: {warning}")
@@ -72,6 +72,13 @@ def check(as_json: bool, **where: Any) -> None:
                 f"{len(shared)} sources share the path /v1/{{source}} and what that takes a second: more than "
                 f"{len(found) - len(shared)} do not fit. A source with a throttle has paths of its own."
             )
+
+
+def _live(source: Source, count: int | None, *, demanded: bool) -> str:
+    """Say how many secrets are live, or why that is not known."""
+    if count is None:
+        return f"secrets not looked up: {'these credentials may not read them' if demanded else 'no stack runs'}"
+    return f"{count} live in {source.secret}"
 
 
 def _shared(name: str, secrets: Mapping[str, set[str] | None]) -> list[str]:
@@ -91,11 +98,13 @@ def _needless(source: Source, stored: frozenset[str]) -> list[str]:
 
 
 def _secrets(source: Source, place: Callable[[], Place], *, demanded: bool) -> set[str] | None:
-    """Return the live secrets of a source; None if no stack is there to ask, and none was ``demanded``."""
+    """Return the live secrets of a source; None if they may not be read, or no stack is there and none ``demanded``."""
     from weir.infra import secrets as store
 
     try:
         return {secret.value for secret in store.live(place(), source)}
+    except RightsMissing:
+        return None
     except (StackAbsent, StackFailed):
         if demanded:
             raise

@@ -18,7 +18,7 @@ from weir.infra.cost import first_shards
 from weir.infra.parameters import Values
 from weir.infra.place import Place
 from weir.ingest.contract import routes
-from weir.ingest.errors import ServiceError
+from weir.ingest.errors import RightsMissing, ServiceError
 from weir.ingest.sources.catalogue import Catalogue
 
 OK, WARN, FAIL, UNKNOWN = "OK", "WARN", "FAIL", "UNKNOWN"
@@ -38,9 +38,14 @@ class Check(NamedTuple):
 
 
 def checked(name: str, look: Callable[[], Check]) -> Check:
-    """Return a check; what Weir refuses is its FAIL, and what a service does not answer leaves it UNKNOWN."""
+    """Return a check; what Weir refuses is its FAIL, and what a service does not answer leaves it UNKNOWN.
+
+    So does a right that the credentials do not have: who may look need not be allowed to read every secret.
+    """
     try:
         return look()
+    except RightsMissing as error:
+        return Check(name, UNKNOWN, error.detail, error.hint)
     except ServiceError as error:
         return Check(name, FAIL, error.detail or str(error), error.hint)
     except (ClientError, BotoCoreError) as error:

@@ -15,6 +15,7 @@ parameters = {StreamMode = "ON_DEMAND"}
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +34,8 @@ DEFAULT_STACK = "weir"
 # A number is written in a parameter as one; CloudFormation takes all values as text.
 _Value = str | int | float | bool
 # Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
-_Stack = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,127}$")]
+STACK_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9-]{0,127}$")
+_Stack = Annotated[str, Field(pattern=STACK_NAME.pattern)]
 
 
 class _Model(BaseModel):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from weir.infra.place import Place
-from weir.ingest.errors import OptionInvalid, SecretInvalid, SecretsFull, StackFailed
+from weir.ingest.errors import OptionInvalid, RightsMissing, SecretInvalid, SecretsFull, StackFailed
 from weir.ingest.live_secrets import LiveSecret, parse_secrets, secrets_text
 from weir.ingest.schemes import signatures
 from weir.ingest.schemes.parts.checks import MAX_SECRETS
@@ -34,12 +34,13 @@ _MANAGED_BYTES = 65_536
 _AROUND = re.compile(r"\A[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+\Z")
 _QUOTES = {'""', "''", "``", "\u201c\u201d", "\u2018\u2019"}
 _ABSENT = {"ParameterNotFound", "ResourceNotFoundException"}
+_DENIED = "AccessDeniedException"
 
 
 def live(place: Place, source: Source) -> list[LiveSecret]:
     """Return a source's secrets, newest first; none when nothing is kept for it.
 
-    Raises: StackFailed when the store does not answer, or keeps something else there.
+    Raises: StackFailed when the store does not answer, or keeps something else there; RightsMissing when it refuses.
     """
     text = _read(place, source)
     if text is None:
@@ -153,6 +154,8 @@ def _read(place: Place, source: Source) -> str | None:
     except (ClientError, BotoCoreError) as error:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in _ABSENT:
             return None
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] == _DENIED:
+            raise RightsMissing(f"{place.label}: secrets of {source.name}: {error}") from error
         raise StackFailed(f"{place.label}: secrets of {source.name}: {error}") from error
 
 

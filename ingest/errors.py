@@ -455,6 +455,14 @@ class ParameterInvalid(ConfigError):
     raised_in = ("infra/",)
 
 
+class RightsMissing(ConfigError):
+    """The credentials do not have a right that this takes."""
+
+    code = "rights_missing"
+    hint = "`weir policies ROLE` prints what a role's commands need: reader, operator, deployer."
+    raised_in = ("infra/",)
+
+
 class SecretUnset(ConfigError):
     """The source has no secret to sign a sample with."""
 

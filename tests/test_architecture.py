@@ -74,7 +74,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("business", "template", "cost", "prices"),
         ("place", "package", "flood"),
         ("control", "secrets", "lifetimes", "uploads", "stored", "parameters", "consumer_log"),
-        ("change_sets", "synth", "shapes"),
+        ("change_sets", "synth", "shapes", "policies"),
         ("costs",),
         ("destroy", "adopt"),
         ("deploy",),

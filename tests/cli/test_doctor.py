@@ -352,6 +352,16 @@ def test_signed_samples_are_sent_only_when_that_is_asked_for(stack: Running) -> 
 
 
 @pytest.mark.engine
+def test_nothing_is_sent_when_that_is_not_wanted(stack: Running) -> None:
+    """With --no-send the stack is looked at, and neither the door nor a source is tried."""
+    before = stack.events()
+    code, found = tried(stack, "--no-send")
+    assert (code, found["consumer"]["verdict"]) == (FINE, OK)
+    assert not [name for name in found if "delivery" in name or name.startswith("door")]
+    assert stack.events() == before
+
+
+@pytest.mark.engine
 def test_a_consumer_that_is_paused_fails(stack: Running) -> None:
     """With the way out; nothing is sent that it would not read."""
     stack.weir("pause")

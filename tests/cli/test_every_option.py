@@ -94,6 +94,7 @@ ELSEWHERE: dict[tuple[str, ...], str] = {
     ("destroy",): "tests/test_localstack_destroy.py",
     ("record",): "tests/infra/test_lifetimes.py",
     ("synth",): "tests/cli/test_synth.py",
+    ("policies",): "tests/infra/test_policies.py",
     ("pause",): "tests/test_control.py",
     ("resume",): "tests/test_control.py",
     ("rebuild",): "tests/operate/test_rebuild.py",

@@ -54,6 +54,7 @@ ELSEWHERE = {
     ("doctor",),
     ("destroy",),
     ("synth",),
+    ("policies",),
     ("sources", "confirm"),
     ("load", "attack"),
     ("load", "reconcile"),

@@ -38,12 +38,13 @@ WITHOUT_JSON = {
 }
 # Commands that talk to no running stack.
 # Makes what is for a place, and does not go there.
-FOR_A_PLACE: dict[tuple[str, ...], set[str]] = {("synth",): {"--stack", "--env"}}
+FOR_A_PLACE: dict[tuple[str, ...], set[str]] = {("synth",): {"--stack", "--env"}, ("policies",): {"--stack", "--env"}}
 WITHOUT_PLACE = {
     ("run",),
     ("init",),
     ("effects",),
     ("synth",),
+    ("policies",),
     ("cost",),
     ("sources", "presets"),
     ("sources", "add"),

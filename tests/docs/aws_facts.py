@@ -704,9 +704,86 @@ STORES = [
     ),
 ]
 
+_AUTHORIZATION = "https://docs.aws.amazon.com/service-authorization/latest/reference/"
+_IAM = "https://docs.aws.amazon.com/IAM/latest/UserGuide/"
+RIGHTS = [
+    Behaviour(
+        "A handler of CloudFormation calls what its type's schema lists, with the rights of whom it acts for, and no more.",
+        CFN + "UserGuide/resource-type-schemas.html",
+    ),
+    Behaviour(
+        "The handlers' permissions in a schema are those for create, read, update, delete and list.",
+        "https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html",
+    ),
+    Behaviour(
+        "What a template does not name is named `stack-LogicalId-RANDOM`, a bucket in lower case.",
+        CFN + "UserGuide/aws-properties-name.html",
+    ),
+    Behaviour(
+        "Of a stack's name, at least 24 characters are left in the names of its roles and rules, however long it is.",
+        CFN + "UserGuide/aws-properties-name.html",
+        ("infra/policies/documents.py", "infra/policies/resources.yaml"),
+        UNKNOWN,
+    ),
+    Behaviour(
+        "An action that knows resources is refused for others, and one that knows none is granted on `*` alone.",
+        _AUTHORIZATION + "reference_policies_actions-resources-contextkeys.html",
+    ),
+    Behaviour(
+        "A domain with mutual TLS takes AddCertificateToDomain and RemoveCertificateFromDomain of its maker.",
+        _AUTHORIZATION + "list_amazonapigatewaymanagement.html",
+    ),
+    Behaviour(
+        "API Gateway reads a truststore with the rights of who makes the domain.",
+        AG + "rest-api-mutual-tls.html",
+    ),
+    Behaviour(
+        "API Gateway makes its service-linked role, once, with the rights of who makes a domain.",
+        AG + "using-service-linked-roles.html",
+    ),
+    Behaviour(
+        "Tags of an API and of a stage are written below `/tags`.",
+        AG + "apigateway-tagging-supported-resources.html",
+    ),
+    Behaviour("Tags of a function take rights of their own.", LAMBDA + "configuration-tags.html"),
+    Behaviour(
+        "Rights on event source mappings can be had by the function's ARN.",
+        LAMBDA + "lambda-api-permissions-ref.html",
+    ),
+    Behaviour(
+        "`iam:PassedToService` names the service that is given a role, `iam:PermissionsBoundary` the boundary that a role has.",
+        _IAM + "reference_policies_iam-condition-keys.html",
+    ),
+    Behaviour(
+        "Application Auto Scaling makes alarms for a target with the rights of who puts the policy.",
+        "https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html",
+    ),
+    Behaviour(
+        "Rights on a log group take `:*` behind its name, but for those on its tags.",
+        "https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html",
+    ),
+    Behaviour(
+        "DynamoDB decrypts a table's key with the rights of who reads or writes.",
+        DDB + "developerguide/encryption.howitworks.html",
+    ),
+    Behaviour(
+        "Who puts records takes kms:GenerateDataKey on the stream's own key, and who reads them kms:Decrypt.",
+        KINESIS + "permissions-user-key-KMS.html",
+    ),
+    Behaviour(
+        "Who writes an object takes kms:GenerateDataKey on the bucket's own key, and who reads it kms:Decrypt.",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html",
+    ),
+    Behaviour(
+        "`kms:ViaService` names the service, and its Region, by way of which a key is used.",
+        "https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html",
+    ),
+]
+
 SECTIONS = {
     "At the door: API Gateway": DOOR,
     "Deployment, secrets, runtime": DEPLOYMENT,
+    "Rights of people": RIGHTS,
     "Stream and function": STREAM,
     "Tables, archive, logs, alarms": STORES,
 }
