@@ -10,10 +10,10 @@ PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-che
 
 export PORT WEIR_HOME
 
-.PHONY: help run test check load faults conformance coverage docs clean lock
+.PHONY: help run test check load faults conformance conformance-clean coverage docs clean lock
 
 help: ## This list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: .venv/run ## Run Weir on this machine: http://127.0.0.1:8080 (PORT=), state in .weir (WEIR_HOME=)
 	@exec .venv/bin/weir run
@@ -30,8 +30,11 @@ load: .venv/load ## Measure what a running stack can take, then 15 s of load, wi
 faults: .venv/load ## The whole fault matrix with its long times, on a stack of its own
 	@.venv/bin/weir load faults --scale 5 $(ARGS)
 
-conformance: .venv/test ## What AWS documents, on the embedded stack and LocalStack (LOCALSTACK_ENDPOINT=); writes docs/conformance.md
-	@.venv/bin/python -m pytest -q tests/conformance -k "not published_table" && .venv/bin/python -m tests.conformance.table
+conformance: .venv/test ## What AWS documents, on the embedded stack and LocalStack (LOCALSTACK_ENDPOINT=), or AT=aws; writes docs/conformance.md
+	@.venv/bin/python -m tests.conformance $(if $(AT),--at $(AT)) $(if $(ENDPOINT),--endpoint $(ENDPOINT)) $(if $(YES),--yes) $(ARGS)
+
+conformance-clean: .venv/test ## Remove what killed runs of conformance have left on AWS
+	@.venv/bin/python -m tests.conformance --clean --at $(or $(AT),aws) $(if $(ENDPOINT),--endpoint $(ENDPOINT)) $(ARGS)
 
 coverage: .venv/test ## The tests of ingest and consumers with their coverage, which has a floor (pyproject.toml)
 	@.venv/bin/python -m pytest --cov --cov-report=term $(ARGS) tests/ingest tests/consumers

@@ -17,6 +17,7 @@ from weir.cli.options import at_place, choose_place, json_option, parameters, pl
 from weir.cli.output import comments, emit, emit_json, note
 
 if TYPE_CHECKING:
+    from weir.infra.adopt import Wish
     from weir.infra.business import Business
     from weir.infra.change_sets import Change
     from weir.infra.deploy import Wanted
@@ -81,23 +82,37 @@ def wanted(environment: EnvironmentSettings, options: dict[str, Any]) -> Wanted:
 @place_options
 @_old_names("--to")
 @stack_options
+@click.option(
+    "--adopt",
+    multiple=True,
+    is_flag=False,
+    flag_value="",
+    metavar="[RESOURCE=NAME]",
+    help="Take up data that is there: what the last deleted stack of this name has left, or, repeatable, a stream, "
+    "table or bucket by its name or ARN, such as EventsTable=NAME.",
+)
 @click.option("--plan", is_flag=True, help="Show what changes and ask before it does.")
 @click.option("--yes", is_flag=True, help="With --plan: do not ask.")
 @json_option("the outputs as one JSON object")
-def deploy(as_json: bool, plan: bool, yes: bool, **options: Any) -> None:
+def deploy(as_json: bool, plan: bool, yes: bool, adopt: tuple[str, ...], **options: Any) -> None:
     """Create or update the stack: synth, upload, change set, wait, outputs.
 
     \b
     weir deploy --at localstack
     weir deploy --at aws --stack shop --set RetentionHours=168
     weir deploy --env prod --plan
+    weir deploy --at aws --adopt                                  # after weir destroy
+    weir deploy --at aws --adopt EventsTable=shop-events-restored # after a restore
     """
     from weir.infra import deploy as deployment
 
     environment = project.current().environment(options["env"])
-    asked = wanted(environment, options)
+    asked = wanted(environment, options)._replace(adopt=_wish(adopt))
     place = _deployable(**options)
-    if place.kind == "localstack":  # an emulator's data is for throwing away, and its Firehose has to download Java
+    if place.kind == "localstack":
+        if adopt:
+            raise NoAnswer("LocalStack 4.14 cannot import resources into a stack: --adopt is for AWS alone.")
+        # An emulator's data is for throwing away, and its Firehose has to download Java.
         asked = asked._replace(at_first={"DeletionProtection": "false", "ArchiveMode": "none"})
     say = comments(as_json=as_json)
     business = project.business()  # checked: code that cannot be imported would hold up every event
@@ -117,6 +132,17 @@ def deploy(as_json: bool, plan: bool, yes: bool, **options: Any) -> None:
         return
     for name, value in sorted(outputs.as_dict().items()):
         emit(f"{name:20} {value}")
+
+
+def _wish(adopt: Sequence[str]) -> Wish | None:
+    """Return what `--adopt` asks for; None without it. Raises: BadParameter."""
+    from weir.consumers.events_table.readable import unreadable
+    from weir.infra.adopt import Wish
+
+    names = parameters(tuple(one for one in adopt if one), hint="--adopt")
+    if empty := [name for name, value in names.items() if not name or not value]:
+        raise click.BadParameter(f"{empty[0]}= names nothing.", param_hint="--adopt")
+    return Wish("" in adopt, names, unreadable) if adopt else None
 
 
 def _import_ms(business: Business) -> float:

@@ -63,6 +63,19 @@ class HandshakeSettings(NamedTuple):
         return cls(**{variable.field: _read(variable, environ) for variable in HANDSHAKE_VARIABLES})
 
 
+class RelaySettings(NamedTuple):
+    """The configuration of the function that posts alarms; ``RELAY_VARIABLES`` says what each field means."""
+
+    form: str
+    secret_name: str
+    stack: str
+
+
+def relay_from_process() -> RelaySettings:
+    """Read this process's environment. Raises: SettingInvalid."""
+    return RelaySettings(**{variable.field: _read(variable, os.environ) for variable in RELAY_VARIABLES})
+
+
 def handshake_from_process() -> HandshakeSettings:
     """Read this process's environment. Raises: SettingInvalid."""
     return HandshakeSettings.from_environment(os.environ)
@@ -202,4 +215,12 @@ HANDSHAKE_VARIABLES: tuple[Variable, ...] = (
     Variable("MAX_RECORD_KIB", "max_record_kib", _whole(1, 10_240), "1024", "what a record holds, for the 413 answer"),
     Variable("MAX_BODY_KIB", "max_body_kib", _whole(1, 10_240), "750", "how large a body may be, for the 413 answer"),
     *(variable for variable in VARIABLES if variable.name in _SHARED),
+)
+
+RELAY_VARIABLES: tuple[Variable, ...] = (
+    Variable("ALARM_CHAT", "form", str, None, "the form in which alarms are posted: slack or pagerduty"),
+    Variable(
+        "ALARM_SECRET", "secret_name", str, None, "the SSM parameter with the webhook's address or the routing key"
+    ),
+    *(variable for variable in VARIABLES if variable.name == "STACK"),
 )

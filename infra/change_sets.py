@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stac
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -38,6 +38,7 @@ _WAYS_OUT = {
     "--stack-name {stack}` brings it back to where it was; deploy again after that.",
     "DELETE_FAILED": "Its deletion ended early: fix what its events name, then `weir destroy` again.",
     "CREATE_FAILED": "Its creation ended without a rollback: `weir destroy`, then deploy again.",
+    "IMPORT_ROLLBACK_FAILED": "What it had begun to adopt is kept: `weir destroy` lets go of it, then adopt again.",
 }
 
 
@@ -67,12 +68,19 @@ class Change(NamedTuple):
 
 
 def apply(
-    place: Place, template_url: str, values: Mapping[str, str | None], options: Options, *, say: Say, confirm: Confirm
+    place: Place,
+    template_url: str,
+    values: Mapping[str, str | None],
+    options: Options,
+    *,
+    say: Say,
+    confirm: Confirm,
+    keeps: Collection[str] = (),
 ) -> bool:
     """Make a change set, show it, and execute it; return False when there is nothing to change.
 
     ``values``: parameters of the template; one that is None keeps what the stack has. A first creation that fails is
-    taken away whole, so that it can be tried again.
+    taken away whole, so that it can be tried again. ``keeps``: logical ids that no change may replace or take out.
 
     Raises: StackFailed with CloudFormation's reason, NotConfirmed when ``confirm`` says no: then nothing is changed.
     """
@@ -87,13 +95,7 @@ def apply(
         cloudformation.delete_change_set(StackName=place.stack, ChangeSetName=name)
         say("  nothing to change")
         return False
-    for change in changes:
-        say(change.line())
-    if not confirm(changes):
-        cloudformation.delete_change_set(StackName=place.stack, ChangeSetName=name)
-        if kind == "CREATE":  # the change set had made an empty stack
-            cloudformation.delete_stack(StackName=place.stack)
-        raise NotConfirmed
+    _show(place, name, changes, keeps=keeps, is_new=kind == "CREATE", say=say, confirm=confirm)
     began_s = time.time()
     cloudformation.execute_change_set(StackName=place.stack, ChangeSetName=name)
     status = _follow(place, say)
@@ -103,6 +105,69 @@ def apply(
             _clear(place, say)
         raise StackFailed(f"stack {place.stack} ended in {status}", reasons=reasons)
     return True
+
+
+def import_resources(
+    place: Place,
+    template_url: str,
+    resources: Sequence[Mapping[str, Any]],
+    parameters: Iterable[str],
+    options: Options,
+    *,
+    say: Say,
+    confirm: Confirm,
+) -> None:
+    """Let a stack, which may be new, own resources that are there already, by a change set that does nothing else.
+
+    ``resources`` are CloudFormation's ResourcesToImport; ``parameters`` those that the stack has, which are kept. Tags
+    cannot be given here: the next update gives them.
+    Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-manually.html
+
+    Raises: StackFailed with CloudFormation's reason, NotConfirmed. The resources are as they were then.
+    """
+    if status_of(place) in NEVER_WORKED:
+        _clear(place, say)
+    is_new = status_of(place) in _NEW
+    name = f"weir-import-{int(time.time())}"
+    untagged = Options(role_arn=options.role_arn)
+    kept = dict.fromkeys(parameters)
+    _create(place, "IMPORT", name, template_url, values=kept, options=untagged, resources=resources)
+    changes = _wait_for_changes(place, name) or []
+    _show(place, name, changes, keeps=(), is_new=is_new, say=say, confirm=confirm)
+    began_s = time.time()
+    place.client("cloudformation").execute_change_set(StackName=place.stack, ChangeSetName=name)
+    status = _follow(place, say)
+    if status == "IMPORT_COMPLETE":
+        return
+    reasons = _reasons(place, began_s)
+    if is_new and not stored.held(place):
+        delete_stack(place, say)  # it is empty
+    raise StackFailed(f"the import into stack {place.stack} ended in {status}; nothing was deleted", reasons=reasons)
+
+
+def _show(
+    place: Place,
+    name: str,
+    changes: Sequence[Change],
+    *,
+    keeps: Collection[str],
+    is_new: bool,
+    say: Say,
+    confirm: Confirm,
+) -> None:
+    """Show changes and have them confirmed; else take the change set back. Raises: NotConfirmed, StackFailed."""
+    for change in changes:
+        say(change.line())
+    lost = [one.logical_id for one in changes if one.logical_id in keeps and (one.replaces or one.action == "Remove")]
+    if not lost and confirm(changes):
+        return
+    cloudformation = place.client("cloudformation")
+    cloudformation.delete_change_set(StackName=place.stack, ChangeSetName=name)
+    if is_new:  # the change set had made an empty stack
+        cloudformation.delete_stack(StackName=place.stack)
+    if lost:
+        raise StackFailed(f"CloudFormation would replace or take out {', '.join(lost)}, and the data with it.")
+    raise NotConfirmed
 
 
 def settle(place: Place, say: Say) -> str | None:
@@ -132,9 +197,11 @@ def _clear(place: Place, say: Say) -> None:
     """Delete a stack whose creation failed, with what that made to hold data.
 
     CloudFormation would delete it by its policy (RetainExceptOnCreate), and cannot delete a table that is protected.
+    What the stack has adopted was there before, and stays.
     """
     say("  taking away what the failed creation has left")
-    found = stored.of_stack(place)
+    taken = stored.imported(place)
+    found = [one for one in stored.of_stack(place) if one.name not in taken]
     delete_stack(place, say)
     for one in found:
         stored.delete(place, one, say)
@@ -148,8 +215,11 @@ def _create(
     *,
     values: Mapping[str, str | None],
     options: Options,
+    resources: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     given: dict[str, Any] = {"RoleARN": options.role_arn} if options.role_arn else {}
+    if resources:
+        given["ResourcesToImport"] = [*resources]
     if options.tags:
         given["Tags"] = [{"Key": key, "Value": value} for key, value in options.tags.items()]
     place.client("cloudformation").create_change_set(
@@ -191,7 +261,7 @@ def _wait_for_changes(place: Place, name: str) -> list[Change] | None:
             str(one["Action"]),
             one["ResourceType"],
             one["LogicalResourceId"],
-            str(one.get("Replacement", "")) if one["Action"] == "Modify" else "",
+            str(one.get("Replacement", "")).replace("False", "") if one["Action"] == "Modify" else "",
         )
         for one in resources
     ]

@@ -6,20 +6,21 @@ import json
 import platform
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from weir.infra import Say, lifetimes, parameters, synth, template
+from weir.infra import Say, adopt, lifetimes, parameters, synth, template
 from weir.infra.business import Business
-from weir.infra.change_sets import WORKING, Confirm, Options, apply, parameters_of, settle
+from weir.infra.change_sets import Confirm, Options, apply, settle
 from weir.infra.cost import first_shards
 from weir.infra.destroy import data_bucket
 from weir.infra.outputs import Outputs
 from weir.infra.place import Place
 from weir.infra.synth import Target
-from weir.infra.uploads import artifact_bucket, template_url, upload
+from weir.infra.uploads import artifact_bucket, publish, template_url, upload
 from weir.ingest.errors import StackFailed
 from weir.ingest.sources.catalogue import Catalogue
 
@@ -36,13 +37,14 @@ _FEW_SOURCES = 10
 class Wanted(NamedTuple):
     """What to deploy with: parameters of the template, options of the change set, a boundary of the roles.
 
-    ``at_first``: parameters of a stack that is not there yet, under ``given``.
+    ``at_first``: parameters of a stack that is not there yet, under ``given``. ``adopt``: data that is there already.
     """
 
     given: Mapping[str, str] = {}
     options: Options = Options()
     boundary: str = ""
     at_first: Mapping[str, str] = {}
+    adopt: adopt.Wish | None = None
 
 
 def deploy(
@@ -78,30 +80,40 @@ def _deploy(
     say: Say,
     confirm: Confirm,
 ) -> Outputs:
-    status = settle(place, say)
-    have = parameters_of(place) if status in WORKING else {}
+    present = adopt.present(place, settle(place, say), wanted.adopt)
+    have = present.parameters
     target = target_of(place, wanted.boundary)
     given = {**({} if have else wanted.at_first), **wanted.given}
     architecture = given.get("Architecture") or have.get("Architecture") or architecture_of(place)
     say(f"deploying stack {place.stack} to {place.label} (account {target.account}, {target.region})")
     made = _synthesize(target, catalogue, business, architecture=architecture, cache=cache, say=say)
+    ready = json.loads(made.template)
+    taken = adopt.find(place, wanted.adopt, present, ready, say)
     bucket = artifact_bucket(place, target.account)
     made_of = synth.parameters_of(target, catalogue, business, made, bucket=bucket, architecture=architecture)
-    values = parameters.choose({**made_of, **reserved(place, catalogue, have), **given}, have)
+    values = parameters.choose({**taken.parameters, **made_of, **reserved(place, catalogue, have), **given}, have)
     parameters.check_together(values.all, emulated=place.emulated)
     check(catalogue, values.all, say)
-    parameters.check_shards(place, values, have)
+    parameters.check_there(place, values, have)
     for line in parameters.told(values, have, unsaid=set(made_of)):
         say(f"  {line}")
+    adopt.examine(place, taken, ready, values.all, say)
     for key, content in {**made.uploads, made.template_key: made.template}.items():
         upload(place, bucket, key, content, say)
-    began_ms = round(time.time() * 1000)
-    if have:
-        lifetimes.record_before(place, data_bucket(place), catalogue)
+    began_ms, held = round(time.time() * 1000), {**present.holds, **taken.found}
+    if "Bucket" in held:
+        lifetimes.record_before(place, held["Bucket"].name, catalogue)
+    step = adopt.Step(wanted.options, values.passed(), partial(publish, place, bucket, say), say, confirm)
+    adopt.take_up(place, taken, ready, step)
     url = template_url(place, bucket, made.template_key)
-    if apply(place, url, values.passed(), wanted.options, say=say, confirm=confirm):
+    if apply(place, url, values.passed(), wanted.options, say=say, confirm=confirm, keeps=taken.found):
         _fix_emulator(place, json.loads(made.definition))
-    lifetimes.record_after(place, data_bucket(place), catalogue, made_ms=None if have else began_ms)
+    lifetimes.record_after(place, data_bucket(place), catalogue, made_ms=None if "EventsTable" in held else began_ms)
+    return _told(place, say)
+
+
+def _told(place: Place, say: Say) -> Outputs:
+    """Return the outputs of the stack, and say whom its alarms reach."""
     outputs = place.outputs()
     say(f"  alarms: {alarms_told(place, outputs)}")
     return outputs

@@ -79,7 +79,7 @@ def delete_all(place: Place, found: Sequence[Stored], say: Say) -> None:
 
 def data_bucket(place: Place) -> str:
     """Return the bucket of a stack of any version, whose outputs need not be those of this one."""
-    return next(name for kind, name in stored.of_stack(place) if kind == stored.BUCKET)
+    return next(name for kind, name in stored.held(place).values() if kind == stored.BUCKET)
 
 
 def _named(found: Iterable[Stored]) -> str:

@@ -156,7 +156,7 @@ def _values(place: Place, catalogue: Catalogue, given: Mapping[str, str], have: 
     values = parameters.choose({**made_of, **given}, have)
     parameters.check_together(values.all, emulated=place.emulated)
     deploy.check(catalogue, values.all, lambda _: None)
-    parameters.check_shards(place, values, have)
+    parameters.check_there(place, values, have)
     return values
 
 

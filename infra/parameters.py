@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Set
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from weir.infra import template
 from weir.infra.place import Place
@@ -74,6 +75,12 @@ def check_together(values: Mapping[str, str], *, emulated: bool = False) -> None
         raise StackFailed(f"WafRequestsPerIp={values['WafRequestsPerIp']}: AWS WAF takes no less than {_WAF_LEAST}.")
 
 
+def check_there(place: Place, values: Values, have: Mapping[str, str]) -> None:
+    """Refuse what AWS would only refuse in the middle of the update. Raises: StackFailed."""
+    check_shards(place, values, have)
+    check_key(place, values, have)
+
+
 def check_shards(place: Place, values: Values, have: Mapping[str, str]) -> None:
     """Refuse a number of shards that Kinesis would refuse in the middle of the update. Raises: StackFailed.
 
@@ -92,6 +99,51 @@ def check_shards(place: Place, values: Values, have: Mapping[str, str]) -> None:
         )
 
 
+def check_key(place: Place, values: Values, have: Mapping[str, str]) -> None:
+    """Refuse a key of one's own that some of the stack's services could not use; an update would fail half way.
+
+    The roles of the stack have their rights by IAM. Services that act by themselves must be in the key's policy.
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
+    Source: https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
+
+    Raises: StackFailed.
+    """
+    arn = values.all["DataKmsKey"]
+    if not arn or arn == have.get("DataKmsKey"):
+        return
+    if arn.split(":")[3] != place.region:
+        raise StackFailed(f"DataKmsKey is a key of {arn.split(':')[3]}, and the stack is in {place.region}.")
+    keys = place.client("kms")
+    found = keys.describe_key(KeyId=arn)["KeyMetadata"]
+    if found["KeyState"] != "Enabled" or found.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":
+        raise StackFailed(
+            f"DataKmsKey is {found['KeyState']}, {found.get('KeySpec')}: it must be enabled and symmetric."
+        )
+    policy = json.loads(keys.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
+    if missing := sorted(_key_users(place.region) - _services(policy)):
+        raise StackFailed(
+            f"The policy of DataKmsKey lets {', '.join(missing)} not in. docs/production.md has the statement to add."
+        )
+
+
+def _key_users(region: str) -> set[str]:
+    """Return the services that use the key by themselves: logs, S3 for its notices, CloudWatch for the alarms."""
+    return {f"logs.{region}.amazonaws.com", "s3.amazonaws.com", "cloudwatch.amazonaws.com"}
+
+
+def _services(policy: Mapping[str, Any]) -> set[str]:
+    """Return the services that a key's policy lets in."""
+    found: set[str] = set()
+    statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+    for statement in statements:
+        principal = statement.get("Principal")
+        if statement["Effect"] == "Allow" and isinstance(principal, dict):
+            services = principal.get("Service", [])
+            found.update([services] if isinstance(services, str) else services)
+    return found
+
+
 def _shorter(before: str, after: str) -> bool:
     return float(after) < float(before)
 
@@ -105,6 +157,7 @@ _WARNINGS: dict[str, tuple[Callable[[str, str], bool], str]] = {
     "RetentionHours": (_shorter, "the stream drops at once what is older"),
     "ArchiveDays": (_shorter, "S3 deletes at its next run what is older"),
     "FailureDays": (_shorter, "S3 deletes at its next run what is older"),
+    "DataKmsKey": (_always, "what is stored already keeps its key in S3 and in the logs; that key must stay"),
     "SecretsPrefix": (_always, "every source needs its secrets there: `weir secrets list`"),
     "AlarmTopicArn": (_always, "who read the topic before hears no alarm from now on"),
     "ArchiveMode": (_always, "the archive has a gap for as long as it is none"),

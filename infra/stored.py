@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STREAM, TABLE, BUCKET = "AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket"
 # A function that was running when its stack went may write for as long as its timeout: 15 minutes at most.
 _EMPTY_ATTEMPTS, _EMPTY_PAUSE_S = 40, 30.0
-_GONE = {"ResourceNotFoundException", "404", "NoSuchBucket"}
+GONE = {"ResourceNotFoundException", "404", "NoSuchBucket"}
 
 
 class Stored(NamedTuple):
@@ -32,8 +32,20 @@ class Stored(NamedTuple):
         return f"{self.kind} {self.name}"
 
 
+class Left(NamedTuple):
+    """What a deleted stack has left and is still there, by logical id; ``stack_id`` is that stack's."""
+
+    stack_id: str
+    found: Mapping[str, Stored]
+
+
 def of_stack(place: Place, stack: str = "") -> list[Stored]:
     """Return what holds data of the stack of a place, or of the one with this id, which may be deleted."""
+    return [*by_logical_id(place, stack).values()]
+
+
+def by_logical_id(place: Place, stack: str = "") -> dict[str, Stored]:
+    """Return the same by logical id."""
     return _stored(_resources(place, stack or place.stack))
 
 
@@ -46,8 +58,19 @@ def check_is_weir(place: Place, description: str) -> None:
         raise StackFailed(f"The stack {place.stack} in {place.label} is not one of Weir's: is --stack right?")
 
 
+def held(place: Place) -> dict[str, Stored]:
+    """Return what the stack that lives holds now: not what an update has taken out of it and kept."""
+    resources = _resources(place, place.stack)
+    return _stored([one for one in resources if not one["ResourceStatus"].startswith("DELETE_")])
+
+
 def of_deleted(place: Place) -> list[list[Stored]]:
-    """Return what deleted stacks of this name have left and is still there, for each such stack, the latest first.
+    """Return what deleted stacks of this name have left and is still there, for each such stack, the latest first."""
+    return [[*one.found.values()] for one in left(place)]
+
+
+def left(place: Place) -> Iterator[Left]:
+    """Yield what each deleted stack of this name has left and is still there, the latest first.
 
     CloudFormation tells the resources of a deleted stack, by its id, for 90 days.
     Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ListStackResources.html
@@ -55,12 +78,18 @@ def of_deleted(place: Place) -> list[list[Stored]]:
     pages = place.client("cloudformation").get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
     deleted = [one for page in pages for one in page["StackSummaries"] if one["StackName"] == place.stack]
     deleted.sort(key=lambda one: one.get("DeletionTime", one["CreationTime"]), reverse=True)
-    left = []
     for stack in deleted:
         resources = _resources(place, stack["StackId"])
-        if _is_weir(resources) and (found := [one for one in _stored(resources) if exists(place, one)]):
-            left.append(found)
-    return left
+        found = {name: one for name, one in _stored(resources).items() if exists(place, one)}
+        if found and _is_weir(resources):
+            yield Left(stack["StackId"], found)
+
+
+def imported(place: Place) -> set[str]:
+    """Return the names of what the stack has not made itself but taken up, by its events."""
+    pages = place.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=place.stack)
+    events = (event for page in pages for event in page["StackEvents"])
+    return {event.get("PhysicalResourceId", "") for event in events if event["ResourceStatus"].startswith("IMPORT_")}
 
 
 def exists(place: Place, one: Stored) -> bool:
@@ -73,7 +102,7 @@ def exists(place: Place, one: Stored) -> bool:
     try:
         found = probes[one.kind]()
     except ClientError as error:
-        if error.response["Error"]["Code"] in _GONE:
+        if error.response["Error"]["Code"] in GONE:
             return False
         raise
     return not (isinstance(found, dict) and found.get("TableStatus") == "DELETING")
@@ -138,12 +167,12 @@ def _resources(place: Place, stack: str) -> list[StackResourceSummaryTypeDef]:
     return [resource for page in pages for resource in page["StackResourceSummaries"]]
 
 
-def _stored(resources: list[StackResourceSummaryTypeDef]) -> list[Stored]:
-    return [
-        Stored(resource["ResourceType"], resource["PhysicalResourceId"])
+def _stored(resources: list[StackResourceSummaryTypeDef]) -> dict[str, Stored]:
+    return {
+        resource["LogicalResourceId"]: Stored(resource["ResourceType"], resource["PhysicalResourceId"])
         for resource in resources
         if resource["ResourceType"] in {STREAM, TABLE, BUCKET} and resource.get("PhysicalResourceId")
-    ]
+    }
 
 
 def _is_weir(resources: list[StackResourceSummaryTypeDef]) -> bool:

@@ -34,6 +34,23 @@ class TableResource(NamedTuple):
     real_name: str = ""
 
 
+def show_key(table: Mapping[str, Any]) -> str:
+    """Write the key of a table, with the types; of a declaration or of DynamoDB's description."""
+    return _show(table, table["KeySchema"])
+
+
+def show_index(table: Mapping[str, Any], index: Mapping[str, Any]) -> str:
+    """Write key and projection of a table's index, so that two that differ look different."""
+    projected = index["Projection"]
+    names = ", ".join(sorted(projected.get("NonKeyAttributes", ())))
+    return f"{_show(table, index['KeySchema'])}; {projected['ProjectionType']} {names}".rstrip()
+
+
+def _show(table: Mapping[str, Any], schema: Sequence[Mapping[str, str]]) -> str:
+    types = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
+    return ", ".join(f"{part['AttributeName']} ({types[part['AttributeName']]})" for part in schema)
+
+
 def expand(template: dict[str, Any], tables: Sequence[TableResource], *, emulated: bool) -> None:
     """Put a copy of the prototype into the template for each table, and take the prototype out.
 

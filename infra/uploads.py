@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -77,6 +78,13 @@ def upload(place: Place, bucket: str, key: str, content: bytes, say: Say) -> Non
             raise
         s3.put_object(Bucket=bucket, Key=key, Body=content)
         say(f"  uploaded s3://{bucket}/{key}")
+
+
+def publish(place: Place, bucket: str, say: Say, template: bytes) -> str:
+    """Upload a template under a name that follows its content; return its URL."""
+    key = f"templates/{sha256(template).hexdigest()[:32]}.json"
+    upload(place, bucket, key, template, say)
+    return template_url(place, bucket, key)
 
 
 def template_url(place: Place, bucket: str, key: str) -> str:

@@ -152,10 +152,9 @@ def _base64(text: str) -> str:
 
 def _parse_headers(block: str) -> tuple[tuple[str, str], ...]:
     # Split at "\n" alone: str.splitlines would also cut at U+0085, a byte that a header value may hold.
-    pairs = tuple(line.partition(": ")[::2] for line in block.split("\n") if line)
-    if any(not name for name, _ in pairs):
+    if block.startswith(": ") or "\n: " in block:
         raise ValueError("headers: a line has no name")
-    return pairs
+    return tuple([(name, value) for line in block.split("\n") if line for name, _, value in (line.partition(": "),)])
 
 
 def _body(encoded: str, headers: tuple[tuple[str, str], ...]) -> tuple[bytes, bytes | None]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ _PAGE_RECORDS = 1000
 _ARRIVING_S = 60.0
 _PRECISION_S = 1.0
 _PROBE_RECORDS = 25
+_SHARDS_AT_ONCE = 16
+_FROM_THE_START = {"ShardIteratorType": "TRIM_HORIZON"}
 _BLOCKED = ("source", "event_id", "request_id", "reason", "detail", "at")
 # A batch that fails is tried again within a minute, each time with a line for what stopped it.
 _RECENT_MS = 300_000
@@ -163,6 +166,25 @@ class LagReader:
         took_s = max(self._clock() - began_s, 1e-3)
         return [self._lag(given, before[shard_id], after[shard_id], took_s) for shard_id, given in shards.items()]
 
+    def used_up(self) -> float:
+        """Return how much of the time to loss the oldest record that is not done has used: 0 nothing waits, 1 all.
+
+        Shards are asked beside each other, since each has limits of its own: one that is behind takes some 25 reads.
+        """
+        shards = [given["ShardId"] for given in list_shards(self._kinesis, self._stream)]
+        with ThreadPoolExecutor(_SHARDS_AT_ONCE) as pool:
+            ages_s = [age_s for age_s in pool.map(self._oldest_age_s, shards) if age_s is not None]
+        return min(1.0, max(ages_s, default=0.0) / self._ends_s)
+
+    def _oldest_age_s(self, shard_id: str) -> float | None:
+        if not (start := self._start(shard_id)):
+            return None
+        for page in self._pages(shard_id, start, limit=_PROBE_RECORDS):
+            if page:
+                arrived_s: float = page[0]["ApproximateArrivalTimestamp"].timestamp()
+                return max(0.0, self._clock() - arrived_s)
+        return None
+
     def _lag(self, given: Mapping[str, Any], before: _Unread, after: _Unread, took_s: float) -> ShardLag:
         shard_id, now_s = given["ShardId"], self._clock()
         arriving = self._count_between(shard_id, now_s - _ARRIVING_S, now_s) / _ARRIVING_S
@@ -195,12 +217,7 @@ class LagReader:
     # ------------------------------------------------------------------------------------------ what is unread
 
     def _unread(self, shard_id: str) -> _Unread:
-        known = self._checkpoints()
-        if known is None:
-            start = self._first_open(shard_id)
-        else:
-            start = dict(known.get(shard_id, {"ShardIteratorType": "TRIM_HORIZON"}))
-        if not start:
+        if not (start := self._start(shard_id)):
             return _Unread(0, is_more=False, oldest_s=None)
         count, pages, first = 0, 0, None
         for page in self._pages(shard_id, start):
@@ -210,6 +227,11 @@ class LagReader:
                 break
         oldest_s = first["ApproximateArrivalTimestamp"].timestamp() if first else None
         return _Unread(count, pages == _PAGES, oldest_s, first["SequenceNumber"] if first else "")
+
+    def _start(self, shard_id: str) -> dict[str, Any]:
+        """Return where the consumer reads on; nothing at the end of a shard, or when all has an outcome."""
+        known = self._checkpoints()
+        return self._first_open(shard_id) if known is None else dict(known.get(shard_id, _FROM_THE_START))
 
     def _first_open(self, shard_id: str) -> dict[str, Any]:
         """Return where the first record without an outcome is; nothing when the newest has one."""

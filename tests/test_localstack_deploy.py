@@ -23,10 +23,11 @@ pytestmark = [
 ]
 
 
-def weir(*arguments: str, at: str, code: int = 0) -> str:
+def weir(*arguments: str, at: str, code: int = 0, text: str = "") -> str:
     """Run a command on the stack ``at``; return what it prints to both outputs."""
     done = subprocess.run(
         [WEIR, *arguments, "--at", "localstack", "--endpoint", str(ENDPOINT), "--stack", at],
+        input=text,
         capture_output=True,
         text=True,
         check=False,

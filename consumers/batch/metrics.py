@@ -44,6 +44,7 @@ UNITS = {
     "InFlight": "Count",
     "Unaccounted": "Count",
     "Unarchived": "Count",
+    "TimeToLossUsed": "Percent",
 }
 
 

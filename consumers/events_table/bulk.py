@@ -44,17 +44,24 @@ def read_items(
     found: list[Mapping[str, Any]] = []
     for start in range(0, len(keys), READ_KEYS_MAX):
         asked = {table: {"Keys": list(keys[start : start + READ_KEYS_MAX]), **options}}
-        found += _read(dynamodb, table, asked, sleep)
+        found += read_all(lambda left: dynamodb.batch_get_item(RequestItems=left), table, asked, sleep)
     return found
 
 
-def _read(
-    dynamodb: DynamoDBClient, table: str, asked: Mapping[str, Any], sleep: Callable[[float], object]
+def read_all(
+    ask: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    table: str,
+    asked: Mapping[str, Any],
+    sleep: Callable[[float], object],
 ) -> list[Mapping[str, Any]]:
+    """Return the items of a table that ``ask`` gives for its part of RequestItems, called until no key is left.
+
+    Raises: StoreThrottled when `TRIES_MAX` answers in a row bring nothing.
+    """
     found: list[Mapping[str, Any]] = []
     empty_count = 0
     while asked:
-        answer = dynamodb.batch_get_item(RequestItems=asked)
+        answer = ask(asked)
         items = answer["Responses"].get(table, [])
         found += items
         asked = answer.get("UnprocessedKeys") or {}

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 1
 READ_TIMEOUT_S = 5
 
-_BODY = "WeirBody"
+# The parameter of a call that is its whole body, for a client of `send_as_written`.
+AS_WRITTEN = "WeirBody"
 
 # Every code that is not here is a failure of the store: the call is made again.
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
@@ -137,7 +138,7 @@ class DynamoStore:
         Every true answer has the ``member``; botocore takes any body under a 200 for one, a proxy's page included.
         """
         try:
-            answer = operation(**{_BODY: body.encode("ascii")}, **required)
+            answer = operation(**{AS_WRITTEN: body.encode("ascii")}, **required)
         except (ClientError, BotoCoreError) as error:
             raise translated(error) from error
         if member not in answer:
@@ -153,15 +154,15 @@ def send_as_written(dynamodb: DynamoDBClient) -> None:
 
 
 def _take_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any] | None:
-    if _BODY not in params:
+    if AS_WRITTEN not in params:
         return None
-    context[_BODY] = params[_BODY]
-    return {name: value for name, value in params.items() if name != _BODY}
+    context[AS_WRITTEN] = params[AS_WRITTEN]
+    return {name: value for name, value in params.items() if name != AS_WRITTEN}
 
 
 def _give_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    if _BODY in context:
-        params["body"] = context[_BODY]
+    if AS_WRITTEN in context:
+        params["body"] = context[AS_WRITTEN]
 
 
 def translated(error: ClientError | BotoCoreError) -> Exception:

@@ -1,16 +1,17 @@
 """Create on the engine what the evaluated template describes: streams, tables, bucket and queue.
 
-Everything is created once and left alone afterwards, so a second session finds the first one's data.
+Everything is created once, so a second session finds the first one's data; stream and tables take changed parameters.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from weir.infra.local.adapt import adapt_stream, adapt_table, await_active, check
 from weir.infra.place import Place
 from weir.infra.template import Resource
 from weir.ingest.errors import StackFailed, TemplateUnsupported
@@ -52,13 +53,13 @@ _TABLE_PROPERTIES = (
     "ProvisionedThroughput",
 )
 _EXISTS = {"ResourceInUseException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueAlreadyExists"}
-_ACTIVE_S = 30.0
 
 
 def provision(place: Place, resources: Mapping[str, Resource]) -> None:
     """Create every resource that the engine serves, queues before the bucket that notifies them.
 
-    Raises: TemplateUnsupported for a type that the embedded stack does not know; StackFailed when one is not made.
+    Raises: TemplateUnsupported for a type that the embedded stack does not know; StackFailed when one is not made, or
+    when what is there cannot be changed in place: then nothing is.
     """
     makers: dict[str, Callable[[Place, Resource], None]] = {
         "AWS::SQS::Queue": _queue,
@@ -67,6 +68,7 @@ def provision(place: Place, resources: Mapping[str, Resource]) -> None:
         "AWS::S3::Bucket": _bucket,
     }
     known = [*makers, *_ELSEWHERE]
+    check(place, resources)
     for resource in sorted(resources.values(), key=lambda found: _position(known, found)):
         make = makers.get(resource.type)
         if make is None:
@@ -86,19 +88,10 @@ def _position(known: list[str], resource: Resource) -> int:
 
 def _stream(place: Place, resource: Resource) -> None:
     kinesis, wanted = place.client("kinesis"), resource.properties
-    kinesis.create_stream(StreamName=resource.name, ShardCount=int(wanted.get("ShardCount", 1)))
-    deadline = time.monotonic() + _ACTIVE_S
-    while (
-        kinesis.describe_stream_summary(StreamName=resource.name)["StreamDescriptionSummary"]["StreamStatus"]
-        != "ACTIVE"
-    ):
-        if time.monotonic() > deadline:
-            raise StackFailed("The stream did not become active.", stream=resource.name)
-        time.sleep(0.1)
-    if int(wanted["RetentionPeriodHours"]) > 24:
-        kinesis.increase_stream_retention_period(
-            StreamName=resource.name, RetentionPeriodHours=int(wanted["RetentionPeriodHours"])
-        )
+    with suppress(kinesis.exceptions.ResourceInUseException):  # an earlier session has made it
+        kinesis.create_stream(StreamName=resource.name, ShardCount=int(wanted.get("ShardCount", 1)))
+    await_active(kinesis, resource.name)
+    adapt_stream(kinesis, resource)
 
 
 def _table(place: Place, resource: Resource) -> None:
@@ -110,33 +103,10 @@ def _table(place: Place, resource: Resource) -> None:
     try:
         dynamodb.create_table(TableName=resource.name, **asked)
     except dynamodb.exceptions.ResourceInUseException:
-        _adapt_table(dynamodb, resource)
+        adapt_table(dynamodb, resource)
     dynamodb.get_waiter("table_exists").wait(TableName=resource.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     if "TimeToLiveSpecification" in wanted:
         _expire_items(dynamodb, resource.name, wanted["TimeToLiveSpecification"])
-
-
-def _adapt_table(dynamodb: DynamoDBClient, resource: Resource) -> None:
-    """Give a table that is there the indexes that it lacks. Raises: StackFailed when its key is another one."""
-    wanted, there = resource.properties, dynamodb.describe_table(TableName=resource.name)["Table"]
-    if _key(there) != _key(wanted):
-        raise StackFailed(
-            f"{resource.name} has the key {_key(there)}, and {_key(wanted)} is declared: a key cannot change. "
-            "Give the declaration another name, and fill its table with `weir rebuild`."
-        )
-    known = {index["IndexName"] for index in there.get("GlobalSecondaryIndexes", [])}
-    for index in wanted.get("GlobalSecondaryIndexes", []):
-        if index["IndexName"] not in known:
-            dynamodb.update_table(
-                TableName=resource.name,
-                AttributeDefinitions=wanted["AttributeDefinitions"],
-                GlobalSecondaryIndexUpdates=[{"Create": index}],
-            )
-
-
-def _key(table: Any) -> str:
-    types = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
-    return ", ".join(f"{part['AttributeName']} ({types[part['AttributeName']]})" for part in table["KeySchema"])
 
 
 def _expire_items(dynamodb: DynamoDBClient, name: str, wanted: Any) -> None:

@@ -208,8 +208,10 @@ class _Stack:
         await self._tell_gateway(before)
 
     async def _begin_version(self) -> Function:
-        place = self._place()
-        await asyncio.to_thread(provision.provision, place, self._version.resources)
+        place, resources = self._place(), self._version.resources
+        # The stream is as it is: parameters count from the next start.
+        new = {name: one for name, one in resources.items() if one.type != "AWS::Kinesis::Stream"}
+        await asyncio.to_thread(provision.provision, place, new)
         bucket = place.outputs().bucket
         await asyncio.to_thread(lifetimes.record_after, place, bucket, self._version.catalogue, made_ms=None)
         await asyncio.to_thread(_provide_secrets, place, self._version.catalogue)

@@ -53,6 +53,8 @@ class Verdict:
 
 def without_headers(envelope: Envelope, lower_names: frozenset[str]) -> Envelope:
     """Return the envelope without some headers, the same one if it has none of them."""
+    if not lower_names:
+        return envelope
     kept = tuple(header for header in envelope.headers if header[0].lower() not in lower_names)
     return envelope if len(kept) == len(envelope.headers) else replace(envelope, headers=kept)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
 from weir.ingest.envelope import Envelope
@@ -69,17 +69,20 @@ class RefusedEvent(Event):
     error: EventMalformed
 
 
-def extract(source: Source, envelope: Envelope, option: Scheme | None = None) -> list[Event]:
+def extract(
+    source: Source, envelope: Envelope, option: Scheme | None = None, *, names_only: bool = False
+) -> list[Event]:
     """Return the events of a verified delivery; among several, what cannot be one is a RefusedEvent.
 
-    ``option`` is which of the source's schemes has proven it, the first if it is None. Raises: EventMalformed when
-    there is nothing but one element that cannot be an event, or no batch.
+    ``option`` is which of the source's schemes has proven it, the first if it is None. With ``names_only`` time and
+    payload may be missing, so that a body is parsed only where id or type are in it. Raises: EventMalformed when there
+    is nothing but one element that cannot be an event, or no batch.
     """
-    compiled = _compiled(source, option or source.scheme.options[0])
+    compiled = _compiled(source, option or source.scheme.options[0], names_only)
     view = View(envelope, source.event.payload_field, signed_content=compiled.option.signed_content)
     try:
         if source.event.split is None:
-            return compiled.named([compiled.event(view, view.root(), 0, compiled.own_id(view))])
+            return compiled.named([compiled.event(view, compiled.payload(view), 0, compiled.own_id(view))])
         return compiled.named(_batch(compiled, view))
     except (Unreadable, UnicodeError) as error:
         raise EventMalformed(str(error)) from error
@@ -126,7 +129,7 @@ class _Ids:
 class _Compiled:
     """An `EventSpec` as a few readers, for what one option of the scheme has proven."""
 
-    def __init__(self, source: Source, option: Scheme) -> None:
+    def __init__(self, source: Source, option: Scheme, names_only: bool) -> None:
         spec = source.event
         self.source = source
         self.option = option
@@ -137,8 +140,14 @@ class _Compiled:
         self.own_id = _compile_id(spec)
         self._type = _compile_type(spec)
         self._has_type_in_body = any(map(reads_body, _texts(spec.type)))
-        self._time = reader(spec.time.at) if spec.time else None
+        self._time = reader(spec.time.at) if spec.time and not names_only else None
         self._key = reader(spec.key) if spec.key else None
+        # To look for the JSON in a form's field can fail, and a delivery in which it does has no event.
+        self._leaves_payload = names_only and not spec.payload_field
+
+    def payload(self, view: View) -> Any:
+        """Return the parsed body of a delivery that is one event, None where only the names of events are wanted."""
+        return None if self._leaves_payload else view.root()
 
     def elements(self, view: View) -> list[Any]:
         """Return the elements of the first array there is, or an object as the only one. Raises: EventMalformed."""
@@ -188,7 +197,9 @@ class _Compiled:
         if not self._identity.is_digest:
             return found
         digests = self._identity.digests(found[0].envelope, [event.type for event in found])
-        return [replace(event, digest=digest) for event, digest in zip(found, digests, strict=True)]
+        for event, digest in zip(found, digests, strict=True):
+            object.__setattr__(event, "digest", digest)  # no one else has it yet; a copy takes as long as the rest
+        return found
 
     def _at_ms(self, view: View) -> int | None:
         spec = self.source.event.time
@@ -241,14 +252,14 @@ def _texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
-_compiled_sources: dict[tuple[int, int], _Compiled] = {}
+_compiled_sources: dict[tuple[int, int, bool], _Compiled] = {}
 
 
-def _compiled(source: Source, option: Scheme) -> _Compiled:
-    key = id(source), id(option)
+def _compiled(source: Source, option: Scheme, names_only: bool) -> _Compiled:
+    key = id(source), id(option), names_only
     found = _compiled_sources.get(key)
     if found is None:
         if len(_compiled_sources) >= 4096:
             _compiled_sources.clear()
-        found = _compiled_sources[key] = _Compiled(source, option)
+        found = _compiled_sources[key] = _Compiled(source, option, names_only)
     return found

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from weir.consumers.events_table.bulk import read_items
+from weir.consumers.events_table.bulk import read_all
 from weir.consumers.events_table.mark import MARK_ATTRIBUTES, Mark, read_mark
 from weir.consumers.events_table.port import READ_KEYS_MAX
+from weir.consumers.events_table.store import AS_WRITTEN, send_as_written
+from weir.operate.lookup.answers import as_json
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 _CALLS_AT_ONCE = 8
+_NAMES = {f"#{index}": name for index, name in enumerate(MARK_ATTRIBUTES)}
+_OPTIONS = {"ConsistentRead": True, "ProjectionExpression": ",".join(_NAMES), "ExpressionAttributeNames": _NAMES}
 
 
 class Marks:
     """Reads marks with a boto3 client, consistently, a hundred keys a call."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str, sleep: Callable[[float], object] = time.sleep) -> None:
-        self._dynamodb = dynamodb
+        send_as_written(dynamodb)
+        self._batch_get = as_json(dynamodb, "batch_get_item")
         self._table = table
         self._sleep = sleep
         self._pool = ThreadPoolExecutor(_CALLS_AT_ONCE, "marks")  # its threads begin with the first large read
@@ -38,4 +44,8 @@ class Marks:
         return {mark.key: mark for mark in marks}
 
     def _chunk(self, keys: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        return read_items(self._dynamodb, self._table, keys, attributes=MARK_ATTRIBUTES, sleep=self._sleep)
+        return read_all(self._ask, self._table, {self._table: {"Keys": keys, **_OPTIONS}}, self._sleep)
+
+    def _ask(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        body = json.dumps({"RequestItems": asked}).encode("ascii")
+        return self._batch_get(**{AS_WRITTEN: body}, RequestItems={})  # type: ignore[no-any-return]

@@ -74,6 +74,20 @@ class Previewer:
             delivery.preview = self._preview(delivery)
         return delivery.preview  # type: ignore[no-any-return]
 
+    def likeliest(self, delivery: Delivery) -> tuple[Event, ...]:
+        """Return the events of the first reading that has any, as `Preview.events`; time and payload may be missing.
+
+        That is all there is to know of most deliveries, and the other readings are not made for it.
+        """
+        if delivery.preview is not None:
+            return delivery.preview.events  # type: ignore[no-any-return]
+        envelope = self.envelope(delivery)
+        source = None if envelope is None else self._catalogue.get(envelope.source)
+        if envelope is None or source is None:
+            return ()
+        readings = (_extract(source, *spelled, names_only=True) for spelled in _spellings(source, envelope))
+        return next(filter(None, readings), ())
+
     def envelope(self, delivery: Delivery) -> Envelope | None:
         """Return the envelope of a delivery without reading its body; None if there is none."""
         if delivery.opened is None:
@@ -108,9 +122,9 @@ def _spellings(source: Source, envelope: Envelope) -> Iterator[tuple[Envelope, S
                 yield without_headers(body, names), option
 
 
-def _extract(source: Source, envelope: Envelope, option: Scheme) -> tuple[Event, ...]:
+def _extract(source: Source, envelope: Envelope, option: Scheme, *, names_only: bool = False) -> tuple[Event, ...]:
     try:
-        return tuple(events.extract(source, envelope, option))
+        return tuple(events.extract(source, envelope, option, names_only=names_only))
     except RecordError:
         return ()
 

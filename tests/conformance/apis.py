@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,9 +32,10 @@ class Answer:
 
 
 class Api(ABC):
-    """A deployed API; ``url`` is its stage."""
+    """A deployed API; ``url`` is its stage, ``via`` the host and port of the emulator that answers for its host."""
 
     url: str
+    via: str | None = None
 
     async def send(
         self, path: str, body: bytes = b"", headers: Iterable[tuple[str, str]] = (), *, method: str = "POST"
@@ -43,19 +45,26 @@ class Api(ABC):
 
     def _send(self, path: str, body: bytes, headers: list[tuple[str, str]], method: str) -> Answer:
         address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.netloc, timeout=60)
+        connection = self._connection()
         try:
-            connection.putrequest(method, address.path + path, skip_accept_encoding=True)
-            for name, value in [("Content-Length", str(len(body))), *headers]:
+            connection.putrequest(method, address.path + path, skip_host=True, skip_accept_encoding=True)
+            for name, value in [("Host", address.netloc), ("Content-Length", str(len(body))), *headers]:
                 connection.putheader(name, value)
             connection.endheaders()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before the body was read
+            # Refused before the body was read.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 connection.send(body)
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, names, response.read())
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        address = urlsplit(self.url)
+        if self.via is None and address.scheme == "https":
+            return http.client.HTTPSConnection(address.netloc, timeout=60)
+        return http.client.HTTPConnection(self.via or address.netloc, timeout=60)
 
     @abstractmethod
     async def log_lines(self, count: int) -> list[str]:

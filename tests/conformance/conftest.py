@@ -1,4 +1,4 @@
-"""Every scenario of a session runs once in each emulator, several at a time; the tests look at the outcomes."""
+"""Every scenario of a session runs once in each place, several at a time; the tests look at the outcomes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from tests.conformance import table
-from tests.conformance.bench import Emulator
+from tests.conformance.bench import Place, emulator
 from tests.conformance.embedded import Embedded
 from tests.conformance.localstack import LocalStack
 from tests.conformance.run import Outcome, run_all
@@ -18,27 +18,27 @@ from weir.infra.local.engine.engine import Engine
 ENDPOINT = os.environ.get("LOCALSTACK_ENDPOINT")
 
 
-def _outcomes(emulator: Emulator, session: pytest.Session) -> dict[str, Outcome]:
-    """Run what the session's tests of this emulator ask for; record a whole run that can be published."""
+def _outcomes(place: Place, session: pytest.Session) -> dict[str, Outcome]:
+    """Run what the session's tests of this place ask for; record a whole run that can be published."""
     functions = [item for item in session.items if isinstance(item, pytest.Function)]
-    asked = {item.callspec.params["name"] for item in functions if item.originalname == _test(emulator)}
+    asked = {item.callspec.params["name"] for item in functions if item.originalname == _test(place)}
     scenarios = load()
-    outcomes = run_all(emulator, [each for each in scenarios.values() if each.name in asked])
+    outcomes = run_all(place, [each for each in scenarios.values() if each.name in asked])
     observed = {name: outcome.observed for name, outcome in outcomes.items() if outcome.observed is not None}
-    whole = {name for name, each in scenarios.items() if emulator.name not in each.cannot}
-    if set(observed) == whole and not table.complaints({emulator.name: observed}):
-        table.record(emulator.name, observed)
+    whole = {name for name, each in scenarios.items() if place.name not in each.cannot}
+    if set(observed) == whole and not table.complaints({place.name: observed}):
+        table.record(place.name, observed)
     return outcomes
 
 
-def _test(emulator: Emulator) -> str:
-    return f"test_{emulator.name}"
+def _test(place: Place) -> str:
+    return f"test_{place.name}"
 
 
 @pytest.fixture(scope="session")
 def embedded(engine: Engine, request: pytest.FixtureRequest) -> dict[str, Outcome]:
     """What the embedded stack did in each scenario."""
-    return _outcomes(Embedded(engine.endpoint), request.session)
+    return _outcomes(Embedded(emulator(engine.endpoint)), request.session)
 
 
 @pytest.fixture(scope="session")

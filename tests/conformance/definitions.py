@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.conformance.apis import Answer, Api
-from tests.conformance.aws import REGION, Stream
-from tests.conformance.bench import ROLE, Bench
+from tests.conformance.aws import Stream
+from tests.conformance.bench import Bench
 
 JSON = "application/json"
 STORE = '{"StreamName":"$stageVariables.stream","PartitionKey":"probe","Data":"%s"}'
@@ -22,6 +22,7 @@ def storing(value: str, *, before: str = "") -> str:
 
 
 def kinesis(
+    bench: Bench,
     template: str | None,
     *,
     path: str = "/probe",
@@ -33,11 +34,12 @@ def kinesis(
     **root: Any,
 ) -> dict[str, Any]:
     """Return an API whose POST calls PutRecord; without ``responses`` Kinesis' answer goes back as it is."""
+    clients = bench.aws.clients
     integration: dict[str, Any] = {
         "type": "aws",
         "httpMethod": "POST",
-        "uri": f"arn:aws:apigateway:{REGION}:kinesis:action/PutRecord",
-        "credentials": ROLE,
+        "uri": f"arn:{clients.partition}:apigateway:{clients.region}:kinesis:action/PutRecord",
+        "credentials": bench.gateway_role,
         "passthroughBehavior": passthrough,
         "requestParameters": {"integration.request.header.Content-Type": "'application/x-amz-json-1.1'"},
         "responses": responses or {"default": {"statusCode": "200"}},
@@ -108,13 +110,15 @@ async def seen(
     **variables: str,
 ) -> str:
     """Send one request and return what a template expression made of it."""
-    definition = kinesis(storing(expression, before=before), path=resource)
+    definition = kinesis(bench, storing(expression, before=before), path=resource)
     stream, api = await stored(bench, definition, **variables)
     return await text_of(stream, await api.send(path, body, headers))
 
 
 def _operation(integration: dict[str, Any], declared: Iterable[str]) -> dict[str, Any]:
-    responses = {status: {"description": "", "headers": {"X-Note": {}}} for status in declared}
+    responses = {
+        status: {"description": "", "headers": {"X-Note": {"schema": {"type": "string"}}}} for status in declared
+    }
     return {"responses": responses, INTEGRATION: integration}
 
 

@@ -1,4 +1,4 @@
-"""The embedded stack as an emulator: gateway, poller and function of ``weir.infra.local`` on the engine."""
+"""The embedded stack as a place: gateway, poller and function of ``weir.infra.local`` on the engine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.apis import Api
-from tests.conformance.aws import Aws
-from tests.conformance.bench import ApiOptions, Bench, Emulator, Refused, RunningMapping
+from tests.conformance.aws import Aws, Topic
+from tests.conformance.bench import ApiOptions, Bench, Place, Refused, RunningMapping
 from tests.conformance.probe import Function
 from tests.support.gateways import serving
 from weir.infra.local.function.function import Function as LocalFunction
@@ -62,8 +62,10 @@ class EmbeddedMapping(RunningMapping):
 
 
 class EmbeddedBench(Bench):
-    def __init__(self, aws: Aws, table: str) -> None:
-        super().__init__(aws, table)
+    def __init__(self, aws: Aws, place: Embedded) -> None:
+        super().__init__(aws, place.prefix, place.table, place.tags)
+        self.gateway_role = f"arn:aws:iam::{place.account}:role/conformance"
+        self._endpoint = str(aws.clients.endpoint)
         self._functions: dict[str, LocalFunction] = {}
         self._ahead_s = 0.0
         folder = tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True)
@@ -81,7 +83,7 @@ class EmbeddedBench(Bench):
             given["access_log_format"] = options.access_log_format
         try:
             served = await self.aws.undo.enter_async_context(
-                serving(definition, self.aws.endpoint, access_log=log, **given)
+                serving(definition, self._endpoint, access_log=log, **given)
             )
         except TemplateUnsupported as error:
             raise Refused("its definition is refused when it is loaded") from error
@@ -98,7 +100,7 @@ class EmbeddedBench(Bench):
             return Poller(
                 enabled,
                 invoke,
-                endpoint=self.aws.endpoint,
+                endpoint=self._endpoint,
                 state=self._folder,
                 clock=lambda: time.time() + self._ahead_s,
             )
@@ -107,6 +109,10 @@ class EmbeddedBench(Bench):
         made.start()
         self.aws.undo.push_async_callback(made.pause)
         return made
+
+    async def topic(self) -> Topic:
+        # The engine has no SNS; a mapping with a topic is refused before anyone would look for it.
+        return Topic(self.aws.arn("sns", self.name))
 
     async def pass_time(self, seconds: float) -> None:
         self._ahead_s += seconds
@@ -117,7 +123,7 @@ class EmbeddedBench(Bench):
         (root / "probe.py").write_text(source)
         made = LocalFunction(
             "probe.handler",
-            {**variables, "AWS_ENDPOINT_URL": self.aws.endpoint},
+            {**variables, "AWS_ENDPOINT_URL": self._endpoint},
             root=root,
             log_path=self._folder / f"{name}.log",
             name=name,
@@ -127,11 +133,11 @@ class EmbeddedBench(Bench):
         self.aws.undo.push_async_callback(made.close)
 
 
-class Embedded(Emulator):
+class Embedded(Place):
     name = "embedded"
     about = "the embedded stack of this repository (`make run`)"
     at_once = 6
     limit_s = 45.0
 
     def bench(self, aws: Aws) -> Bench:
-        return EmbeddedBench(aws, self.table)
+        return EmbeddedBench(aws, self)

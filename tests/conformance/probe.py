@@ -12,26 +12,60 @@ from typing import Any
 from tests.conformance.aws import Aws
 
 # What every function starts with. It notes each invocation in a table before it does what the scenario says, with
-# nothing but the standard library, so that a process starts fast.
+# nothing but the standard library, so that a process starts fast. It signs its requests, since AWS looks at that.
+# Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 PROBE = """
-import base64, json, os, time, urllib.request
+import base64, hashlib, hmac, http.client, json, os, time
+from urllib.parse import urlsplit
 
-def dynamodb(action, document):
-    scope = os.environ["AWS_ACCESS_KEY_ID"] + "/20260101/us-east-1/dynamodb/aws4_request"
+SIGNING = "AWS4-HMAC-SHA256"
+ENDPOINT = urlsplit(os.environ.get("AWS_ENDPOINT_URL") or os.environ["PROBE_ENDPOINT"])
+TLS = None
+if ENDPOINT.scheme == "https":
+    import ssl
+    TLS = ssl.create_default_context()
+
+def connect():
+    if TLS:
+        return http.client.HTTPSConnection(ENDPOINT.netloc, timeout=10, context=TLS)
+    return http.client.HTTPConnection(ENDPOINT.netloc, timeout=20)
+
+def signed(host, action, body, at):
+    region, token = os.environ["AWS_REGION"], os.environ.get("AWS_SESSION_TOKEN")
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
     headers = {
-        "Content-Type": "application/x-amz-json-1.0",
-        "X-Amz-Target": "DynamoDB_20120810." + action,
-        "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=" + "0" * 64,
+        "content-type": "application/x-amz-json-1.0", "host": host, "x-amz-date": moment,
+        "x-amz-target": "DynamoDB_20120810." + action,
     }
+    if token:
+        headers["x-amz-security-token"] = token
+    names = ";".join(sorted(headers))
+    lines = [f"{name}:{headers[name]}" for name in sorted(headers)]
+    request = "\\n".join(["POST", "/", "", *lines, "", names, hashlib.sha256(body).hexdigest()])
+    scope = [moment[:8], region, "dynamodb", "aws4_request"]
+    text = "\\n".join([SIGNING, moment, "/".join(scope), hashlib.sha256(request.encode()).hexdigest()])
+    key = ("AWS4" + os.environ["AWS_SECRET_ACCESS_KEY"]).encode()
+    for part in [*scope, text]:
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    credential = "/".join([os.environ["AWS_ACCESS_KEY_ID"], *scope])
+    proof = f"{SIGNING} Credential={credential}, SignedHeaders={names}, Signature={key.hex()}"
+    return {**headers, "authorization": proof}
+
+def dynamodb(connection, action, document):
     body = json.dumps({"TableName": os.environ["PROBE_TABLE"], **document}).encode()
-    request = urllib.request.Request(os.environ["AWS_ENDPOINT_URL"], body, headers)
-    return json.loads(urllib.request.urlopen(request, timeout=20).read() or b"{}")
+    connection.request("POST", "/", body, signed(ENDPOINT.netloc, action, body, time.time()))
+    answer = connection.getresponse()
+    content = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"{action}: {answer.status} {content[:300]}")
+    return json.loads(content or b"{}")
 
 def handler(event, context):
     at = time.time()
     name, records = os.environ["PROBE_NAME"], event["Records"]
     texts = [base64.b64decode(record["kinesis"]["data"]).decode("utf-8", "replace") for record in records]
-    counted = dynamodb("UpdateItem", {
+    connection = connect()
+    counted = dynamodb(connection, "UpdateItem", {
         "Key": {"function": {"S": name}, "call": {"N": "0"}}, "UpdateExpression": "ADD calls :one",
         "ExpressionAttributeValues": {":one": {"N": "1"}}, "ReturnValues": "UPDATED_NEW",
     })
@@ -41,9 +75,10 @@ def handler(event, context):
         "at": at, "members": sorted(event), "texts": [text[:100] for text in texts], "first": first,
         "shards": sorted({record["eventID"].partition(":")[0] for record in records}),
     }
-    dynamodb("PutItem", {"Item": {
+    dynamodb(connection, "PutItem", {"Item": {
         "function": {"S": name}, "call": {"N": str(call)}, "note": {"S": json.dumps(note)},
     }})
+    connection.close()
     return behave(texts, records, call)
 
 """
@@ -74,9 +109,9 @@ class Function:
         """Return the invocations in order once ``done`` says so or the time is over, and ``settle_s`` later."""
         deadline = time.monotonic() + within_s * self.aws.patience
         while not done(found := await self._invocations()) and time.monotonic() < deadline:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(self.aws.waits.poll_s)
         if settle_s:
-            await asyncio.sleep(settle_s)
+            await self.aws.pause(settle_s)
             found = await self._invocations()
         return found
 
@@ -95,6 +130,7 @@ class Function:
                 "dynamodb",
                 "query",
                 TableName=self.table,
+                ConsistentRead=True,
                 KeyConditionExpression="#f = :f AND #c > :zero",
                 ExpressionAttributeNames=names,
                 ExpressionAttributeValues=values,

@@ -1,7 +1,7 @@
-"""A scenario: what AWS documents, how to look, and what each emulator is known to do otherwise.
+"""A scenario: what AWS documents, how to look, and what each place is known to do otherwise.
 
 A scenario's function works on a bench and returns what it observed. An observation other than the documented one is a
-row of ``docs/conformance.md`` if ``known`` gives the emulator's reason. Without a reason it fails the tests; so does a
+row of ``docs/conformance.md`` if ``known`` gives the place's reason. Without a reason it fails the tests; so does a
 reason whose difference is gone.
 """
 
@@ -23,8 +23,10 @@ LAMBDA = "https://docs.aws.amazon.com/lambda/latest/dg/"
 LAMBDA_API = "https://docs.aws.amazon.com/lambda/latest/api/"
 KINESIS = "https://docs.aws.amazon.com/streams/latest/dev/"
 
-# What AWS does not document: any value will do, and every emulator's own is published.
+# What AWS does not document: any value will do, and every place's own is published.
 UNDOCUMENTED = "(undocumented)"
+# The member of an observation that says why this account cannot show the scenario.
+CANNOT = "cannot be shown"
 
 Observation = dict[str, Any]
 Run = Callable[[Bench], Awaitable[Observation]]
@@ -34,9 +36,9 @@ Run = Callable[[Bench], Awaitable[Observation]]
 class Scenario:
     """One fact and how to see it.
 
-    ``cannot`` says, by emulator, why it cannot be shown there and is not tried. ``heavy`` ones run alone, so that an
+    ``cannot`` says, by place, why it cannot be shown there and is not tried. ``heavy`` ones run alone, so that an
     emulator that is busy with them does not spoil the waits of others. ``long`` ones do little but wait for a minute:
-    they begin before all others and go on beside them.
+    they begin before all others and go on beside them. ``shards`` is the most that it makes, which AWS charges for.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Scenario:
     cannot: Mapping[str, str] = field(default_factory=dict)
     heavy: bool = False
     long: bool = False
+    shards: int = 1
 
     def differs(self, observed: Observation) -> Observation:
         """Return the members of an observation that are not as documented."""
@@ -58,13 +61,15 @@ class Scenario:
             name: value for name, value in members.items() if wanted[name] != UNDOCUMENTED and value != wanted[name]
         }
 
-    def complaint(self, emulator: str, observed: Observation) -> str | None:
+    def complaint(self, place: str, observed: Observation) -> str | None:
         """Say what keeps an observation from being published; None when nothing does."""
+        if CANNOT in observed:
+            return None
         different = self.differs(observed)
-        if different and emulator not in self.known:
-            return f"{emulator} differs, and nothing says why: {different}, AWS documents {self.expected} ({self.page})"
-        if not different and emulator in self.known:
-            return f"{emulator} does as documented now; take its reason away: {self.known[emulator]}"
+        if different and place not in self.known:
+            return f"{place} differs, and nothing says why: {different}, AWS documents {self.expected} ({self.page})"
+        if not different and place in self.known:
+            return f"{place} does as documented now; take its reason away: {self.known[place]}"
         return None
 
 

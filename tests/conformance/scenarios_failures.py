@@ -7,7 +7,6 @@ import json
 import re
 from typing import Any
 
-from tests.conformance.aws import ACCOUNT, REGION
 from tests.conformance.bench import Bench
 from tests.conformance.probe import flat
 from tests.conformance.scenarios import KINESIS, LAMBDA, MAPPING, Observation, scenario
@@ -235,7 +234,7 @@ async def function_error(bench: Bench) -> Observation:
 async def function_timeout(bench: Bench) -> Observation:
     source = 'def behave(texts, records, call):\n    if "a" in texts:\n        time.sleep(30)\n'
     stream, bucket = await bench.stream(), await bench.bucket()
-    function = await bench.function(source, timeout_s=2)
+    function = await bench.function(source, timeout_s=5)
     await stream.put("ab", key=lambda _: "one")
     await bench.mapping(stream, function, MaximumRetryAttempts=1, **on_failure(bucket))
     documents = await bucket.documents()
@@ -256,7 +255,7 @@ async def function_timeout(bench: Bench) -> Observation:
     },
 )
 async def record_over_6_mb(bench: Bench) -> Observation:
-    stream, function, bucket = await bench.stream(), await bench.function(), await bench.bucket()
+    stream, function, bucket = await bench.stream(max_record_kib=10_240), await bench.function(), await bench.bucket()
     await stream.put(["x" * 5_000_000])
     await bench.mapping(stream, function, **on_failure(bucket))
     return {"stored": bool(await bucket.documents())}
@@ -298,6 +297,5 @@ def behave(texts, records, call):
 )
 async def sns_as_a_destination(bench: Bench) -> Observation:
     stream, function = await bench.stream(), await bench.function()
-    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:any"
-    await bench.mapping(stream, function, DestinationConfig={"OnFailure": {"Destination": topic}})
+    await bench.mapping(stream, function, **on_failure(await bench.topic()))
     return {"mapping": "made"}

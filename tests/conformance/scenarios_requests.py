@@ -24,7 +24,7 @@ ALL_BYTES = bytes(range(256))
     expected={"charset": 200, "boundary": 200},
 )
 async def content_type_with_parameters(bench: Bench) -> Observation:
-    definition = kinesis(storing("$input.body"), types=(JSON, "multipart/form-data"))
+    definition = kinesis(bench, storing("$input.body"), types=(JSON, "multipart/form-data"))
     _, api = await stored(bench, definition)
     charset = await api.send("/probe", b"{}", [("Content-Type", "application/json; charset=utf-8")])
     boundary = await api.send("/probe", MULTIPART, [("Content-Type", "multipart/form-data; boundary=x")])
@@ -48,7 +48,7 @@ async def no_content_type(bench: Bench) -> Observation:
     expected={"unchanged": True},
 )
 async def bytes_without_content_type(bench: Bench) -> Observation:
-    stream, api = await stored(bench, kinesis(BODY, binary=("*/*", JSON)))  # LocalStack skips `*/*`
+    stream, api = await stored(bench, kinesis(bench, BODY, binary=("*/*", JSON)))  # LocalStack skips `*/*`
     answer = await api.send("/probe", ALL_BYTES, ())
     return {"unchanged": await data_of(stream, answer) == ALL_BYTES}
 
@@ -60,7 +60,7 @@ async def bytes_without_content_type(bench: Bench) -> Observation:
     expected={"status": 415},
 )
 async def unlisted_type_with_never(bench: Bench) -> Observation:
-    _, api = await stored(bench, kinesis(storing("$input.body")))
+    _, api = await stored(bench, kinesis(bench, storing("$input.body")))
     return {"status": (await api.send("/probe", b"<a/>", [("Content-Type", "application/x-unheard-of")])).status}
 
 
@@ -71,7 +71,7 @@ async def unlisted_type_with_never(bench: Bench) -> Observation:
     expected={"status": 415},
 )
 async def unlisted_type_with_when_no_templates(bench: Bench) -> Observation:
-    _, api = await stored(bench, kinesis(storing("$input.body"), passthrough="when_no_templates"))
+    _, api = await stored(bench, kinesis(bench, storing("$input.body"), passthrough="when_no_templates"))
     return {"status": (await api.send("/probe", b"<a/>", [("Content-Type", "application/x-unheard-of")])).status}
 
 
@@ -86,7 +86,7 @@ async def unlisted_type_with_when_no_templates(bench: Bench) -> Observation:
     },
 )
 async def unlisted_type_with_when_no_match(bench: Bench) -> Observation:
-    stream, api = await stored(bench, kinesis(storing("$input.body"), passthrough="when_no_match"))
+    stream, api = await stored(bench, kinesis(bench, storing("$input.body"), passthrough="when_no_match"))
     data = base64.b64encode(b"the caller's").decode()
     body = f'{{"StreamName":"{stream.name}","PartitionKey":"x","Data":"{data}"}}'.encode()
     return {"stored": await text_of(stream, await api.send("/probe", body, [("Content-Type", "text/plain")]))}
@@ -100,7 +100,7 @@ async def unlisted_type_with_when_no_match(bench: Bench) -> Observation:
 )
 async def binary_body_as_text(bench: Bench) -> Observation:
     kind = "application/octet-stream"
-    stream, api = await stored(bench, kinesis(BODY, types=(kind,), binary=(kind,)))
+    stream, api = await stored(bench, kinesis(bench, BODY, types=(kind,), binary=(kind,)))
     answer = await api.send("/probe", ALL_BYTES, [("Content-Type", kind)])
     return {"unchanged": await data_of(stream, answer) == ALL_BYTES}
 
@@ -114,7 +114,7 @@ async def binary_body_as_text(bench: Bench) -> Observation:
 )
 async def every_type_is_binary(bench: Bench) -> Observation:
     kind = "application/octet-stream"
-    stream, api = await stored(bench, kinesis(BODY, types=(kind,), binary=("*/*",)))
+    stream, api = await stored(bench, kinesis(bench, BODY, types=(kind,), binary=("*/*",)))
     answer = await api.send("/probe", ALL_BYTES, [("Content-Type", kind)])
     return {"unchanged": await data_of(stream, answer) == ALL_BYTES}
 
@@ -137,7 +137,7 @@ async def text_body(bench: Bench) -> Observation:
 )
 async def form_body_unchanged(bench: Bench) -> Observation:
     kind = "application/x-www-form-urlencoded"
-    stream, api = await stored(bench, kinesis(BODY, types=(kind,), binary=(kind,)))
+    stream, api = await stored(bench, kinesis(bench, BODY, types=(kind,), binary=(kind,)))
     answer = await api.send("/probe", b"b=%20x+y&a=1&a=2&empty=", [("Content-Type", kind)])
     return {"stored": await text_of(stream, answer)}
 
@@ -163,7 +163,7 @@ async def gzip_request(bench: Bench) -> Observation:
     known={"localstack": "LocalStack does not look at a request's Content-Encoding."},
 )
 async def unsupported_content_encoding(bench: Bench) -> Observation:
-    _, api = await stored(bench, kinesis(storing("$input.body")))
+    _, api = await stored(bench, kinesis(bench, storing("$input.body")))
     return {"status": (await api.send("/probe", b"{}", [*TEXT, ("Content-Encoding", "br")])).status}
 
 
@@ -207,7 +207,7 @@ async def repeated_header(bench: Bench) -> Observation:
 )
 async def ids_and_time(bench: Bench) -> Observation:
     expression = '"$context.requestTimeEpoch $context.extendedRequestId $context.requestId"'
-    stream, api = await stored(bench, kinesis(storing(expression)))
+    stream, api = await stored(bench, kinesis(bench, storing(expression)))
     own = "01234567-89ab-4cde-8f01-23456789abcd"
     first = (await text_of(stream, await api.send("/probe", b"{}", TEXT))).split(" ")
     second = (await text_of(stream, await api.send("/probe", b"{}", [*TEXT, ("x-amzn-RequestId", own)]))).split(" ")
@@ -229,7 +229,7 @@ async def ids_and_time(bench: Bench) -> Observation:
 )
 async def more_than_10_mb(bench: Bench) -> Observation:
     responses = {r"4\d{2}": answering("400", "{}"), "default": answering("200", "{}")}
-    definition = kinesis(storing("$input.body"), responses=responses, declared=("200", "400"))
+    definition = kinesis(bench, storing("$input.body"), responses=responses, declared=("200", "400"))
     _, api = await stored(bench, definition)
     return {"status": (await api.send("/probe", b"x" * (10 * 1024 * 1024 + 1), TEXT)).status}
 
@@ -242,6 +242,6 @@ async def more_than_10_mb(bench: Bench) -> Observation:
     known={"localstack": "LocalStack has no such limit."},
 )
 async def more_than_10240_bytes_of_headers(bench: Bench) -> Observation:
-    _, api = await stored(bench, kinesis(storing("$input.body")))
+    _, api = await stored(bench, kinesis(bench, storing("$input.body")))
     headers = [*TEXT, *((f"X-Long-{number}", "x" * 3000) for number in range(4))]
     return {"stored": (await api.send("/probe", b"{}", headers)).status == 200}

@@ -1,4 +1,4 @@
-"""What AWS documents, in each emulator; each difference is a row of docs/conformance.md with a reason."""
+"""What AWS documents, in each place; each difference is a row of docs/conformance.md with a reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import difflib
 import pytest
 
 from tests.conformance import table
-from tests.conformance.bench import Emulator
+from tests.conformance.bench import Place
 from tests.conformance.embedded import Embedded
 from tests.conformance.localstack import LocalStack
 from tests.conformance.run import Outcome
@@ -19,8 +19,8 @@ SCENARIOS = load()
 pytestmark = pytest.mark.timeout(900)
 
 
-def shown_in(emulator: type[Emulator]) -> list[str]:
-    return [name for name, each in SCENARIOS.items() if emulator.name not in each.cannot]
+def shown_in(place: type[Place]) -> list[str]:
+    return [name for name, each in SCENARIOS.items() if place.name not in each.cannot]
 
 
 @pytest.mark.engine
@@ -41,21 +41,22 @@ def test_localstack(localstack: dict[str, Outcome], name: str) -> None:
 
 def test_published_table() -> None:
     """The published table is what the last results give, and every difference in them has its reason."""
-    results = table.recorded()
-    assert not table.complaints(results), "\n".join(table.complaints(results))
+    results, aws = table.recorded(), table.recorded_on_aws()
+    found = table.complaints({**results, table.AWS: aws.observed} if aws else results)
+    assert not found, "\n".join(found)
     published = table.PUBLISHED.read_text(encoding="utf-8") if table.PUBLISHED.exists() else ""
-    rendered = table.render(results)
+    rendered = table.render(results, aws)
     changes = "\n".join(difflib.unified_diff(published.splitlines(), rendered.splitlines(), "published", "results"))
     if changes:
         pytest.fail(f"docs/conformance.md is out of date; adopt with: {table.ADOPT}\n{changes}", pytrace=False)
 
 
-@pytest.mark.parametrize("emulator", [emulator.name for emulator in table.EMULATORS])
-def test_reasons_name_worlds(emulator: str) -> None:
-    """A reason is for an emulator that exists, and none is given both for a difference and for what cannot be shown."""
+@pytest.mark.parametrize("place", [place.name for place in table.PLACES])
+def test_reasons_name_places(place: str) -> None:
+    """A reason is for a place that exists, and none is given both for a difference and for what cannot be shown."""
     for each in SCENARIOS.values():
-        assert set(each.known) | set(each.cannot) <= {known.name for known in table.EMULATORS}, each.name
-        assert not (emulator in each.known and emulator in each.cannot), each.name
+        assert set(each.known) | set(each.cannot) <= {known.name for known in table.PLACES}, each.name
+        assert not (place in each.known and place in each.cannot), each.name
 
 
 async def _nothing(bench: object) -> Observation:

@@ -42,6 +42,7 @@ class Behaviour:
 
 
 _TEMPLATE = "infra/template.yaml"
+_RESTORE, _SECOND = "docs/restore.md", "docs/second-region.md"
 _OPENAPI = "ingest/contract/openapi.yaml"
 _VTL = "ingest/contract/put_record.vtl"
 _LIMITS = AG + "api-gateway-execution-service-limits-table.html"
@@ -290,6 +291,21 @@ DEPLOYMENT = [
         ("infra/template.py",),
     ),
     Behaviour(
+        "CloudWatch Logs uses a key of one's own only if the key's policy lets the service in.",
+        "https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html",
+        ("infra/parameters.py",),
+    ),
+    Behaviour(
+        "CloudWatch publishes to a topic under a key of one's own only if the key's policy lets it in.",
+        "https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html",
+        ("infra/parameters.py",),
+    ),
+    Behaviour(
+        "S3 sends notices to a queue under a key of one's own only if the key's policy lets it in.",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html",
+        ("infra/parameters.py",),
+    ),
+    Behaviour(
         "The value of a stack's parameter may have 4,096 bytes.",
         CFN + "UserGuide/cloudformation-limits.html",
         ("infra/deploy.py",),
@@ -317,6 +333,19 @@ DEPLOYMENT = [
     Behaviour(
         "The resources of a deleted stack are listed for 90 days, by its id.",
         CFN + "APIReference/API_ListStackResources.html",
+    ),
+    Behaviour(
+        "A change set of type IMPORT takes up resources that are there, by identifiers such as TableName, BucketName and a stream's Name. It makes, changes and deletes nothing, and each resource needs a DeletionPolicy and may belong to no other stack of the Region.",
+        CFN + "UserGuide/import-resources-manually.html",
+    ),
+    Behaviour(
+        "A template that is imported needs no name of the resource, which its identifier has. An update that leaves out a name that the import had gives the resource another one: it is replaced.",
+        "https://docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-import.html",
+        known=seen("https://github.com/go-to-k/cdkd/pull/316", "go-to-k/cdkd, 24 resources on AWS"),
+    ),
+    Behaviour(
+        "The stack that owns a resource can be asked for by the resource's name; of a large one, the answer has the first 100 resources.",
+        CFN + "APIReference/API_DescribeStackResources.html",
     ),
     Behaviour(
         "S3 sends a test event to a queue when a notification is set up.",
@@ -414,6 +443,10 @@ STREAM = [
     ),
     Behaviour(
         "A number of shards may at most be halved or doubled in one change.", KINESIS_API + "API_UpdateShardCount.html"
+    ),
+    Behaviour(
+        "The largest record that a stream takes can be changed while it is written to.",
+        KINESIS_API + "API_UpdateMaxRecordSize.html",
     ),
     Behaviour(
         "A batch holds records of one shard, in order; several batches of a shard run at once only for different keys.",
@@ -581,6 +614,16 @@ STORES = [
         "https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
     ),
     Behaviour(
+        "An alarm's message has its name, state, reason, ARN and Region as JSON.",
+        CLOUDWATCH + "AlarmThatSendsEmail.html",
+        ("operate/alarm_relay.py",),
+    ),
+    Behaviour(
+        "SNS invokes a function without waiting, with the message in each record; what fails is tried twice more.",
+        "https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html",
+        ("operate/alarm_relay.py",),
+    ),
+    Behaviour(
         "An alarm acts when its state changes, and not again while it stays.",
         CLOUDWATCH + "Notify_Users_Alarm_Changes.html",
     ),
@@ -613,6 +656,51 @@ STORES = [
     Behaviour(
         "Powertools' batch processor reports failed records, and its idempotency keeps one record each; Weir is measured against both.",
         "https://docs.aws.amazon.com/powertools/python/latest/utilities/batch/",
+    ),
+    Behaviour(
+        "A global table with multi-Region strong consistency takes no transactions and has no TTL. In one with eventual consistency a transaction is atomic only in the Region where it is made, conditions look at that Region's items, and of two writes the later one wins.",
+        DDB + "developerguide/V2globaltables_HowItWorks.html",
+        ("infra/adopt.py", _SECOND),
+    ),
+    Behaviour(
+        "A table is restored to a second of the last 35 days, as a new table with its indexes, and without TTL, tags, auto scaling, streams and recovery.",
+        DDB + "APIReference/API_RestoreTableToPointInTime.html",
+        (_RESTORE,),
+    ),
+    Behaviour(
+        "What a transaction has changed reaches backups gradually: a restored table may hold a part of a recent one.",
+        DDB + "developerguide/transaction-apis.html",
+        (_RESTORE,),
+    ),
+    Behaviour(
+        "Of a table with point-in-time recovery that is deleted there is a system backup of its last moment, for 35 days.",
+        DDB + "developerguide/PointInTimeRecovery_Howitworks.html",
+        (_RESTORE,),
+    ),
+    Behaviour(
+        "A table can be restored into another Region.",
+        DDB + "developerguide/pointintimerecovery_restores.html",
+        (_SECOND,),
+    ),
+    Behaviour(
+        "Two Regions may have an API Gateway domain of one name, between which Route 53 fails over.",
+        AG + "dns-failover.html",
+        (_SECOND,),
+    ),
+    Behaviour(
+        "S3 replication needs versions.",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication.html",
+        (_SECOND,),
+    ),
+    Behaviour(
+        "Objects that were there before replication was set up are not replicated by it.",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-batch-replication-batch.html",
+        (_SECOND,),
+    ),
+    Behaviour(
+        "A secret in Secrets Manager can be replicated into other Regions, under the same name.",
+        "https://docs.aws.amazon.com/secretsmanager/latest/userguide/replicate-secrets.html",
+        (_SECOND,),
     ),
 ]
 

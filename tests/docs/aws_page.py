@@ -23,8 +23,8 @@ def page() -> str:
         "Weir has not been run on an AWS account. Each row is a behaviour of AWS that it relies on, with AWS's page, how it is known, the files that would be\n"
         "wrong without it, and the check that would show it on an account.\n\n"
         f"Of {len(rows)} behaviours {documented} are documented by AWS, {len(rows) - documented - unknown} were seen by others on AWS, and {unknown} are unknown: AWS does not say, and no evidence was\n"
-        f"found. {checked} have a scenario of [conformance](conformance.md), named in the last column: it runs against the embedded stack and LocalStack today, and says\n"
-        'the same of an account when it is run there. "No check" means that nothing of ours would show it before it matters. What the emulators do\n'
+        f"found. {checked} have a scenario of [conformance](conformance.md), named in the last column: it runs against the embedded stack and LocalStack, and by\n"
+        '`make conformance AT=aws` on an account. "No check" means that nothing of ours would show it before it matters. What the emulators do\n'
         "otherwise is in [conformance](conformance.md).",
         *(f"## {title}\n\n{_table(rows)}" for title, rows in SECTIONS.items()),
     )

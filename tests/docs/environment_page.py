@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.docs import markdown
-from weir.consumers.settings import HANDSHAKE_VARIABLES, VARIABLES, Variable
+from weir.consumers.settings import HANDSHAKE_VARIABLES, RELAY_VARIABLES, VARIABLES, Variable
 from weir.infra import template
 
 _ROOT = Path(__file__).parents[2]
 CONSUMER, HANDSHAKE = "weir.consumers.handler.handler", "weir.consumers.handshake_handler.handler"
+RELAY = "weir.operate.alarm_relay.handler"
 _NAME = re.compile(r"WEIR_[A-Z_]+\Z")
 
 # What the command line reads: the names are found in cli/ and compared with these.
@@ -53,6 +54,8 @@ def page() -> str:
         _variables(VARIABLES, CONSUMER),
         "## The handshake function",
         _variables(HANDSHAKE_VARIABLES, HANDSHAKE),
+        "## The function that posts alarms",
+        _variables(RELAY_VARIABLES, RELAY),
         "## Read by libraries",
         "`AWS_ENDPOINT_URL`, `AWS_REGION` and the other variables that begin with `AWS_` belong to botocore and to the Lambda\n"
         "runtime; `AWS_EMF_NAMESPACE` and `AWS_EMF_DISABLE_METRIC_EXTRACTION` to aws-embedded-metrics.",

@@ -35,6 +35,7 @@ ACCOUNT = {
     "InFlight": "those that the consumer has not read yet",
     "Unaccounted": "those that are nowhere they should be; an alarm if above 0",
     "Unarchived": "those that should be in the archive by now and are not; an alarm if above 0",
+    "TimeToLossUsed": "how much of the time until it is given up or gone the oldest unread record has used; an alarm from `LossAlarmPercent` on",
 }
 
 

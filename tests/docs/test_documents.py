@@ -138,7 +138,7 @@ def _check_choice(parameter: click.Parameter, value: object) -> None:
 
 def makefile_targets() -> set[str]:
     """Return the targets that the Makefile explains."""
-    return set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def _targets(words: list[str]) -> set[str]:

@@ -86,9 +86,9 @@ def test_every_field_of_a_log_line_is_explained() -> None:
 
 def test_every_field_of_the_account_is_explained() -> None:
     """Each value that the scheduled account check logs is on the page, and nothing else is."""
-    line = json.loads(report(Account(0, 1), "weir")[0])
+    line = json.loads(report(Account(0, 1), "weir", 0.0)[0])
     assert set(line) - {"level", "action"} == set(log_fields_page.ACTIONS["account"][1])
-    missing = report(Account(0, 1, missing=[Missing(RequestId("r1"), 1, "shop", "the stream")]), "weir")[1]
+    missing = report(Account(0, 1, missing=[Missing(RequestId("r1"), 1, "shop", "the stream")]), "weir", 0.0)[1]
     assert set(json.loads(missing)) - {"level", "action"} == set(log_fields_page.ACTIONS["unaccounted"][1])
 
 

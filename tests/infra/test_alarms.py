@@ -27,6 +27,7 @@ COMPARED: dict[str, Callable[[float, float], bool]] = {
 # Each alarm with the shortest history that raises it, and the nearest one that does not.
 CASES: dict[str, tuple[History, History]] = {
     "LagAlarm": ({"IteratorAge": [900_001] * 5}, {"IteratorAge": [900_001] * 4 + [899_000]}),
+    "LossAlarm": ({"TimeToLossUsed": [25]}, {"TimeToLossUsed": [24.99]}),
     "GivenUpAlarm": (
         {"OnFailureDestinationDeliveredEventCount": [1]},
         {"OnFailureDestinationDeliveredEventCount": [3, None]},

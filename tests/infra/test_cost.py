@@ -134,7 +134,7 @@ def by_hand(rate: int, body: int) -> dict[str, float]:
         "logs": logged / gib * 0.50,
         "logs_kept": (logged * 0.15 + lines * 26) / gib * 30 / (730 / 24) * 0.03,
         "metrics": (20 + 6) * 0.30,
-        "alarms": 20 * 0.10,
+        "alarms": 21 * 0.10,
         "metric_requests": 730 * 0.01e-3,
         "stream_key": shards * (3 * 12 * 730 + 730) * 0.03e-4,
         # Two tables, by each of eight connections of each lane; two secrets, by each lane.
@@ -204,7 +204,7 @@ def test_provisioned_tables_are_paid_by_the_hour() -> None:
     assert found["writes"] == pytest.approx(capacity)
     assert found["reads"] == 0
     policies = 6 + 2  # events table and quarantine both ways, two indexes that are written; the table both ways
-    assert found["alarms"] == pytest.approx((20 + 4 * policies) * 0.10)
+    assert found["alarms"] == pytest.approx((21 + 4 * policies) * 0.10)
     # No more than auto scaling may set: 2,000 units for each table.
     assert months(bill_of(1e5, TableMode="PROVISIONED"))["writes"] < (2 * 2000 + 75 + 500 + 40) * 730 * 0.00065
 

@@ -19,6 +19,7 @@ LONGEST = {
     "HandshakeFunction": "true",
     "SecretsKmsKeyArn": "arn:aws:kms:ap-southeast-1:123456789012:key/" + "k" * 36,
     "StreamKmsKey": "arn:aws:kms:ap-southeast-1:123456789012:key/" + "k" * 36,
+    "DataKmsKey": "arn:aws:kms:ap-southeast-1:123456789012:key/" + "k" * 36,
     "SecretsPrefix": "/" + "p" * (template.MAX_PREFIX_CHARS - 1),
     "SecretsManagerArns": ",".join(["arn:aws:secretsmanager:r:123456789012:secret:" + "s" * 50] * 42),
 }

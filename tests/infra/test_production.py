@@ -215,3 +215,61 @@ def test_a_domain_leads_to_the_stage_when_all_else_is_made() -> None:
     conditional = {each["Fn::If"][1]["Ref"]: each["Fn::If"][0] for each in named}
     assert {*mapping["DependsOn"], *conditional, "Api", "Stage"} == set(resources) - {"DomainMapping"}
     assert all(resources[name].get("Condition") == condition for name, condition in conditional.items())
+
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/own"
+# Where each type that stores data names the key that encrypts it.
+ENCRYPTED = {
+    "AWS::DynamoDB::Table",
+    "AWS::S3::Bucket",
+    "AWS::SQS::Queue",
+    "AWS::Logs::LogGroup",
+    "AWS::SNS::Topic",
+}
+
+
+def key_of(made: Made, name: str) -> object:
+    """Return the key that encrypts what a resource stores; None if it is one of AWS's."""
+    if table := made.get(name, "SSESpecification"):
+        return table.get("KMSMasterKeyId")
+    if bucket := made.get(name, "BucketEncryption"):
+        (rule,) = bucket["ServerSideEncryptionConfiguration"]
+        return rule["ServerSideEncryptionByDefault"].get("KMSMasterKeyID")
+    return made.get(name, "KmsMasterKeyId") or made.get(name, "KmsKeyId")
+
+
+@pytest.mark.parametrize("given", [None, KEY])
+def test_a_key_of_ones_own_encrypts_whatever_stores_data(given: str | None) -> None:
+    """Every table (the project's, too), bucket, queue, log group and topic has the key, or none of them has."""
+    made = Made(HandshakeFunction="true", **({"DataKmsKey": given} if given else {}))
+    found = {
+        name: key_of(made, name)
+        for name, spec in made._ready["Resources"].items()
+        if spec["Type"] in ENCRYPTED and made.has(name)
+    }
+    assert len(found) >= 10
+    assert set(found.values()) == {given}
+    assert (made.get("FailureQueue", "SqsManagedSseEnabled") is True) == (given is None)
+
+
+@pytest.mark.parametrize("given", [None, KEY])
+def test_each_role_that_reads_or_writes_data_may_use_the_key_for_that_alone(given: str | None) -> None:
+    """The rights are to the key, by way of DynamoDB and S3; without a key there are none."""
+    made = Made(**({"DataKmsKey": given} if given else {}))
+    rights = {
+        role: {
+            action: statement["Condition"]["StringEquals"]["kms:ViaService"]
+            for policy in made.get(role, "Policies")
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Resource"] == given and given
+            for action in statement["Action"]
+        }
+        for role in ("ConsumerRole", "AccountCheckRole", "ArchiveRole")
+    }
+    if given is None:
+        assert not any(rights.values())
+        return
+    both = ["dynamodb.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com"]
+    assert {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"} <= rights["ConsumerRole"].keys()
+    assert rights["ConsumerRole"]["kms:Decrypt"] == rights["AccountCheckRole"]["kms:Decrypt"] == both
+    assert rights["ArchiveRole"] == dict.fromkeys(("kms:Decrypt", "kms:GenerateDataKey"), both[1:])

@@ -126,3 +126,8 @@ def test_throttle_covers_every_method_of_a_source(name: str) -> None:
         for path, method in methods:
             assert limits.of(path, method) == ((1000.0, 1000.0) if method == "ANY" else of_the_source)
     assert ("/v1/" + name, "POST") in methods
+
+
+def test_a_new_source_has_its_path_when_the_consumer_knows_it() -> None:
+    """The stage is updated after the function: before, deliveries of a source that it does not know are quarantined."""
+    assert template.load()["Resources"]["Stage"]["DependsOn"] == "Consumer"

@@ -153,3 +153,15 @@ def test_reads_are_spaced_as_the_quota_of_a_shard_asks(stack_env: StackEnv) -> N
     measure(stack_env, service=replace(EMULATOR, reads_per_s=2.0), sleep=waits.append)
     assert len(waits) > 3
     assert set(waits) <= {0.5, 0}
+
+
+def test_the_time_that_is_used_up_is_that_of_the_oldest(stack_env: StackEnv) -> None:
+    """Nothing unread has used none of it, whether or not anything reads; what is older than all of it has used all."""
+    assert reader(stack_env, record_age_s=100.0).used_up() == 0
+    stack_env.put(stack_env.payment("a", 1))
+    time.sleep(0.05)
+    used = reader(stack_env, record_age_s=100.0).used_up()
+    assert 0.05 / 100 <= used < 1
+    assert reader(stack_env, record_age_s=0.01).used_up() == 1
+    stack_env.consume()
+    assert reader(stack_env, record_age_s=100.0).used_up() == 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.stack_env import StackEnv
 from weir.ingest.envelope import Envelope, encode
+from weir.ingest.sources import events
+from weir.ingest.sources.catalogue import Source
 from weir.operate.lookup.delivery import Delivery
 from weir.operate.lookup.preview import SHOWN_BYTES, UNPROVEN_BYTES, Previewer
 from weir.operate.replay.filters import Filter
@@ -23,17 +27,25 @@ def sized(stack_env: StackEnv, size: int, **options: object) -> Envelope:
 
 
 @pytest.mark.engine
-def test_a_large_forgery_is_accounted_for_unread(stack_env: StackEnv) -> None:
+def test_a_large_forgery_is_accounted_for_unread(stack_env: StackEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its status is that of its request id; a large delivery that is genuine, and any small one, is read for it."""
     large_forgery = sized(stack_env, UNPROVEN_BYTES, secret=OTHER_SECRET)
     small_forgery = sized(stack_env, 10, secret=OTHER_SECRET)
     large, unknown = sized(stack_env, UNPROVEN_BYTES), sized(stack_env, UNPROVEN_BYTES)
     stack_env.put(large_forgery, small_forgery, large)
     stack_env.consume()
+    read = set()
+
+    def noted(source: Source, envelope: Envelope, *options: Any, **named: Any) -> list[events.Event]:
+        read.add(envelope.request_id)
+        return extract(source, envelope, *options, **named)
+
+    extract = events.extract
+    monkeypatch.setattr(events, "extract", noted)
     asked = [delivery(one) for one in (large_forgery, small_forgery, large, unknown)]
     statuses = [str(status) for status in stack_env.stack().statuses.of(asked)]
     assert statuses == ["quarantined", "quarantined", "ignored", "open"]
-    assert [one.preview is None for one in asked] == [True, False, False, False]
+    assert read == {one.request_id for one in (small_forgery, large, unknown)}
 
 
 @pytest.mark.engine

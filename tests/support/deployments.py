@@ -86,6 +86,7 @@ SWITCHES: tuple[tuple[Choice, ...], ...] = (
     ),
     _off_or("own stream key", StreamKmsKey=_KEY),
     _off_or("own secrets key", SecretsKmsKeyArn=_KEY),
+    _off_or("own data key", DataKmsKey=_KEY),
     _off_or("provisioned stream", StreamMode="PROVISIONED"),
     _off_or("provisioned tables", TableMode="PROVISIONED"),
     _off_or("hot keys", ContributorInsights="on"),
@@ -96,6 +97,7 @@ SWITCHES: tuple[tuple[Choice, ...], ...] = (
     _off_or("no archive", ArchiveMode="none"),
     _off_or("own topic", AlarmTopicArn=f"arn:aws:sns:{_HERE}:alarms"),
     _off_or("mail", AlarmEmail="ops@example.com"),
+    _off_or("chat", AlarmChat="slack"),
     _off_or("dashboard", Dashboard="on"),
 )
 

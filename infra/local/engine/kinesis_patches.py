@@ -10,9 +10,12 @@ As it comes (1.5.33) it loses records and time:
   PutRecord falls from 2,400/s to 460/s with 2,400 iterators, and to 120/s with 50,000 records beside. Here expiry looks
   at the oldest record, and at the iterators now and then; a sequence number is found by halving.
 - GetRecords is not bounded to 10 MB.
+- A stream's mode cannot be changed, and no record may be larger than 1 MiB. Here UpdateStreamMode and
+  UpdateMaxRecordSize are calls, and a stream takes what its MaxRecordSizeInKiB says.
 
 Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
 Source: https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-after-resharding.html
+Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateMaxRecordSize.html
 """
 
 from __future__ import annotations
@@ -21,16 +24,24 @@ import importlib
 import json
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 EngineAnswer = tuple[int, dict[str, str], Any]
+Keys = tuple[int, int]  # the hash keys of a shard, from and to
 EngineCall = Callable[[dict[str, Any]], EngineAnswer]
 
 GET_RECORDS_BYTES = 10 * 1024 * 1024
 _ITERATOR_EXPIRY_EVERY_S = 10.0
 _CLOSED = "closed_at"
+_USUAL_RECORD_KIB = 1024
+_MAX_RECORD = "MaxRecordSizeInKiB"
 _PATCHED = (
+    "handle_request",
+    "_create_stream",
+    "_put_record",
+    "_put_records",
     "_expire_records",
     "_expire_iterators",
     "_route_to_shard",
@@ -109,8 +120,76 @@ class _Patches:
         if status != 200:
             return status, headers, body
         summary = json.loads(body)
-        summary["StreamDescriptionSummary"]["OpenShardCount"] = len(_open(stream))
+        facts = {"OpenShardCount": len(_open(stream)), _MAX_RECORD: _record_kib(stream)}
+        summary["StreamDescriptionSummary"] |= facts
         return status, headers, json.dumps(summary).encode()
+
+    # ------------------------------------------------------------------------------------------ the stream's settings
+
+    async def handle_request(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    ) -> EngineAnswer:
+        change = {"UpdateStreamMode": self._update_mode, "UpdateMaxRecordSize": self._update_record_size}.get(
+            headers.get("x-amz-target", "").rpartition(".")[2]
+        )
+        if change is None:
+            answer: EngineAnswer = await self._original["handle_request"](method, path, headers, body, query)
+            return answer
+        parameters = json.loads(body)
+        name, stream = self._kinesis._resolve_stream(parameters)
+        if stream is None:
+            return self._refuse("ResourceNotFoundException", f"Stream {name} not found")
+        return change(parameters, stream)
+
+    def _update_mode(self, parameters: dict[str, Any], stream: dict[str, Any]) -> EngineAnswer:
+        stream["StreamModeDetails"] = {"StreamMode": parameters["StreamModeDetails"]["StreamMode"]}
+        return _json({})
+
+    def _update_record_size(self, parameters: dict[str, Any], stream: dict[str, Any]) -> EngineAnswer:
+        stream[_MAX_RECORD] = int(parameters[_MAX_RECORD])
+        return _json({})
+
+    def create_stream(self, parameters: dict[str, Any]) -> EngineAnswer:
+        answer = self._call("_create_stream", parameters)
+        if answer[0] == 200 and _MAX_RECORD in parameters:
+            _, stream = self._kinesis._resolve_stream(parameters)
+            stream[_MAX_RECORD] = int(parameters[_MAX_RECORD])
+        return answer
+
+    # ------------------------------------------------------------------------------------------ records
+
+    def put_record(self, parameters: dict[str, Any]) -> EngineAnswer:
+        _, stream = self._kinesis._resolve_stream(parameters)
+        if stream is None or not self._is_large(stream, [parameters]):
+            return self._call("_put_record", parameters)
+        answer = self._call("_put_record", {**parameters, "Data": ""})
+        if answer[0] == 200:
+            self._fill(stream, [parameters], [json.loads(answer[2])])
+        return answer
+
+    def put_records(self, parameters: dict[str, Any]) -> EngineAnswer:
+        _, stream = self._kinesis._resolve_stream(parameters)
+        records = parameters.get("Records", [])
+        if stream is None or not self._is_large(stream, records):
+            return self._call("_put_records", parameters)
+        answer = self._call("_put_records", {**parameters, "Records": [{**one, "Data": ""} for one in records]})
+        if answer[0] == 200:
+            self._fill(stream, records, json.loads(answer[2])["Records"])
+        return answer
+
+    def _is_large(self, stream: dict[str, Any], records: list[dict[str, Any]]) -> bool:
+        """Tell whether some record is one that MiniStack refuses and the stream takes."""
+        largest = max((_size(one.get("Data", "")) for one in records), default=0)
+        return _USUAL_RECORD_KIB * 1024 < largest <= _record_kib(stream) * 1024
+
+    def _fill(self, stream: dict[str, Any], records: list[dict[str, Any]], told: list[dict[str, Any]]) -> None:
+        """Give records, stored empty just now, their data."""
+        for record, place in zip(records, told, strict=True):
+            kept = stream["shards"][place["ShardId"]]["records"]
+            at = bisect_left(kept, place["SequenceNumber"], key=_sequence_number)
+            kept[at]["Data"] = record.get("Data", "")
+
+    # ------------------------------------------------------------------------------------------ resharding
 
     def split_shard(self, parameters: dict[str, Any]) -> EngineAnswer:
         return self._reshard("_split_shard", parameters, [parameters.get("ShardToSplit")])
@@ -123,19 +202,27 @@ class _Patches:
         _, stream = self._kinesis._resolve_stream(parameters)
         if stream is None:
             return self._call("_update_shard_count", parameters)
-        old = _open(stream)
-        first_index = self._kinesis._max_shard_index(stream) + 1
-        made = self._kinesis._build_shards(int(parameters["TargetShardCount"]), start_index=first_index)
-        for shard in made.values():
-            parents = [shard_id for shard_id, parent in old.items() if _overlap(shard, parent)]
-            if len(parents) > 2:
-                text = "The engine gives a shard at most two parents; use SplitShard and MergeShards."
-                return self._refuse("InvalidArgumentException", text)
+        before, target = len(_open(stream)), int(parameters["TargetShardCount"])
+        wanted = [(int(first), int(last)) for first, last in self._kinesis._compute_hash_ranges(target)]
+        for layout in _layouts([_keys(shard) for shard in _open(stream).values()], wanted):
+            self._replace_shards(stream, layout)
+        answer = {"StreamName": stream["StreamName"], "StreamARN": stream["StreamARN"]}
+        return _json({**answer, "CurrentShardCount": before, "TargetShardCount": target})
+
+    def _replace_shards(self, stream: dict[str, Any], layout: Sequence[Keys]) -> None:
+        """Close the open shards whose keys are not in the layout, and make those of it that are not there."""
+        old = {name: shard for name, shard in _open(stream).items() if _keys(shard) not in layout}
+        kept = {_keys(shard) for shard in _open(stream).values()} & set(layout)
+        new = [keys for keys in layout if keys not in kept]
+        if not new:
+            return
+        made = self._kinesis._build_shards(len(new), start_index=self._kinesis._max_shard_index(stream) + 1)
+        for keys, shard in zip(new, made.values(), strict=True):
+            shard["starting_hash_key"], shard["ending_hash_key"] = map(str, keys)
+            parents = [name for name, parent in old.items() if _overlap(keys, _keys(parent))]
             shard["parent_shard_id"], shard["adjacent_parent_shard_id"] = [*parents, None][:2]
         self._close(old)
         stream["shards"].update(made)
-        answer = {"StreamName": stream["StreamName"], "StreamARN": stream["StreamARN"]}
-        return _json({**answer, "CurrentShardCount": len(old), "TargetShardCount": len(made)})
 
     def _reshard(self, name: str, parameters: dict[str, Any], parent_ids: list[Any]) -> EngineAnswer:
         _, stream = self._kinesis._resolve_stream(parameters)
@@ -196,21 +283,49 @@ def _open(stream: dict[str, Any]) -> dict[str, Any]:
     return {shard_id: shard for shard_id, shard in stream["shards"].items() if _CLOSED not in shard}
 
 
-def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return int(one["starting_hash_key"]) <= int(other["ending_hash_key"]) and int(other["starting_hash_key"]) <= int(
-        one["ending_hash_key"]
-    )
+def _keys(shard: dict[str, Any]) -> Keys:
+    return int(shard["starting_hash_key"]), int(shard["ending_hash_key"])
+
+
+def _overlap(one: Keys, other: Keys) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def _layouts(now: Sequence[Keys], wanted: Sequence[Keys]) -> Iterator[list[Keys]]:
+    """Yield the shards' keys on the way from one layout to another, so that none has more than two parents.
+
+    As on AWS shards are split first and then merged by two; what need not change stays.
+    """
+    ends = sorted({keys[1] for keys in (*now, *wanted)})
+    layout = [(before + 1, end) for before, end in pairwise([-1, *ends])]
+    yield layout
+    while len(layout) > len(wanted):
+        merged: list[Keys] = []
+        for keys in wanted:
+            parts = [one for one in layout if _overlap(one, keys)]
+            pairs = (parts[start : start + 2] for start in range(0, len(parts), 2))
+            merged += [(pair[0][0], pair[-1][1]) for pair in pairs]
+        layout = merged
+        yield layout
 
 
 def _fitting(records: list[dict[str, Any]], position: int, limit: int) -> int:
     """Return how many records from a position on fit one answer; one always does."""
     size_bytes = 0
     for count in range(min(limit, len(records) - position)):
-        data = records[position + count]["Data"]
-        size_bytes += len(data) * 3 // 4 - data[-2:].count("=")
+        size_bytes += _size(records[position + count]["Data"])
         if size_bytes > GET_RECORDS_BYTES:
             return max(1, count)
     return limit
+
+
+def _size(data: str) -> int:
+    """Return how many bytes a text in base64 stands for."""
+    return len(data) * 3 // 4 - data[-2:].count("=")
+
+
+def _record_kib(stream: dict[str, Any]) -> int:
+    return int(stream.get(_MAX_RECORD, _USUAL_RECORD_KIB))
 
 
 def _json(answer: dict[str, Any]) -> EngineAnswer:

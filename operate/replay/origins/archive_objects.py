@@ -38,6 +38,7 @@ STAMP_SLACK_MS = 120_000
 # While the bucket refuses, Firehose keeps records back, and one object may hold days of them. It gives up when the
 # stream's retention ends. Source: https://docs.aws.amazon.com/firehose/latest/dev/retry.html
 _HELD_BACK_MS = 8 * 86_400_000
+_BEGINNING = b'{"v":'
 _ENVELOPE = re.compile(rb'\{"v":\d{1,3},"id":"([^"]*)","at":(\d{1,16}),')
 _START = re.compile(rb'(?=\{"v":\d{1,3},"id":")')
 _GZIP = b"\x1f\x8b"
@@ -105,6 +106,14 @@ class Archive:
 
     def lines(self, key: str) -> Iterator[tuple[int, bytes]]:
         """Yield each envelope in an object with its arrival. Raises: Corrupt, at its end."""
+        return ((int(found[2]), line) for found, line in self._found(key))
+
+    def ids(self, key: str) -> Iterator[tuple[int, RequestId]]:
+        """Yield the arrival and the request id of each envelope in an object. Raises: Corrupt, at its end."""
+        return ((int(found[2]), _request_id(found)) for found, _ in self._found(key))
+
+    def _found(self, key: str) -> Iterator[tuple[re.Match[bytes], bytes]]:
+        """Yield each envelope in an object with what `_ENVELOPE` finds at its beginning. Raises: Corrupt."""
         before = self.fragments
         try:
             with closing(_Source(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"])) as source:
@@ -131,7 +140,7 @@ class Archive:
         """Yield the request id of every envelope in these objects, whenever it arrived."""
         for one in self.objects():
             with suppress(Corrupt):
-                yield from [_request_id(line) for _, line in self.lines(one.key)]
+                yield from [request_id for _, request_id in self.ids(one.key)]
 
     def wants(self, at_ms: int) -> bool:
         """Tell whether a delivery arrived within the span, both ends included."""
@@ -174,11 +183,15 @@ class Archive:
             return 0, len(content)
         return lines, len(content) - len(inflater.unconsumed_tail)
 
-    def _envelopes(self, content: io.BufferedIOBase) -> Iterator[tuple[int, bytes]]:
+    def _envelopes(self, content: io.BufferedIOBase) -> Iterator[tuple[re.Match[bytes], bytes]]:
         for line in content:
+            found = _ENVELOPE.match(line)
+            if found and line.endswith(b"}\n") and line.find(_BEGINNING, 1) < 0:  # as a rule, one line is one envelope
+                yield found, line
+                continue
             parts, torn = split_envelopes(line)
             self.fragments += torn
-            yield from ((_arrival(part), part) for part in parts)
+            yield from ((found, part) for part in parts if (found := _ENVELOPE.match(part)))
 
     def _damage(self, key: str, why: str) -> None:
         self.damaged += 1
@@ -224,14 +237,8 @@ def split_envelopes(line: bytes) -> tuple[list[bytes], int]:
     return whole, len(parts) - len(whole)
 
 
-def _request_id(line: bytes) -> RequestId:
-    found = _ENVELOPE.match(line)
-    return RequestId(found[1].decode("ascii", "replace") if found else "")
-
-
-def _arrival(line: bytes) -> int:
-    found = _ENVELOPE.match(line)
-    return int(found[2]) if found else 0
+def _request_id(found: re.Match[bytes]) -> RequestId:
+    return RequestId(found[1].decode("ascii", "replace"))
 
 
 def _hour(at_ms: int) -> str:

@@ -10,12 +10,14 @@ Source: https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from binascii import a2b_base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from weir.consumers.judging.records import open_record
 from weir.ingest.errors import OptionInvalid, StoreUnavailable
+from weir.operate.lookup.answers import as_json
 from weir.operate.lookup.delivery import END, Advance, Cursor, Delivery, Estimate
 from weir.operate.lookup.stack import EMULATOR, Service
 from weir.operate.replay.context import ReplayContext
@@ -83,9 +85,11 @@ class FromStream:
     clock: Callable[[], float] = time.monotonic
     label: str = field(init=False)
     _shards: dict[str, _Shard] = field(init=False, default_factory=dict)
+    _get_records: Callable[..., Any] = field(init=False)
 
     def __post_init__(self) -> None:
         self.label = f"stream {self.stream}"
+        self._get_records = as_json(self.kinesis, "get_records")
 
     def estimate(self) -> Estimate:
         """Guess from the first page of each shard that is read first, and from how far behind its end that is."""
@@ -97,11 +101,11 @@ class FromStream:
             page = answer["Records"]
             if not page:
                 continue
-            span_s = (page[-1]["ApproximateArrivalTimestamp"] - page[0]["ApproximateArrivalTimestamp"]).total_seconds()
+            span_s = (_stamp_ms(page[-1]) - _stamp_ms(page[0])) / 1000
             behind_s = answer.get("MillisBehindLatest", 0) / 1000
             factor = 1 + (behind_s / max(span_s, 0.05) if behind_s else 0)
             records += round(len(page) * factor)
-            size_bytes += round(sum(len(one["Data"]) for one in page) * factor)
+            size_bytes += round(_size_bytes(page) * factor)
         return Estimate(records, size_bytes, "from the first page of each shard")
 
     def read(self, cursor: Cursor) -> Iterator[Delivery | Advance | None]:
@@ -144,23 +148,25 @@ class FromStream:
         page = answer["Records"]
         ended = not answer.get("NextShardIterator")
         shard.behind_ms = int(answer.get("MillisBehindLatest") or 0)
-        self._pay(shard, sum(len(one["Data"]) for one in page))
+        self._pay(shard, _size_bytes(page))
         for given in page:
-            if self._is_beyond(given):
+            stamp_ms = _stamp_ms(given)
+            if self._is_beyond(given["SequenceNumber"], stamp_ms):
                 shard.is_done = True
                 return
-            yield from self._open(shard, given)
+            yield from self._open(shard, given, round(stamp_ms))
         if ended:
             shard.is_done = True
             yield Advance(shard.id, END)
         elif not (page or shard.behind_ms or self.follow):
             shard.is_done = True  # an open shard, read to its end; a page may be empty before that
 
-    def _open(self, shard: _Shard, given: Mapping[str, Any]) -> Iterator[Delivery]:
-        at_ms = round(given["ApproximateArrivalTimestamp"].timestamp() * 1000)
+    def _open(self, shard: _Shard, given: Mapping[str, Any], at_ms: int) -> Iterator[Delivery]:
         behind = _parse(shard.position)
         shard.is_whole = False
-        for record in open_record(shard.id, given["SequenceNumber"], at_ms, given["Data"]):
+        data = given["Data"]
+        content = data if isinstance(data, bytes) else a2b_base64(data)
+        for record in open_record(shard.id, given["SequenceNumber"], at_ms, content):
             if (int(record.sequence_number), record.sub_sequence) > behind:
                 shard.position = f"{record.sequence_number}.{record.sub_sequence}"
                 yield Delivery(record.data, shard.id, shard.position, at_ms, record=record)
@@ -184,7 +190,7 @@ class FromStream:
     def _get(self, iterator: str, limit: int) -> Mapping[str, Any]:
         for attempt in range(1, _TRIES + 1):
             try:
-                return self.kinesis.get_records(ShardIterator=iterator, Limit=limit)
+                return self._get_records(ShardIterator=iterator, Limit=limit)  # type: ignore[no-any-return]
             except self.kinesis.exceptions.ProvisionedThroughputExceededException:
                 self.sleep(backoff_s(attempt, longest_s=_BACKOFF_MAX_S))
         raise StoreUnavailable(
@@ -228,15 +234,14 @@ class FromStream:
             wait_s = max(wait_s, _IDLE_S)
         shard.due_s = self.clock() + wait_s
 
-    def _is_beyond(self, given: Mapping[str, Any]) -> bool:
-        if self.range.last_sequence and int(given["SequenceNumber"]) > int(self.range.last_sequence):
+    def _is_beyond(self, sequence_number: str, stamp_ms: float) -> bool:
+        if self.range.last_sequence and int(sequence_number) > int(self.range.last_sequence):
             return True
-        stamp_ms = given["ApproximateArrivalTimestamp"].timestamp() * 1000
         if self.range.ends_ms is not None and stamp_ms > self.range.ends_ms + self.service.skew_ms:
             return True
         if self.range.until_ms is None or not self.service.stamps_are_near:
             return False
-        return bool(stamp_ms > self.range.until_ms + STAMP_SLACK_MS)
+        return stamp_ms > self.range.until_ms + STAMP_SLACK_MS
 
     # ------------------------------------------------------------------------------------------ shards
 
@@ -298,6 +303,17 @@ def list_shards(kinesis: KinesisClient, stream: str) -> list[Mapping[str, Any]]:
         if not answer.get("NextToken"):
             return found
         after = {"ExclusiveStartShardId": found[-1]["ShardId"]}
+
+
+def _stamp_ms(given: Mapping[str, Any]) -> float:
+    """Return when the stream took a record: a number of seconds in JSON, a time where botocore has parsed it."""
+    stamp = given["ApproximateArrivalTimestamp"]
+    return float(stamp if isinstance(stamp, int | float) else stamp.timestamp()) * 1000
+
+
+def _size_bytes(page: Sequence[Mapping[str, Any]]) -> int:
+    """Return the size of a page's data, which is base64 in JSON."""
+    return sum(len(data) if isinstance(data := one["Data"], bytes) else len(data) * 3 // 4 for one in page)
 
 
 def _parse(position: str) -> tuple[int, int]:

@@ -142,8 +142,8 @@ def test_the_scheduled_account_names_what_is_missing_and_counts_it() -> None:
     """A line for the sum, one for each missing delivery, and the metric that raises the alarm."""
     account = Account(1, 2, acknowledged=5, missing=[Missing(RequestId("r-1"), 1, "stripe", "the access log")])
     account.counts["in_flight"] = 1
-    total, named, metric = map(json.loads, report(account, "live"))
+    total, named, metric = map(json.loads, report(account, "live", 0.5))
     assert (total["level"], total["unaccounted"], total["acknowledged"]) == ("ERROR", 1, 5)
     assert (named["request_id"], named["last_seen"]) == ("r-1", "the access log")
     assert (metric["Stack"], metric["Unaccounted"], metric["InFlight"]) == ("live", 1, 1)
-    assert json.loads(report(Account(1, 2), "live")[0])["level"] == "INFO"
+    assert json.loads(report(Account(1, 2), "live", 0.0)[0])["level"] == "INFO"
