@@ -56,24 +56,44 @@ REFUSED = {
     ("deployer", "secretsmanager:GetSecretValue"): "as for parameters",
 }
 # What a role is given although no command called it here, and why.
+_ADOPTION = "weir deploy --adopt, which LocalStack cannot do: infra/adopt.py and infra/shapes.py call it"
 UNCALLED = {
     ("operator", "dynamodb:ConditionCheckItem"): "business code may return a Check; the example's does not",
     ("deployer", "dynamodb:UpdateTable"): "takes off a table's protection, of which LocalStack's tables know nothing",
-    (
-        "deployer",
-        "cloudformation:UntagResource",
-    ): "CloudFormation takes it when a tag is left out of the next deployment",
+    ("deployer", "cloudformation:UntagResource"): "CloudFormation takes it when a tag is left out the next time",
+    ("deployer", "cloudformation:DescribeStackResources"): _ADOPTION,
+    ("deployer", "dynamodb:DescribeContinuousBackups"): _ADOPTION,
+    ("deployer", "dynamodb:DescribeContributorInsights"): _ADOPTION,
+    ("deployer", "dynamodb:DescribeTimeToLive"): _ADOPTION,
+    ("deployer", "dynamodb:Scan"): _ADOPTION,
+    ("deployer", "s3:GetBucketOwnershipControls"): _ADOPTION,
+    ("deployer", "s3:GetBucketPublicAccessBlock"): _ADOPTION,
+    ("deployer", "s3:GetEncryptionConfiguration"): _ADOPTION,
+    ("deployer", "s3:GetLifecycleConfiguration"): _ADOPTION,
 }
 # Nothing here has a key of its own; that these are right, no call on this side shows.
-KEYS = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
+KEYS = {
+    *("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GetKeyPolicy"),
+    *("kms:ReEncryptFrom", "kms:ReEncryptTo"),
+}
 # What the code calls and no role's command does.
 CALLED_OTHERWISE = {
     ("apigateway", "CreateDeployment"): "infra/deploy.py puts LocalStack's gateway right",
     ("apigateway", "GetStage"): "infra/deploy.py puts LocalStack's gateway right",
     ("apigateway", "PutGatewayResponse"): "infra/deploy.py puts LocalStack's gateway right",
     ("dynamodb", "UpdateTable"): "takes off a table's protection, of which LocalStack's tables know nothing",
+    ("cloudformation", "DescribeStackResources"): _ADOPTION,
+    ("dynamodb", "DescribeContinuousBackups"): _ADOPTION,
+    ("dynamodb", "DescribeContributorInsights"): _ADOPTION,
+    ("dynamodb", "DescribeTimeToLive"): _ADOPTION,
     ("kinesis", "CreateStream"): "weir bench republish",
     ("kinesis", "PutRecord"): "the handshake function",
+    ("kms", "DescribeKey"): "a key of one's own, DataKmsKey, before it is deployed",
+    ("kms", "GetKeyPolicy"): "as DescribeKey",
+    ("s3", "GetBucketEncryption"): _ADOPTION,
+    ("s3", "GetBucketOwnershipControls"): _ADOPTION,
+    ("s3", "GetPublicAccessBlock"): _ADOPTION,
+    ("sns", "Publish"): "the alarm relay's function",
 }
 
 
@@ -429,15 +449,15 @@ def operations_named() -> dict[tuple[tuple[str, ...], str], str]:
     found: dict[tuple[tuple[str, ...], str], str] = {}
     for path in PRODUCT:
         for word, line in called(path):
-            if word in known and (word, path.name) not in NO_CALLS:
+            if word in known and word not in NO_WORDS and (word, path.name) not in NO_CALLS:
                 operation, services = known[word]
                 found[tuple(sorted(services)), operation] = f"{path.relative_to(ROOT)}:{line}"
     return found
 
 
 SERVICES = (
-    *("apigateway", "cloudformation", "cloudwatch", "dynamodb", "events", "firehose", "kinesis", "lambda", "logs"),
-    *("s3", "secretsmanager", "sns", "sqs", "ssm", "sts"),
+    *("apigateway", "cloudformation", "cloudwatch", "dynamodb", "events", "firehose", "kinesis", "kms", "lambda"),
+    *("logs", "s3", "secretsmanager", "sns", "sqs", "ssm", "sts"),
 )
 PRODUCT = [
     path
@@ -446,6 +466,7 @@ PRODUCT = [
     if "infra/local" not in path.as_posix()
 ]
 # Of another library, where the names are the same.
+NO_WORDS = {"sign", "verify"}
 NO_CALLS = {("create_connection", "doctor.py"), ("invoke", "framework.py")}
 
 

@@ -49,7 +49,9 @@ class Call(NamedTuple):
 FREE = {("sts", "GetCallerIdentity")}
 # Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 _S3 = {
+    "GetBucketEncryption": "GetEncryptionConfiguration",
     "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
     "HeadBucket": "ListBucket",
     "HeadObject": "GetObject",
     "ListObjectVersions": "ListBucketVersions",
@@ -91,7 +93,10 @@ def _apigateway(call: Call) -> Iterator[Need]:
 
 
 def _cloudformation(call: Call) -> Iterator[Need]:
-    stack = call.parameters["StackName"]
+    stack = call.parameters.get("StackName", "")
+    if not stack:  # what is asked by a resource's name may be of any stack
+        yield Need(f"cloudformation:{call.operation}", "")
+        return
     arn = stack if stack.startswith("arn:") else f"arn:aws:cloudformation:{call.here}:stack/{stack}/id"
     yield Need(f"cloudformation:{call.operation}", arn)
     if call.operation != "CreateChangeSet":
@@ -142,6 +147,10 @@ def _firehose(call: Call) -> Iterator[Need]:
 def _kinesis(call: Call) -> Iterator[Need]:
     name = call.parameters.get("StreamName")  # GetRecords names an iterator
     yield Need(f"kinesis:{call.operation}", f"arn:aws:kinesis:{call.here}:stream/{name}" if name else "")
+
+
+def _kms(call: Call) -> Iterator[Need]:
+    yield Need(f"kms:{call.operation}", call.parameters["KeyId"])
 
 
 def _lambda(call: Call) -> Iterator[Need]:
@@ -200,6 +209,7 @@ _SERVICES: dict[str, Callable[[Call], Iterator[Need]]] = {
     "events": _events,
     "firehose": _firehose,
     "kinesis": _kinesis,
+    "kms": _kms,
     "lambda": _lambda,
     "logs": _logs,
     "s3": _s3,
