@@ -323,7 +323,6 @@ def looked_at(desk: Desk, large: str, forged: str) -> None:
     desk.tries("reader", "destroy", "--yes", missing="cloudformation:ListStackResources")
     desk.tries("operator", "destroy", "--yes", missing="cloudformation:DeleteStack")
     desk.tries("operator", "deploy", missing="s3:ListBucket")
-    desk.tries("deployer", "events", "--json", missing="dynamodb:Scan")
 
 
 def with_archive(desk: Desk) -> None:
