@@ -7,6 +7,7 @@ not opened.
 from __future__ import annotations
 
 import urllib.request
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ _HANDLERS = (
 )
 
 
-def open_url(url: str, *, timeout_s: float) -> HTTPResponse:
-    """Open an HTTP or HTTPS URL and return its answer, which is 2xx; close it after use.
+def open_url(url: str, *, timeout_s: float, body: bytes | None = None, headers: Mapping[str, str] = {}) -> HTTPResponse:
+    """Open an HTTP or HTTPS URL and return its answer, which is 2xx; close it after use. A ``body`` is POSTed.
 
     Raises: HTTPError, with the answer, for every other status, redirects too; OSError when there is no answer.
     """
     director = urllib.request.OpenerDirector()
     for handler in _HANDLERS:
         director.add_handler(handler())
-    return cast("HTTPResponse", director.open(url, timeout=timeout_s))
+    request = urllib.request.Request(url, body, dict(headers))  # noqa: S310 - there is no handler of other schemes
+    return cast("HTTPResponse", director.open(request, timeout=timeout_s))

@@ -10,15 +10,15 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from weir.consumers import settings
 from weir.consumers.events_table import lean_botocore
+from weir.ingest.opener import open_url
 
 # Source: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
@@ -116,11 +116,10 @@ def _post(url: str, document: Mapping[str, Any]) -> None:
             "The alarm was not handed over: the address that the parameter keeps does not begin with https://"
         )
     body = json.dumps(document).encode("utf-8")
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - https, see above
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+        with open_url(url, timeout_s=_TIMEOUT_S, body=body, headers={"Content-Type": "application/json"}) as answer:
             answer.read()
-    except urllib.error.HTTPError as error:
+    except HTTPError as error:
         said = error.read(200).decode("utf-8", "replace")
         _secret.cache_clear()  # it may have been changed since
         raise RuntimeError(f"The alarm was not handed over: {error.code} {said}") from None
