@@ -121,9 +121,10 @@ def check_key(place: Place, values: Values, have: Mapping[str, str]) -> None:
             f"DataKmsKey is {found['KeyState']}, {found.get('KeySpec')}: it must be enabled and symmetric."
         )
     policy = json.loads(keys.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
-    if missing := sorted(_key_users(place.region) - _services(policy)):
+    if missing := sorted(one for one in _key_users(place.region) if not lets_in(policy, one)):
         raise StackFailed(
-            f"The policy of DataKmsKey lets {', '.join(missing)} not in. docs/production.md has the statement to add."
+            f"The policy of DataKmsKey does not let {', '.join(missing)} in. "
+            "docs/production.md has the statement to add."
         )
 
 
@@ -132,16 +133,17 @@ def _key_users(region: str) -> set[str]:
     return {f"logs.{region}.amazonaws.com", "s3.amazonaws.com", "cloudwatch.amazonaws.com"}
 
 
-def _services(policy: Mapping[str, Any]) -> set[str]:
-    """Return the services that a key's policy lets in."""
-    found: set[str] = set()
+def lets_in(policy: Mapping[str, Any], service: str) -> bool:
+    """Tell whether a statement of a key's policy allows a service anything; its conditions are not judged."""
     statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
     for statement in statements:
         principal = statement.get("Principal")
-        if statement["Effect"] == "Allow" and isinstance(principal, dict):
-            services = principal.get("Service", [])
-            found.update([services] if isinstance(services, str) else services)
-    return found
+        named = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement["Effect"] == "Allow" and (
+            principal == "*" or service in ([named] if isinstance(named, str) else named)
+        ):
+            return True
+    return False
 
 
 def _shorter(before: str, after: str) -> bool:

@@ -55,7 +55,7 @@ def test_a_key_that_a_service_could_not_use_is_refused(kms: Any, key: str) -> No
     """By its policy, its state, and its Region: before anything is made."""
     stack = f"t{uuid.uuid4().hex[:8]}"
     said = weir("deploy", "--set", f"DataKmsKey={key}", at=stack, code=2)
-    assert "lets cloudwatch.amazonaws.com, logs.us-east-1.amazonaws.com, s3.amazonaws.com not in" in said
+    assert "does not let cloudwatch.amazonaws.com, logs.us-east-1.amazonaws.com, s3.amazonaws.com in" in said
     said = weir("deploy", "--set", f"DataKmsKey={key.replace('us-east-1', 'eu-west-1')}", at=stack, code=2)
     assert "is a key of eu-west-1" in said
     kms.disable_key(KeyId=key)

@@ -98,7 +98,7 @@ def is_envelope(blob: bytes) -> bool:
 
 def is_known(blob: bytes) -> bool:
     """Return whether the form of this blob is one that this version of Weir reads."""
-    return bool(blob) and blob[0] in (_PLAIN, _DEFLATED, _RAW, _RAW_DEFLATED)
+    return bool(blob) and blob[0] in FORMS
 
 
 def _shortest(content: bytes, plain: int, deflated: int) -> bytes:

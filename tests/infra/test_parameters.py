@@ -101,3 +101,21 @@ def test_shards_that_kinesis_would_refuse_are_refused_before(
         return
     with pytest.raises(StackFailed, match=refused):
         parameters.check_shards(place, values, have)
+
+
+@pytest.mark.parametrize(
+    ("principal", "effect", "lets"),
+    [
+        ("*", "Allow", True),
+        ({"Service": "s3.amazonaws.com"}, "Allow", True),
+        ({"Service": ["logs.amazonaws.com", "s3.amazonaws.com"]}, "Allow", True),
+        ({"Service": "s3.amazonaws.com"}, "Deny", False),
+        ({"Service": "fake-s3.amazonaws.com"}, "Allow", False),
+        ({"AWS": "arn:aws:iam::123456789012:root"}, "Allow", False),
+    ],
+)
+def test_whom_a_key_lets_in(principal: object, effect: str, lets: bool) -> None:
+    """A service is let in by its name or as everyone, by a statement of several or the only one."""
+    statement = {"Effect": effect, "Principal": principal, "Action": "kms:Decrypt", "Resource": "*"}
+    for statements in (statement, [statement]):
+        assert parameters.lets_in({"Statement": statements}, "s3.amazonaws.com") is lets
